@@ -1,0 +1,127 @@
+"""What a cycle yields: flat rows, each field with its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Row(BaseModel):
+    """A frozen flat row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Epoch(Row):
+    """One finished epoch of a round, as the store keeps it."""
+
+    epoch: int
+    """Epochs trained when it ended, counted on round 0's scale: 1 after the first [count]"""
+    train_loss: float
+    """Example-weighted mean over the epoch's batches, dropout on [nats]"""
+    train_accuracy: float
+    """The same batches [0, 1]"""
+    val_loss: float
+    """On the validation split, dropout off [nats]"""
+    val_accuracy: float
+    """On the validation split [0, 1]"""
+    train_s: float
+    """Seconds spent training [s]"""
+    eval_s: float
+    """Seconds spent measuring on the validation split [s]"""
+    finished_at: float
+    """Unix time [s]"""
+
+
+class Measurement(Row):
+    """What one finished round measured, as the store keeps it."""
+
+    round: int
+    """0 = dense training; r = after r prunings [count]"""
+    parameters: int
+    """Parameters of the model, pruned or not [count]"""
+    restart_epoch: int | None
+    """Epoch of round 0 whose weights were restored; None where nothing was rewound [epochs]"""
+    epochs: int
+    """Epochs trained in this round [count]"""
+    best_epoch: int
+    """Epoch whose weights the round ends with [epochs]"""
+    train_loss: float
+    """Of the epoch whose weights the round ends with [nats]"""
+    train_accuracy: float
+    """Of the same epoch [0, 1]"""
+    val_loss: float
+    """With the weights the round ends with [nats]"""
+    val_accuracy: float
+    """With the weights the round ends with [0, 1]"""
+    test_loss: float
+    """With the weights the round ends with, measured once [nats]"""
+    test_accuracy: float
+    """With the weights the round ends with, measured once [0, 1]"""
+    train_s: float
+    """Seconds spent training, over all attempts whose work was kept [s]"""
+    eval_s: float
+    """Seconds spent measuring [s]"""
+    finished_at: float
+    """Unix time [s]"""
+
+
+TIMES = frozenset({"train_s", "eval_s", "finished_at"})
+"""Fields that tell how long or when, and so may differ between two computations of one round."""
+
+
+class EpochResult(Epoch):
+    """One finished epoch, as an event of a cycle."""
+
+    cycle: str
+    """Identity of the cycle"""
+    seed: int
+    """Seed of the cycle"""
+    round: int
+    """Round the epoch belongs to [count]"""
+
+
+class RoundResult(Measurement):
+    """One finished round, as an event of a cycle and as a row of `lt-ray status`."""
+
+    cycle: str
+    """Identity of the cycle"""
+    seed: int
+    """Seed of the cycle"""
+    key: str
+    """Key of the round in the store"""
+    sparsity: float
+    """Pruned share of the prunable weights [0, 1]"""
+    density: float
+    """1 − sparsity [0, 1]"""
+    remaining: int
+    """Prunable weights not pruned; prunable is what any pruning of the cycle may touch [count]"""
+    prunable: int
+    """Prunable weights, pruned or not [count]"""
+    source: Literal["computed", "reused"]
+    """Whether this cycle computed the round or another cycle did, and this one found it"""
+
+
+def winning_round(
+    rounds: Iterable[RoundResult],
+    tolerance: float,
+    measured: Literal["test_accuracy", "val_accuracy"] = "test_accuracy",
+) -> RoundResult | None:
+    """Return the sparsest pruned round of one cycle whose accuracy is at least the dense one's − `tolerance`.
+
+    - `rounds`: the finished rounds of one cycle, in any order
+    - `tolerance`: accuracy that may be lost [0, 1]
+    - `measured`: test accuracy for the verdict that is reported, validation accuracy for decisions
+
+    None where round 0 is not among them or no ticket wins.
+    """
+    by_index = {result.round: result for result in rounds}
+    dense = by_index.pop(0, None)
+    if dense is None:
+        return None
+    # Counts over counts differ from decimal bounds in the last bit: 0.885 − 0.005 must admit 0.880.
+    bound = getattr(dense, measured) - tolerance - 1e-12
+    winners = [result for result in by_index.values() if getattr(result, measured) >= bound]
+    return max(winners, key=lambda result: (result.sparsity, result.round), default=None)
