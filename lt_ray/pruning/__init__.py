@@ -1,0 +1,1 @@
+"""Tensors in, masks out; knows no cycle."""
