@@ -1,0 +1,168 @@
+"""The training loop: a generator that can be stopped after any step and taken up again, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lt_ray.errors import DivergedError
+from lt_ray.results import Epoch
+from lt_ray.training.measure import Batch, Measure, loss_and_correct
+
+Optimizer = torch.optim.Optimizer
+
+
+@dataclass
+class Progress:
+    """Where a training stands: everything that is not a weight or an optimizer's moment."""
+
+    epoch: int
+    """Epochs finished, on round 0's scale [count]"""
+    step: int = 0
+    """Steps finished of the epoch after that [count]"""
+    loss: float = 0.0
+    """Sum over the examples of the running epoch [nats]"""
+    correct: int = 0
+    seen: int = 0
+    train_s: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    stopped: bool = False
+    """Early stopping has ended the training"""
+
+    @property
+    def best(self) -> Epoch | None:
+        """The finished epoch with the lowest validation loss; the earlier one of two."""
+        return min(self.history, key=lambda epoch: epoch.val_loss, default=None)
+
+    def dumps(self) -> str:
+        """Return the progress as JSON; floats keep every bit."""
+        return json.dumps({**vars(self), "history": [epoch.model_dump() for epoch in self.history]})
+
+    @classmethod
+    def loads(cls, text: str) -> Progress:
+        """Return the progress that `dumps` wrote."""
+        tree = json.loads(text)
+        return cls(**(tree | {"history": [Epoch(**epoch) for epoch in tree["history"]]}))
+
+
+@dataclass
+class Trainee:
+    """What a training changes: the live model, its optimizer, the progress, and the best weights so far."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    progress: Progress
+    best_weights: dict[str, Tensor] | None = None
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor of the running training, on the CPU, under names that `restore` understands."""
+        tensors: dict[str, Tensor] = {f"model/{name}": p for name, p in self.model.named_parameters()}
+        for name, parameter in self.model.named_parameters():
+            for slot, value in self.optimizer.state[parameter].items():
+                if value is not None:
+                    tensors[f"optimizer/{name}/{slot}"] = value
+        tensors |= {f"best/{name}": weight for name, weight in (self.best_weights or {}).items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+        """Take up the training that `state` and `Progress.dumps` describe."""
+        self.progress = progress
+        self.best_weights = {
+            name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")
+        } or None
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(tensors[f"model/{name}"])
+            prefix = f"optimizer/{name}/"
+            slots = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            if slots:
+                # Fused optimizers keep every slot, their step counter too, beside the parameter.
+                self.optimizer.state[parameter] = {
+                    slot: tensor.to(parameter.device, copy=True) for slot, tensor in slots.items()
+                }
+
+
+def train(
+    trainee: Trainee,
+    *,
+    last_epoch: int,
+    batches: Callable[[int, int], Iterable[Batch]],
+    validate: Callable[[nn.Module], Measure],
+    seed_step: Callable[[int, int], None],
+    after_step: Callable[[], None],
+    patience: int | None,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> Iterator[Progress]:
+    """Train up to `last_epoch`, yielding the progress after every step and after every finished epoch.
+
+    - `batches`: (epoch, first step) → the epoch's batches from that step on
+    - `validate`: model → its measure on the validation split
+    - `seed_step`: called before each step with (epoch, step); the only source of the step's random draws
+    - `after_step`: called after each optimizer step
+    - `patience`: stop after so many epochs in a row without a lower validation loss, keeping the weights of the
+      lowest; None = never, and no weights are kept aside [epochs]
+
+    After a yield with `step == 0` an epoch has just finished and been validated. Raises `DivergedError` when a loss
+    leaves the finite numbers.
+    """
+    model, optimizer = trainee.model, trainee.optimizer
+    model.train()
+    while trainee.progress.epoch < last_epoch and not trainee.progress.stopped:
+        progress = trainee.progress
+        for inputs, labels in batches(progress.epoch, progress.step):
+            started = time.perf_counter()
+            seed_step(progress.epoch, progress.step)
+            labels = labels.to(device, non_blocking=True)
+            with autocast():
+                logits = model(inputs.to(device, non_blocking=True))
+            loss, correct = loss_and_correct(logits, labels)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+            optimizer.step()
+            after_step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the training loss became {value} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
+                    "lower `training.lr`"
+                )
+            progress.loss += value * len(labels)
+            progress.correct += int(correct)
+            progress.seen += len(labels)
+            progress.step += 1
+            progress.train_s += time.perf_counter() - started
+            yield progress
+        _finish_epoch(trainee, validate, patience)
+        yield trainee.progress
+
+
+def _finish_epoch(trainee: Trainee, validate: Callable[[nn.Module], Measure], patience: int | None) -> None:
+    progress = trainee.progress
+    started = time.perf_counter()
+    validation = validate(trainee.model)
+    record = Epoch(
+        epoch=progress.epoch + 1,
+        train_loss=progress.loss / progress.seen,
+        train_accuracy=progress.correct / progress.seen,
+        val_loss=validation.loss,
+        val_accuracy=validation.accuracy,
+        train_s=progress.train_s,
+        eval_s=time.perf_counter() - started,
+        finished_at=time.time(),
+    )
+    history = [*progress.history, record]
+    trainee.progress = Progress(epoch=record.epoch, history=history)
+    if patience is not None:
+        best = trainee.progress.best
+        assert best is not None
+        if best is record:
+            trainee.best_weights = {n: p.detach().clone() for n, p in trainee.model.named_parameters()}
+        trainee.progress.stopped = record.epoch - best.epoch >= patience
