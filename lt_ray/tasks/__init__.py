@@ -1,0 +1,1 @@
+"""Tasks: where texts come from, how they become tokens, and how tokens become batches."""
