@@ -1,0 +1,1 @@
+"""Finished rounds → names, tables and curves; pure."""

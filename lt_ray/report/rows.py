@@ -1,0 +1,163 @@
+"""The cycles of a sweep as a report sees them: their arms, their names, the final table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lt_ray.cycle import Scalar
+from lt_ray.results import RoundResult, winning_round
+
+_ROUND_FIELDS = (
+    "round", "sparsity", "remaining", "prunable", "test_accuracy", "test_loss", "val_accuracy", "val_loss",
+    "train_accuracy", "train_loss", "epochs", "best_epoch", "restart_epoch", "parameters", "train_s", "eval_s",
+    "source", "key",
+)  # fmt: skip
+_MOST_LEVELS = 8
+"""A drawn setting with more values than this makes no arms"""
+
+
+@dataclass(frozen=True)
+class ReportedCycle:
+    """One cycle and its finished rounds."""
+
+    id: str
+    settings: Mapping[str, Scalar]
+    """The searched fields, as this cycle has them"""
+    seed: int
+    state: str
+    """finished, stopped, failed or unfinished"""
+    results: tuple[RoundResult, ...]
+    """In order"""
+
+
+def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
+    """Return settings in as few letters as tell them apart: `rewind@0 s1 lr=0.0012`.
+
+    Words stand alone, then comes the seed, then the numbers: a narrow column shows the beginning.
+    """
+    words, numbers = [], []
+    for key, value in settings.items():
+        name = key.rpartition(".")[2]
+        if value is None or name == "rewind_epoch":
+            continue
+        if name == "restart":
+            epoch = settings.get(key.replace("restart", "rewind_epoch"))
+            words.append(f"{value}@{epoch}" if value == "rewind" and epoch is not None else str(value))
+        elif isinstance(value, str):
+            words.append(value)
+        elif isinstance(value, bool):
+            words.append(name if value else f"no {name}")
+        else:
+            numbers.append(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
+    if not any(key.endswith(".restart") for key in settings):
+        epochs = [value for key, value in settings.items() if key.endswith(".rewind_epoch") and value is not None]
+        words[:0] = [f"rewind@{epoch}" for epoch in epochs]
+    return " ".join([*words, *([] if seed is None else [f"s{seed}"]), *numbers])
+
+
+def arm_keys(space: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the settings that make the arms of a sweep, those that a reader compares.
+
+    - `space`: the search space's keys → `{kind: …, values: …}`
+
+    They are the ones crossed as a grid; without any, choices among few. Numbers that are drawn are averaged over: with
+    a grid, every draw meets every grid point.
+    """
+    grid = [key for key, distribution in space.items() if distribution["kind"] == "grid"]
+    few = [key for key, d in space.items() if d["kind"] == "choice" and len(d["values"]) <= _MOST_LEVELS]
+    return tuple(grid or few)
+
+
+def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str) -> dict[str, list[ReportedCycle]]:
+    """Return arm → its cycles, by name.
+
+    - `otherwise`: what the one arm is called where nothing is compared
+    """
+    arms: dict[str, list[ReportedCycle]] = {}
+    for cycle in cycles:
+        name = short({key: cycle.settings[key] for key in keys if key in cycle.settings})
+        arms.setdefault(name or otherwise, []).append(cycle)
+    return dict(sorted(arms.items()))
+
+
+def final_table(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -> list[dict[str, Scalar]]:
+    """Return one flat row for each cycle and round; `ticket` marks the winning one.
+
+    - `tolerance`: test accuracy that a winning ticket may lose [0, 1]
+    """
+    rows = []
+    for arm, cycles in arms.items():
+        for cycle in cycles:
+            winner = winning_round(cycle.results, tolerance)
+            for result in cycle.results:
+                fields = {name: getattr(result, name) for name in _ROUND_FIELDS}
+                own: dict[str, Scalar] = {"arm": arm, "cycle": cycle.id, "seed": cycle.seed, **cycle.settings}
+                rows.append(own | fields | {"ticket": result == winner, "state": cycle.state})
+    return rows
+
+
+def as_csv(rows: Sequence[Mapping[str, Scalar]]) -> str:
+    """Return rows as CSV; a column that a row does not have is empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class BestPoint:
+    """A point of the search space that no other one beats."""
+
+    settings: Mapping[str, Scalar]
+    values: Sequence[float]
+    """Of each objective, mean over seeds"""
+
+
+def as_markdown(
+    title: str,
+    arms: Mapping[str, Sequence[ReportedCycle]],
+    tolerance: float,
+    objectives: Sequence[str] = (),
+    best: Sequence[BestPoint] = (),
+) -> str:
+    """Return the mean test accuracy of each arm and round, the best points and the winning tickets, in Markdown."""
+    rounds = sorted({result.round for cycles in arms.values() for cycle in cycles for result in cycle.results})
+    lines = [f"## {title}", "", "Test accuracy, mean (cycles)", ""]
+    lines += ["| round | sparsity | " + " | ".join(arms) + " |", "|--:|--:|" + "--:|" * len(arms)]
+    for index in rounds:
+        found = {
+            arm: [result for cycle in cycles for result in cycle.results if result.round == index]
+            for arm, cycles in arms.items()
+        }
+        sparsities = {f"{result.sparsity:.3f}" for results in found.values() for result in results}
+        cells = [_cell([result.test_accuracy for result in results]) for results in found.values()]
+        lines.append(f"| {index} | {sparsities.pop() if len(sparsities) == 1 else 'various'} | {' | '.join(cells)} |")
+    if best:
+        what = "Best point" if len(objectives) == 1 else "Pareto front"
+        lines += ["", f"{what}: of validation results, mean over seeds", ""]
+        lines += ["| " + " | ".join(objectives) + " | settings |", "|" + "--:|" * len(objectives) + ":--|"]
+        for point in sorted(best, key=lambda point: tuple(point.values), reverse=True):
+            cells = [f"{value:.4f}" for value in point.values]
+            lines.append("| " + " | ".join([*cells, short(point.settings) or "–"]) + " |")
+    lines += ["", f"Winning tickets: the sparsest round whose test accuracy ≥ its own dense − {tolerance:g}", ""]
+    lines += ["| arm | seed | round | sparsity | test | dense | cycle |", "|:--|--:|--:|--:|--:|--:|:--|"]
+    for arm, cycles in arms.items():
+        for cycle in cycles:
+            winner = winning_round(cycle.results, tolerance)
+            cells = ["–"] * 4
+            if winner is not None:
+                dense = cycle.results[0].test_accuracy
+                cells = [f"{winner.round}", f"{winner.sparsity:.3f}", f"{winner.test_accuracy:.4f}", f"{dense:.4f}"]
+            lines.append(f"| {arm} | {cycle.seed} | {' | '.join(cells)} | {cycle.id} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.4f} ({len(values)})" if values else "–"
