@@ -1,0 +1,371 @@
+"""One command line for every sweep script, and `lt-ray plan | run | status`."""
+
+import contextlib
+import json
+import logging
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from lt_ray.cycle import MODELS, TASKS, Cycle
+from lt_ray.errors import InputError, nearest
+from lt_ray.objective import OBJECTIVES
+from lt_ray.options import ADAPTIVE_SAMPLES, Defaults, Keep, Options, Scheduler, Search, sweep_of, vocabulary_of
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
+    from lt_ray.directory import SweepDirectory
+    from lt_ray.shell.interruption import Interruption
+    from lt_ray.shell.tracking import Tracker
+    from lt_ray.tasks.text import TextData
+
+app = typer.Typer(
+    help="Sweeps of prune-retrain cycles on Ray Tune.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+INTERRUPTED = 75
+
+
+def main(
+    *,
+    name: str,
+    cycle: Cycle,
+    space: Path | None = None,
+    samples: int = 1,
+    seeds: int = 1,
+    tolerance: float = 0.005,
+    summary: str = "",
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Be the command line of a sweep script; ends the process with 0, 1, 2 or 75.
+
+    - `name`: the sweep's; `cycle`: what its cycles have in common; `space`: its search-space file
+    - `samples`, `seeds`, `tolerance`: defaults of the options of these names
+    - `summary`: the script's docstring, shown by `--help`
+    - `argv`: words after the script's name; None = the process's own
+    """
+    defaults = Defaults(name, cycle, space, samples, seeds, tolerance)
+    command = typer.Typer(add_completion=False, rich_markup_mode=None)
+    command.command(help=summary)(_sweep_command(defaults))
+    command(args=list(argv) if argv is not None else None)
+
+
+def _sweep_command(defaults: Defaults) -> Callable[..., None]:
+    def option(text: str, *names: str, **more: Any) -> Any:
+        return typer.Option(*names, help=text, **more)
+
+    cluster = option("Ray cluster: local (this machine), auto (the running one that this node is in) or HOST:PORT.")
+    local_ = option("Run in this process, without Ray; the results are the same.", "--local")
+    task_ = option(f"Task: {', '.join(TASKS)}.")
+    model_ = option(f"Model: {', '.join(MODELS)}.")
+    rounds_ = option("Prunings after the dense round.")
+    space_ = option("Search-space file (YAML).")
+    fix = option("Fix a cycle field (training.lr=0.001), also a searched one.", "--set", metavar="KEY=VALUE")
+    search_ = option(
+        "random: grids crossed, other keys drawn; grid: all crossed; optuna: adaptive (TPE), --samples points in all."
+    )
+    samples_ = option(
+        f"Draws of the space's random keys, each at every grid point; default {defaults.samples}, with optuna "
+        f"{ADAPTIVE_SAMPLES}.",
+        min=1,
+    )
+    objective_ = option(
+        f"What optuna maximises and asha compares: {', '.join(OBJECTIVES)} (of validation data); repeat it for a "
+        "Pareto front."
+    )
+    delay_ = option("With optuna: points that may be under way at once; default 8.", min=1)
+    scheduler_ = option("asha: end cycles that are worse than others after the same round.")
+    reduction_ = option("With asha: one in so many goes on; default 3.", min=2)
+    grace_ = option("With asha: first round after which a cycle may end; default 1.", min=1)
+    drop_ = option("End cycles whose validation accuracy falls by more than this below their own dense one.")
+    drop_rounds_ = option("With --max-drop: rounds in a row; default 2.", min=1)
+    seeds_ = option("Seeds at every point, paired.", min=1)
+    tolerance_ = option("Test accuracy that a winning ticket may lose.", min=0, max=1)
+    data = option("Folder with DIR/<task>/{train,validation,test}.parquet (.csv, .jsonl), or these files themselves.")
+    toy_ = option("The same sweep on a built-in corpus with a small model: about a minute, offline.", "--toy")
+    gpus = option("Share of a GPU for one trial, such as 0.25.", min=0)
+    cpus = option("CPUs, and threads, of one trial.", min=0.1)
+    concurrent = option("Trials at once; default: as many as fit.", min=1)
+    storage_ = option("Where sweeps are kept; every node must see it.")
+    keep_ = option("Trained weights to keep: those needed, or all.")
+    partial = option("Seconds of a running round that a kill may cost.", min=0)
+    tracking = option("MLflow server, or `none`; default: STORAGE/mlflow.db.")
+    name_ = option(f"Name of the sweep; default: {defaults.name}.")
+    fresh_ = option("Set the sweep of this name aside and start over.", "--fresh")
+    retry = option("Run cycles again that failed.", "--retry-errored")
+    plan_ = option("Show what would run, and stop.", "--plan")
+    json_ = option("With --plan: as JSON.", "--json")
+
+    def sweep(
+        address: Annotated[str, cluster] = "local",
+        local: Annotated[bool, local_] = False,
+        task: Annotated[str | None, task_] = None,
+        model: Annotated[str | None, model_] = None,
+        rounds: Annotated[int | None, rounds_] = None,
+        space: Annotated[Path | None, space_] = None,
+        set_: Annotated[list[str] | None, fix] = None,
+        search: Annotated[Search, search_] = Search.random,
+        samples: Annotated[int | None, samples_] = None,
+        seeds: Annotated[int, seeds_] = defaults.seeds,
+        objective: Annotated[list[str] | None, objective_] = None,
+        delay: Annotated[int | None, delay_] = None,
+        scheduler: Annotated[Scheduler, scheduler_] = Scheduler.fifo,
+        asha_reduction: Annotated[int | None, reduction_] = None,
+        asha_grace: Annotated[int | None, grace_] = None,
+        max_drop: Annotated[float | None, drop_] = None,
+        drop_rounds: Annotated[int | None, drop_rounds_] = None,
+        tolerance: Annotated[float, tolerance_] = defaults.tolerance,
+        data_dir: Annotated[Path | None, data] = None,
+        toy: Annotated[bool, toy_] = False,
+        gpus_per_trial: Annotated[float, gpus] = 0.0,
+        cpus_per_trial: Annotated[float, cpus] = 1.0,
+        max_concurrent: Annotated[int | None, concurrent] = None,
+        storage: Annotated[Path, storage_] = Path("runs"),
+        keep: Annotated[Keep, keep_] = Keep.needed,
+        partial_every: Annotated[float, partial] = 60.0,
+        tracking_uri: Annotated[str | None, tracking] = None,
+        name: Annotated[str | None, name_] = None,
+        fresh: Annotated[bool, fresh_] = False,
+        retry_errored: Annotated[bool, retry] = False,
+        plan: Annotated[bool, plan_] = False,
+        json: Annotated[bool, json_] = False,
+    ) -> None:
+        options = Options(**{key: value for key, value in locals().items() if key in Options.__annotations__})
+        _guarded(lambda: _interruptible(defaults, options))
+
+    return sweep
+
+
+def _guarded(work: Callable[[], int]) -> None:
+    """Turn an input error into one message and exit code 2, an interruption into 75."""
+    from lt_ray.shell.terminal import show_error, show_warning
+
+    class Warn(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            show_warning(record.getMessage())
+
+    log, handler = logging.getLogger("lt_ray"), Warn(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        code = work()
+    except InputError as error:
+        show_error(str(error))
+        code = 2
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    finally:
+        log.removeHandler(handler)
+    raise typer.Exit(code)
+
+
+def _interruptible(defaults: Defaults, options: Options) -> int:
+    """Run a sweep; an interruption before its first trial ends with a message and 75, too."""
+    from lt_ray.shell import terminal
+    from lt_ray.shell.interruption import Interruption
+    from lt_ray.shell.target import without_password
+
+    with Interruption() as interruption:
+        try:
+            code = _run(defaults, options, interruption)
+        except KeyboardInterrupt:
+            from lt_ray.shell import console
+
+            terminal.console.print("[bold yellow]Interrupted[/]: what is finished is kept; the same command goes on.")
+            terminal.console.print(
+                f"resume  {escape(without_password(console.command_line(sys.argv)))}", soft_wrap=True
+            )
+            code = INTERRUPTED
+        if interruption.came:
+            interruption.leave(code)
+    return code
+
+
+def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> int:
+    from lt_ray.shell import terminal
+
+    if options.json and not options.plan:
+        raise InputError("`--json` prints the plan, but `--plan` is not there: add it, or see `lt-ray status --json`")
+    with terminal.doing("loading torch"), interruption.postponed():
+        from lt_ray.directory import SweepDirectory
+        from lt_ray.shell import console, driver, target
+        from lt_ray.shell.tuner import Resources, check_machine, describe_resources
+        from lt_ray.store import check_writable
+        from lt_ray.sweep import Planner
+        from lt_ray.tasks import registry
+
+    sweep = sweep_of(defaults, options)
+    resources = Resources(
+        gpus_per_trial=options.gpus_per_trial,
+        cpus_per_trial=options.cpus_per_trial,
+        max_concurrent=options.max_concurrent,
+        partial_every_s=options.partial_every,
+    )
+    address = None if options.local else options.address
+    joined = address is not None and address != "local" and not options.plan
+    if not joined and not options.plan:
+        check_machine(resources)
+    check_writable(options.storage)
+    uri = target.default_uri(options.storage) if options.tracking_uri is None else target.checked(options.tracking_uri)
+    vocabulary = vocabulary_of(sweep)
+    directory = SweepDirectory(options.storage / sweep.name)
+    # All that can be known to be wrong without the data is told before they are read, which may take minutes.
+    Planner(sweep, rows=vocabulary, outputs=1, data_digest="").plan()
+    if not options.fresh:
+        directory.check(sweep.definition(""), but=("data",))
+    with contextlib.ExitStack() as stack:
+        if joined:
+            stack.enter_context(driver.connected(options.address, resources, interruption))
+        with terminal.doing(f"reading the data of task {sweep.cycle.task.name}"):
+            cache = options.storage / "cache"
+            data, data_directory = registry.load(sweep.cycle.task, vocabulary, options.data_dir, cache)
+        assert data_directory is not None  # there is a cache
+        with terminal.doing("planning"):
+            planner = Planner(sweep, data.rows, data.outputs, data.digest)
+            planned = planner.plan()
+        if not options.fresh:
+            directory.check(sweep.definition(data.digest))
+        if options.plan:
+            stored = 0 if options.fresh else sum(directory.store.has(key) for key in planned.keys)
+            if options.json:
+                print(json.dumps(console.plan_tree(planned, keep=options.keep.value), indent=1))
+            else:
+                share = describe_resources(resources, None if address is None else {})
+                console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=stored)
+            return 0
+        if not joined and address is not None:
+            stack.enter_context(driver.connected(address, resources, interruption))
+        if options.fresh:
+            aside = directory.set_aside()
+            if aside is not None:
+                terminal.show_warning(f"the sweep of this name was set aside as {aside}")
+        outcome = driver.run(
+            planner,
+            planned,
+            data,
+            data_directory,
+            directory,
+            tracker=_tracker(uri, options.storage, directory, data),
+            on_cluster=address is not None,
+            resources=resources,
+            keep=options.keep.value,
+            retry_errored=options.retry_errored,
+            interruption=interruption,
+        )
+    console.show_results(outcome.plan, outcome.results)
+    console.show_best(outcome.plan, outcome.best, outcome.stopped)
+    if not outcome.interrupted:
+        console.show_epochs(outcome.asked_epochs, outcome.trained_epochs, outcome.stopped)
+    console.show_end(
+        computed=outcome.computed,
+        reused=outcome.reused,
+        seconds=outcome.seconds,
+        failures=outcome.failures,
+        interrupted=outcome.interrupted,
+        resume=target.without_password(console.command_line(sys.argv)),
+        status=f"lt-ray status {sweep.name} --storage {options.storage}",
+        mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
+        sync=None if outcome.recorded else f"lt-ray sync {sweep.name} --storage {options.storage}",
+    )
+    return driver.exit_code(outcome)
+
+
+def _tracker(
+    uri: str, storage: Path, directory: "SweepDirectory", data: "TextData"
+) -> "Callable[[str], Tracker | None]":
+    from lt_ray.environment import environment
+    from lt_ray.shell import records
+    from lt_ray.shell.target import Target, artifacts
+    from lt_ray.shell.terminal import show_warning
+    from lt_ray.shell.tracking import Tracker
+
+    def track(sweep_id: str) -> "Tracker | None":
+        sizes = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
+        directory.surround(environment(Path.cwd()), sizes | {"classes": len(data.classes)})
+        if uri == "none":
+            return None
+        own = records.parent(directory)
+        target = Target(uri, own.name, sweep_id, artifacts(uri, storage))
+        return Tracker(target, own, spool=directory.spool, warn=show_warning)
+
+    return track
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def run(context: typer.Context, script: Path) -> None:
+    """Run a sweep script with its own options: lt-ray run sweeps/imdb_lt.py --toy."""
+    _script(script, context.args)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def plan(context: typer.Context, script: Path) -> None:
+    """Show what a sweep script would run: lt-ray plan sweeps/imdb_lt.py --toy."""
+    _script(script, ["--plan", *context.args])
+
+
+def _script(script: Path, words: list[str]) -> None:
+    def execute() -> int:
+        if not script.is_file():
+            scripts = sorted(str(path) for path in Path("sweeps").glob("*.py"))
+            known = f" There are: {', '.join(scripts)}." if scripts else ""
+            raise InputError(
+                f"`SCRIPT` must be a sweep script, but got {str(script)!r}.{nearest(str(script), scripts)}{known}"
+            )
+        sys.argv = [str(script), *words]
+        runpy.run_path(str(script), run_name="__main__")
+        return 0
+
+    _guarded(execute)
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    storage: Annotated[Path, typer.Option(help="Where sweeps are kept.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a finished round.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look on until the sweep ends or Ctrl-C; needs a terminal.")
+    ] = False,
+) -> None:
+    """Show a sweep from its store alone; it may be running, here or elsewhere."""
+
+    def execute() -> int:
+        from lt_ray.shell import terminal
+
+        if watch:
+            terminal.check_live("--watch", "leave it out for a table, or say --json")
+        with terminal.doing("reading"):
+            from lt_ray.shell import status as statuses
+
+        if watch:
+            return statuses.watch(storage / name)
+        return statuses.show(storage / name, as_json=as_json)
+
+    _guarded(execute)
+
+
+@app.command()
+def sync(
+    name: Annotated[str, typer.Argument(help="The sweep's name.")],
+    storage: Annotated[Path, typer.Option(help="Where sweeps are kept.")] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow server; default: where the sweep was recorded last.")
+    ] = None,
+) -> None:
+    """Deliver a sweep's record to MLflow from its store: after a server was away, or to another one."""
+
+    def execute() -> int:
+        from lt_ray.shell import terminal
+
+        with terminal.doing("reading"):
+            from lt_ray.shell import sync as syncing
+
+        return syncing.sync(storage / name, tracking_uri)
+
+    _guarded(execute)

@@ -1,0 +1,1 @@
+"""The impure part: Ray, MLflow and the terminal."""

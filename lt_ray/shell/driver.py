@@ -1,0 +1,371 @@
+"""The driver: from a sweep to its results, by Ray Tune or in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from lt_ray.agenda import Agenda, Standing
+from lt_ray.directory import SweepDirectory
+from lt_ray.errors import LtRayError
+from lt_ray.report.rows import arm_keys
+from lt_ray.results import EpochResult, RoundResult
+from lt_ray.retention import Retention
+from lt_ray.rounds import Event, round_result, run_cycle
+from lt_ray.shell import terminal
+from lt_ray.shell.events import Status
+from lt_ray.shell.interruption import Interruption
+from lt_ray.shell.progress import Progress
+from lt_ray.shell.records import Record, child
+from lt_ray.shell.tracking import Tracker
+from lt_ray.shell.tuner import (
+    END_TRIALS,
+    Resources,
+    check_cluster,
+    cluster,
+    cluster_totals,
+    describe_resources,
+    run_trials,
+)
+from lt_ray.stopping import first_reason
+from lt_ray.sweep import Plan, PlannedCycle, Planner
+from lt_ray.tasks import text
+
+Keep = Literal["needed", "all"]
+
+
+@dataclass
+class Outcome:
+    """How a sweep ended."""
+
+    plan: Plan
+    """All that was planned, the points of an adaptive search among them"""
+    results: dict[str, list[RoundResult]] = field(default_factory=dict)
+    """Cycle id → its finished rounds in order"""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Cycle id → why it failed"""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Cycle id → which rule ended it early"""
+    best: list[Standing] = field(default_factory=list)
+    """The best point by the sweep's objective; with several objectives the Pareto front"""
+    computed: int = 0
+    """Rounds that this run added to the store [count]"""
+    reused: int = 0
+    """Rounds that were there when it began [count]"""
+    seconds: float = 0.0
+    interrupted: bool = False
+    """Ended before every cycle was finished, stopped or failed"""
+    recorded: bool = True
+    """MLflow was told everything, or was not to be told"""
+
+    @property
+    def asked_epochs(self) -> int:
+        """Epochs of all planned rounds, had each been trained alone and to its last epoch [epochs]."""
+        return sum(len(p.rounds) * p.cycle.training.epochs for p in self.plan.cycles)
+
+    @property
+    def trained_epochs(self) -> int:
+        """Epochs that were trained for these results, now or before [epochs]."""
+        return sum({result.key: result.epochs for results in self.results.values() for result in results}.values())
+
+
+class _Record:
+    """Takes in every event once and hands it to whom it concerns."""
+
+    def __init__(
+        self,
+        directory: SweepDirectory,
+        planner: Planner,
+        plan: Plan,
+        tracker: Tracker | None,
+        progress: Progress,
+        *,
+        keep: Keep,
+        retry_errored: bool,
+    ) -> None:
+        self._directory, self._tracker, self._progress = directory, tracker, progress
+        self._retention = Retention(plan, directory.store) if keep == "needed" else None
+        self._retry_errored = retry_errored
+        self._rules = plan.sweep.rules()
+        self._planned = {planned.id: planned for planned in plan.cycles}
+        self._arm_keys = arm_keys({key: d.model_dump() for key, d in plan.sweep.space.distributions.items()})
+        self._seen: set[tuple[str, int, int]] = set()
+        self._epochs: dict[tuple[str, int], list[EpochResult]] = {}
+        self.outcome = Outcome(plan)
+        self.agenda = Agenda(planner, plan, self._add)
+        self._take_in(plan.cycles)
+
+    def started(self, cycle: str) -> None:
+        """Take in that a cycle has a place to run."""
+        self._progress.started(cycle)
+
+    def event(self, event: Event) -> bool:
+        """Take in one event, a repeated one is nothing new; return whether its cycle should end here."""
+        self.started(event.cycle)
+        epoch = event.epoch if isinstance(event, EpochResult) else -1
+        mark = (event.cycle, event.round, epoch)
+        if mark in self._seen:
+            return event.cycle in self.outcome.stopped
+        self._seen.add(mark)
+        self._progress.event(event)
+        if isinstance(event, EpochResult):
+            self._epochs.setdefault((event.cycle, event.round), []).append(event)
+            return False
+        self._finished(event, self._epochs.pop((event.cycle, event.round), []))
+        self._decided(event)
+        return event.cycle in self.outcome.stopped
+
+    def failed(self, cycle: str, reason: str) -> None:
+        """Take in that a cycle failed."""
+        self._directory.fail(cycle, reason)
+        self.outcome.failures[cycle] = reason
+        self.agenda.ended(cycle, "failed")
+        self._progress.failed(cycle, reason)
+        if self._tracker is not None:
+            self._tracker.finish(cycle, "FAILED", reason)
+
+    def close(self, *, before: Collection[str], seconds: float) -> None:
+        """Complete the outcome, and end the sweep's record in MLflow.
+
+        - `before`: keys of the rounds that were there when this run began
+        """
+        outcome = self.outcome
+        outcome.plan = self.agenda.plan
+        self._catch_up()
+        ended = outcome.failures.keys() | outcome.stopped.keys()
+        outcome.interrupted = not self.agenda.exhausted or any(
+            planned.id not in ended and len(outcome.results.get(planned.id, ())) <= planned.cycle.rounds
+            for planned in outcome.plan.cycles
+        )
+        outcome.best = self.agenda.best()
+        outcome.computed = len(finished_keys(outcome.plan, self._directory)) - len(before)
+        outcome.reused = len(before)
+        outcome.seconds = seconds
+        _close(self._tracker, outcome, self._directory)
+
+    def _catch_up(self) -> None:
+        """Take in rounds that were finished while nobody listened any more."""
+        for item in self.agenda.plan.cycles:
+            known = len(self.outcome.results.get(item.id, ()))
+            for result, epochs in self._stored(item)[known:] if known < len(item.rounds) else ():
+                self._progress.event(result)
+                self._finished(result, epochs)
+
+    def _add(self, planned: Sequence[PlannedCycle]) -> None:
+        """Take in the cycles of a point that an adaptive search has just asked."""
+        for item in planned:
+            self._directory.record(item)
+            self._planned[item.id] = item
+            self._progress.add(item)
+            if self._retention is not None:
+                self._retention.add(item)
+        self._take_in(planned)
+
+    def _take_in(self, planned: Sequence[PlannedCycle]) -> None:
+        """Take in what the store has of these cycles, decide as was decided then, and queue those still to run."""
+        found: list[tuple[float, RoundResult]] = []
+        for item in planned:
+            if self._tracker is not None:
+                self._tracker.cycle(item.id, *child(item.cycle, item.settings, self._arm_keys))
+            latest = 0.0  # a round that was damaged and computed again is younger than those after it
+            for result, epochs in self._stored(item):
+                self._progress.found(result)
+                self._finished(result, epochs)
+                latest = max(latest, result.finished_at)
+                found.append((latest, result))
+        for _, result in sorted(found, key=lambda pair: pair[0]):
+            self._decided(result)
+        for item in planned:
+            self._resume(item)
+
+    def _stored(self, planned: PlannedCycle) -> list[tuple[RoundResult, list[EpochResult]]]:
+        """A cycle's finished rounds, from round 0 on."""
+        found: list[tuple[RoundResult, list[EpochResult]]] = []
+        for round in planned.rounds:
+            stored = self._directory.store.find(round.key, thorough=True)
+            if stored is None:
+                break
+            epochs = [
+                EpochResult(**epoch.model_dump(), cycle=planned.id, seed=planned.cycle.seed, round=round.index)
+                for epoch in stored.epochs
+            ]
+            found.append((round_result(planned.cycle, round.key, stored, planned.prunable), epochs))
+        return found
+
+    def _resume(self, planned: PlannedCycle) -> None:
+        """Queue a cycle, unless it is known to have ended."""
+        failure = self._directory.failure(planned.id)
+        if len(self.outcome.results.get(planned.id, ())) > planned.cycle.rounds:
+            self._directory.forgive(planned.id)
+        elif (reason := self._directory.stopped(planned.id)) is not None:
+            self._stopped(planned.id, reason)
+        elif failure is not None and not self._retry_errored:
+            self.failed(planned.id, failure)
+        else:
+            self._directory.forgive(planned.id)
+            self.agenda.queue(planned)
+
+    def _finished(self, result: RoundResult, epochs: list[EpochResult]) -> None:
+        """Take in one finished round, just computed or found."""
+        self._seen.add((result.cycle, result.round, -1))
+        self._seen.update((result.cycle, result.round, epoch.epoch) for epoch in epochs)
+        self.outcome.results.setdefault(result.cycle, []).append(result)
+        self.agenda.finished(result)
+        if self._tracker is not None:
+            self._tracker.round(result, epochs)
+        if self._retention is not None:
+            self._retention.finished(result)
+        if result.round == self._planned[result.cycle].cycle.rounds:
+            self.agenda.ended(result.cycle, "complete")
+            if self._tracker is not None:
+                self._tracker.finish(result.cycle, "FINISHED")
+
+    def _decided(self, result: RoundResult) -> None:
+        """Tell the rules of a finished round, and end its cycle here if one of them says so."""
+        reason = first_reason(self._rules, result)
+        rounds = len(self.outcome.results[result.cycle]) - 1
+        is_last = result.round == self._planned[result.cycle].cycle.rounds
+        if reason is not None and not is_last and result.round == rounds:  # a later one was found: it went on then
+            self._directory.stop(result.cycle, reason)
+            self._stopped(result.cycle, reason)
+
+    def _stopped(self, cycle: str, reason: str) -> None:
+        if cycle not in self.outcome.stopped:
+            self.outcome.stopped[cycle] = reason
+            self.agenda.ended(cycle, "pruned")
+            self._progress.stopped(cycle, reason)
+            if self._tracker is not None:
+                self._tracker.finish(cycle, "FINISHED", reason)
+
+
+def run(
+    planner: Planner,
+    plan: Plan,
+    data: text.TextData,
+    data_directory: Path,
+    directory: SweepDirectory,
+    *,
+    tracker: Callable[[str], Tracker | None],
+    on_cluster: bool,
+    resources: Resources,
+    keep: Keep = "needed",
+    retry_errored: bool = False,
+    interruption: Interruption | None = None,
+) -> Outcome:
+    """Run what is left of a sweep and return how it ended.
+
+    - `planner`, `plan`: the sweep on this data set, and its plan at the beginning
+    - `data`, `data_directory`: the tokenised data set, and where workers read it
+    - `tracker`: sweep id → where to record, or None
+    - `on_cluster`: whether to run trials on the connected Ray cluster (`connected`), or cycles in this process
+    - `keep`: `needed` drops trained weights that nothing starts from any more, `all` drops nothing
+    - `retry_errored`: run cycles again that failed before
+    - `interruption`: ends the trials once a signal came, wherever its exception was swallowed
+
+    Raises `InputError` before anything is written where the directory is not usable.
+    """
+    started = time.monotonic()
+    interruption = interruption or Interruption()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(directory.driving())
+        if plan.sweep.search == "optuna" and directory.exists():
+            plan = planner.resumed(directory.points())
+        sweep_id = directory.define(plan, plan.sweep.definition(data.digest))
+        directory.store.clear_leftovers()
+        share = describe_resources(resources, cluster_totals() if on_cluster else None)
+        progress = stack.enter_context(Progress(plan, directory, share))
+        record = _Record(directory, planner, plan, tracker(sweep_id), progress, keep=keep, retry_errored=retry_errored)
+        before = finished_keys(plan, directory)  # after damaged ones were set aside
+        with contextlib.suppress(KeyboardInterrupt):
+            if not on_cluster:
+                _run_here(record, data, directory, resources)
+        with interruption.noted(then=END_TRIALS):
+            if on_cluster and not record.agenda.exhausted:
+                run_trials(
+                    record.agenda,
+                    data=data_directory,
+                    directory=directory.path,
+                    resources=resources,
+                    on_event=record.event,
+                    on_failure=record.failed,
+                    on_start=record.started,
+                    ended=lambda: interruption.came,
+                )
+            record.close(before=before, seconds=time.monotonic() - started)
+        return record.outcome
+
+
+@contextlib.contextmanager
+def connected(address: str, resources: Resources, interruption: Interruption) -> Iterator[None]:
+    """Be connected to a Ray cluster that has room for a trial; raises `ClusterError` where there is none."""
+    with contextlib.ExitStack() as stack:
+        with (
+            terminal.doing("starting Ray" if address == "local" else f"joining the Ray cluster at {address}"),
+            interruption.postponed(),
+        ):
+            stack.enter_context(cluster(address))
+            check_cluster(resources)
+        yield
+
+
+def _run_here(record: _Record, data: text.TextData, directory: SweepDirectory, resources: Resources) -> None:
+    """Run the cycles one after the other in this process, with as many threads as a trial would have."""
+    torch.set_num_threads(resources.threads)
+    device = "cuda" if resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
+    while (planned := record.agenda.next()) is not None:
+        record.started(planned.id)
+        events = run_cycle(
+            planned.cycle,
+            data,
+            directory.store,
+            keep_epochs=record.agenda.plan.keep_epochs(planned),
+            device=device,
+            partial_every_s=resources.partial_every_s,
+        )
+        try:
+            for event in events:
+                if record.event(event):
+                    break
+        except (LtRayError, RuntimeError, ValueError, OSError) as error:
+            record.failed(planned.id, f"{type(error).__name__}: {error}")
+
+
+def finished_keys(plan: Plan, directory: SweepDirectory) -> set[str]:
+    """Return the keys of a plan's rounds that the store has."""
+    return {key for key in plan.keys if directory.store.has(key)}
+
+
+def _close(tracker: Tracker | None, outcome: Outcome, directory: SweepDirectory) -> None:
+    """Write the report and end the sweep's record; the runs of unfinished cycles end as KILLED."""
+    record, report = Record(directory), None
+    try:
+        record.write_report()
+        report = directory.report
+    except Exception as error:  # drawing uses a large library, and nothing that is for show can end a sweep
+        terminal.show_warning(f"the report could not be written ({type(error).__name__}: {error})")
+    if tracker is None:
+        return
+    status: Status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failures else "FINISHED"
+    try:
+        tracker.sum_up(record.summaries())
+    except (LtRayError, OSError) as error:
+        terminal.show_warning(f"the sweep could not be summed up ({error})")
+    patience_s = 60 if tracker.answers and not outcome.interrupted else 5
+    with terminal.doing("telling MLflow the rest"):
+        outcome.recorded = tracker.close(status, timeout_s=patience_s, report=report)
+
+
+def exit_code(outcome: Outcome) -> int:
+    """Return 0 all done · 1 some cycles failed · 75 interrupted."""
+    return 75 if outcome.interrupted else 1 if outcome.failures else 0
+
+
+def mlflow_command(uri: str) -> str:
+    """Return the command that shows the records."""
+    return f"mlflow ui --backend-store-uri {uri}" if "://" in uri and not uri.startswith("http") else uri

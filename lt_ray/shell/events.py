@@ -1,0 +1,250 @@
+"""What is recorded of a sweep: frozen events that survive as a line of JSON and can send themselves, again and again.
+
+Names are chosen for MLflow's charts: what stands before the `/` is a section, and sections are sorted by name. So the
+curves by round (`round/…`) come first, then the winning tickets, then the curves within rounds (`training/…`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from lt_ray.cycle import Scalar
+from lt_ray.results import EpochResult, RoundResult
+
+if TYPE_CHECKING:
+    from lt_ray.shell.runs import Runs
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+SWEEP_TAG = "lt_ray.sweep_id"
+"""On every run of a sweep"""
+CYCLE_TAG = "lt_ray.cycle"
+"""On every run but the parent"""
+STATE_TAG = "lt_ray.state"
+"""On every run: running, finished, stopped (early, by a rule), failed or interrupted"""
+REASON_TAG = "lt_ray.reason"
+"""Why a cycle ended as it did"""
+NOTE_TAG = "mlflow.note.content"
+"""What MLflow's page of a run shows as its description, in Markdown"""
+COLOUR_TAG = "mlflow.runColor"
+"""What MLflow's charts draw a run in; by itself it draws several in one colour"""
+
+ROUND_METRICS = {
+    "round/test_accuracy": "test_accuracy",
+    "round/sparsity": "sparsity",
+    "round/test_loss": "test_loss",
+    "round/val_accuracy": "val_accuracy",
+    "round/val_loss": "val_loss",
+    "work/epochs": "epochs",
+    "work/train_s": "train_s",
+}
+"""Metric at step = round → field of `RoundResult`; the other fields are in the final table"""
+ROUND_MARK = "work/train_s"
+"""The last metric of a round to be sent: where it is, the round is"""
+EPOCH_METRICS = {f"training/{name}": name for name in ("train_accuracy", "train_loss", "val_accuracy", "val_loss")}
+"""Metric at step = round · E + epoch → field of `EpochResult`"""
+
+# MLflow's limits of a name and of a value [characters]
+NAME_LENGTH = 250
+VALUE_LENGTH = 6000
+
+
+class Point(NamedTuple):
+    """One point of a curve, in the order of MLflow's `Metric`."""
+
+    name: str
+    value: float
+    timestamp_ms: int
+    step: int
+
+
+class Dataset(NamedTuple):
+    """What MLflow shows in its column `Dataset`."""
+
+    name: str
+    digest: str
+    profile: str
+    """JSON"""
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def line(self) -> str:
+        """Return the event as one line of JSON; numbers are given back bit for bit, NaN too."""
+        return json.dumps(self.model_dump(), separators=(",", ":"))
+
+    def send(self, runs: Runs) -> None:
+        """Bring the sweep's runs up to date; raises what MLflow raises."""
+        raise NotImplementedError
+
+    @property
+    def tries(self) -> int | None:
+        """How often to try before going on without; None = until it is delivered [count]."""
+        return None
+
+
+class Opened(_Event):
+    """A cycle, or with None the sweep, began or goes on."""
+
+    kind: Literal["opened"] = "opened"
+    cycle: str | None
+    name: str
+    params: Mapping[str, Scalar]
+    tags: Mapping[str, str]
+    dataset: Dataset | None = None
+    at_ms: int
+    """When it began, if this is the first that MLflow hears of it"""
+
+    def send(self, runs: Runs) -> None:
+        """Make its run be there, be named and be RUNNING."""
+        params = {legal(name): text(value) for name, value in self.params.items()}
+        tags = {legal(name): value[:VALUE_LENGTH] for name, value in self.tags.items()}
+        tags |= {STATE_TAG: "running"}
+        runs.open(self.cycle, self.name[:NAME_LENGTH], self.at_ms, params, tags, self.dataset)
+
+
+class RoundDone(_Event):
+    """A round was finished."""
+
+    kind: Literal["round"] = "round"
+    result: RoundResult
+    epochs: tuple[EpochResult, ...]
+    epochs_a_round: Scalar
+
+    def send(self, runs: Runs) -> None:
+        """Make its points be there; the first metric of a run is the one that MLflow's comparison starts with."""
+        *points, mark = self._round_points()
+        runs.log_round(self.result.cycle, self.result.round, [*points, *self._epoch_points(), mark])
+
+    def _round_points(self) -> Iterator[Point]:
+        for name, field in ROUND_METRICS.items():
+            value = float(getattr(self.result, field))
+            yield Point(name, value, milliseconds(self.result.finished_at), self.result.round)
+
+    def _epoch_points(self) -> Iterator[Point]:
+        if not isinstance(self.epochs_a_round, int):
+            raise LookupError(f"cycle {self.result.cycle} was not opened with `training.epochs`")
+        for epoch in self.epochs:
+            step = epoch.round * self.epochs_a_round + epoch.epoch
+            for name, field in EPOCH_METRICS.items():
+                yield Point(name, float(getattr(epoch, field)), milliseconds(epoch.finished_at), step)
+
+
+class Ended(_Event):
+    """A cycle ended."""
+
+    kind: Literal["ended"] = "ended"
+    cycle: str
+    status: Status
+    reason: str
+    at_ms: int
+
+    def send(self, runs: Runs) -> None:
+        """End its run; FINISHED for a reason is stopped early."""
+        state = {"FAILED": "failed", "KILLED": "interrupted"}.get(self.status, "stopped" if self.reason else "finished")
+        tags = {STATE_TAG: state} | ({REASON_TAG: self.reason} if self.reason else {})
+        runs.end(self.cycle, self.status, self.at_ms, tags)
+
+
+class Summed(_Event):
+    """A run, with None the sweep's, in a few numbers that can be sorted by."""
+
+    kind: Literal["summed"] = "summed"
+    cycle: str | None
+    points: tuple[Point, ...]
+    tags: Mapping[str, str]
+
+    def send(self, runs: Runs) -> None:
+        """Make the points and the tags be there."""
+        runs.log(self.cycle, self.points)
+        runs.tag(self.cycle, self.tags)
+
+
+class Closed(_Event):
+    """The sweep ended."""
+
+    kind: Literal["closed"] = "closed"
+    status: Status
+    at_ms: int
+
+    def send(self, runs: Runs) -> None:
+        """End the parent's run, and as KILLED those that are still RUNNING."""
+        runs.end_all(self.status, self.at_ms)
+
+
+class Reported(_Event):
+    """The sweep's report was written."""
+
+    kind: Literal["reported"] = "reported"
+    folder: str
+
+    def send(self, runs: Runs) -> None:
+        """Make the folder's files be artifacts of the parent."""
+        runs.keep(self.folder)
+
+    @property
+    def tries(self) -> int | None:
+        """A few: files may go to a store that is dead while the server lives."""
+        return 3
+
+
+class Parent(NamedTuple):
+    """What the run of a whole sweep bears."""
+
+    name: str
+    sweep_id: str
+    params: Mapping[str, Scalar]
+    tags: Mapping[str, str]
+    dataset: Dataset | None
+    began_at: float
+    """Unix time [s]"""
+
+    def opened(self) -> Opened:
+        """Return the event that begins the record."""
+        return Opened(
+            cycle=None,
+            name=self.name,
+            params=dict(self.params),
+            tags=dict(self.tags),
+            dataset=self.dataset,
+            at_ms=milliseconds(self.began_at),
+        )
+
+
+Event = Opened | RoundDone | Ended | Summed | Closed | Reported
+_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def parse(line: str) -> Event:
+    """Return the event that a line holds; raises ValueError for one that holds none."""
+    return _EVENTS.validate_python(json.loads(line))
+
+
+def milliseconds(time_s: float) -> int:
+    """Return a time as MLflow counts it."""
+    return int(time_s * 1000)
+
+
+def legal(name: str) -> str:
+    """Return a name that MLflow takes: its characters, no other reading as a path, at most 250 characters."""
+    legal = re.sub(r"[^\w./: -]", "_", name)
+    path = posixpath.normpath(legal)
+    if path != legal or path == "." or path.startswith(("..", "/")):
+        legal = "_" + legal.replace("/", "_")
+    if len(legal) > NAME_LENGTH:
+        legal = f"{legal[: NAME_LENGTH - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return legal
+
+
+def text(value: Scalar) -> str:
+    """Return a parameter as it is searched for: `none`, `true`, `0.001`, at most 6,000 characters."""
+    shown = str(value)
+    return shown.lower() if value is None or isinstance(value, bool) else shown[:VALUE_LENGTH]

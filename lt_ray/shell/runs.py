@@ -1,0 +1,267 @@
+"""The runs of one sweep in MLflow: one parent, one nested run a cycle. Nothing else imports MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lt_ray.shell.events import (
+    CYCLE_TAG,
+    REASON_TAG,
+    ROUND_MARK,
+    STATE_TAG,
+    SWEEP_TAG,
+    VALUE_LENGTH,
+    Dataset,
+    Point,
+    Status,
+)
+from lt_ray.shell.target import Target, without_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# MLflow's limits of one log_batch [count]
+_METRICS_A_BATCH = 1000
+_PARAMS_A_BATCH = 100
+_DIGEST_LENGTH = 8  # MLflow takes 36, and shows them all in a column
+
+# Unless the user set them: with MLflow's own 120 s a dead server holds its caller for minutes.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+# Codes that blame what was sent. After any other (a proxy's 404, an expired token) the same may pass later.
+_REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
+
+
+def prepare() -> None:
+    """Set MLflow up for this process and import it: two threads that import it at once can deadlock."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # MLflow repeats a call that was answered 500, also one that made a run: there would be two. We look first.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    import mlflow  # noqa: F401
+
+
+class Runs:
+    """The runs of a sweep, found by tag, created where missing; raises what MLflow raises.
+
+    Every method can be called again with the same arguments, and leaves what one call leaves.
+    """
+
+    def __init__(self, target: Target) -> None:
+        from mlflow import MlflowClient
+
+        _make_database(target.uri)
+        self._client = MlflowClient(tracking_uri=target.uri)
+        self._sweep_id = target.sweep_id
+        self._experiment_id = _experiment_id(self._client, target)
+        self._ids: dict[str | None, str] = {}
+        """Cycle → run id; None → the parent's"""
+        self._rounds: dict[str, set[int]] = {}
+        """Cycle → rounds that its run has, as far as was asked"""
+        begun: set[str] = set()
+        for run in self._search():
+            cycle = run.data.tags.get(CYCLE_TAG)
+            if cycle not in self._ids or (run.data.metrics and self._ids[cycle] not in begun):
+                self._ids[cycle] = run.info.run_id
+            if run.data.metrics:
+                begun.add(run.info.run_id)
+
+    def open(
+        self,
+        cycle: str | None,
+        name: str,
+        at_ms: int,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        dataset: Dataset | None = None,
+    ) -> None:
+        """Make a cycle's run, or with None the parent, be there and be RUNNING; a known parameter keeps its value."""
+        from mlflow.entities import Param, RunTag
+
+        own = {SWEEP_TAG: self._sweep_id}
+        if cycle is not None:
+            own |= {CYCLE_TAG: cycle, "mlflow.parentRunId": self._id(None)}
+        if cycle in self._ids:
+            self._client.update_run(self._ids[cycle], status="RUNNING", name=name)
+        else:
+            run = self._client.create_run(self._experiment_id, start_time=at_ms, run_name=name, tags=own)
+            self._ids[cycle] = run.info.run_id
+            if cycle is not None:
+                self._rounds[cycle] = set()
+        run_id = self._ids[cycle]
+        known = self._client.get_run(run_id)
+        if REASON_TAG in known.data.tags:
+            self._client.delete_tag(run_id, REASON_TAG)
+        new = [Param(key, value) for key, value in params.items() if key not in known.data.params]
+        labels = [RunTag(key, value) for key, value in {**tags, **own}.items()]
+        for i in range(0, max(len(new), len(labels)), _PARAMS_A_BATCH):
+            part = slice(i, i + _PARAMS_A_BATCH)
+            self._client.log_batch(run_id, params=new[part], tags=labels[part], synchronous=True)
+        if dataset is not None and not known.inputs.dataset_inputs:
+            self._log_dataset(run_id, dataset)
+
+    def log_round(self, cycle: str, round: int, points: Sequence[Point]) -> None:
+        """Log a round's points unless the run has them; `ROUND_MARK` tells, since it comes last."""
+        assert points[-1].name == ROUND_MARK
+        if cycle not in self._rounds:
+            history = self._client.get_metric_history(self._id(cycle), ROUND_MARK)
+            self._rounds[cycle] = {metric.step for metric in history}
+        if round not in self._rounds[cycle]:
+            self.log(cycle, points)
+            self._rounds[cycle].add(round)
+
+    def log(self, cycle: str | None, points: Sequence[Point]) -> None:
+        """Log points; the same point again is the same row."""
+        from mlflow.entities import Metric
+
+        for i in range(0, len(points), _METRICS_A_BATCH):
+            metrics = [Metric(*point) for point in points[i : i + _METRICS_A_BATCH]]
+            self._client.log_batch(self._id(cycle), metrics=metrics, synchronous=True)
+
+    def tag(self, cycle: str | None, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        from mlflow.entities import RunTag
+
+        labels = [RunTag(name, value[:VALUE_LENGTH]) for name, value in tags.items()]
+        self._client.log_batch(self._id(cycle), tags=labels, synchronous=True)
+
+    def end(self, cycle: str, status: Status, at_ms: int, tags: Mapping[str, str]) -> None:
+        """End a cycle's run."""
+        self.tag(cycle, tags)
+        self._client.set_terminated(self._id(cycle), status, at_ms)
+
+    def end_all(self, status: Status, at_ms: int) -> None:
+        """End the parent's run, and those of cycles still RUNNING as KILLED; delete what came twice."""
+        for run in list(self._search("attributes.status = 'RUNNING'")):
+            run_id, cycle = run.info.run_id, run.data.tags.get(CYCLE_TAG)
+            if run_id != self._ids.get(cycle, run_id) and not run.data.metrics:
+                self._client.delete_run(run_id)  # created, but the answer came too late: another one is used
+            elif run_id != self._id(None):
+                self._client.set_tag(run_id, STATE_TAG, "interrupted")
+                self._client.set_terminated(run_id, "KILLED", at_ms)
+        self.tag(None, {STATE_TAG: {"FAILED": "failed", "KILLED": "interrupted"}.get(status, "finished")})
+        self._client.set_terminated(self._id(None), status, at_ms)
+
+    def keep(self, folder: str) -> None:
+        """Make a folder's files be artifacts of the parent, in place of earlier ones."""
+        self._client.log_artifacts(self._id(None), folder)
+
+    def _id(self, cycle: str | None) -> str:
+        if cycle not in self._ids:
+            raise LookupError(f"cycle {cycle} was not opened" if cycle else "the sweep's own run is missing")
+        return self._ids[cycle]
+
+    def _log_dataset(self, run_id: str, dataset: Dataset) -> None:
+        from mlflow.entities import Dataset as LoggedDataset
+        from mlflow.entities import DatasetInput
+        from mlflow.exceptions import MlflowException
+
+        logged = LoggedDataset(
+            name=dataset.name,
+            digest=dataset.digest[:_DIGEST_LENGTH],
+            source_type="lt_ray",
+            source="{}",
+            profile=dataset.profile,
+        )
+        inputs = [DatasetInput(dataset=logged, tags=[])]
+        try:
+            self._client.log_inputs(run_id, datasets=inputs)
+        except MlflowException:  # sweeps share an experiment's data sets: another one may have made it at this moment
+            self._client.log_inputs(run_id, datasets=inputs)
+
+    def _search(self, condition: str = "") -> Iterator[Run]:
+        """Yield the sweep's runs that are not deleted, oldest first."""
+        wanted = " AND ".join(filter(None, [f"tags.`{SWEEP_TAG}` = '{self._sweep_id}'", condition]))
+        oldest_first = ["attributes.start_time ASC"]
+        token = None
+        while True:
+            page = self._client.search_runs([self._experiment_id], wanted, order_by=oldest_first, page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
+
+
+def _make_database(uri: str) -> None:
+    """Make the SQLite database that a URI names, whole or not at all.
+
+    MLflow makes its tables in some fifty steps, each kept at once: killed between two, it could never open them again.
+    """
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or "?" in uri or path.exists():
+        return
+    from mlflow import MlflowClient
+
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{unfinished}").search_experiments()
+        try:
+            os.link(unfinished, path)
+        except FileExistsError:  # another sweep of this storage was faster
+            pass
+        except OSError:  # a file system without hard links
+            unfinished.rename(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _experiment_id(client: MlflowClient, target: Target) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(target.experiment)
+    if found is None:
+        # else the page shows what belongs to language-model applications
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(client.create_experiment(target.experiment, target.artifact_location, tags=kind))
+        except MlflowException:
+            found = client.get_experiment_by_name(target.experiment)
+            if found is None:  # else another process was faster
+                raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether sending the same again must fail again."""
+    code = getattr(error, "error_code", None)
+    return code in _REFUSED if code is not None else not isinstance(error, OSError)
+
+
+def cause(error: BaseException) -> str:
+    """Return the first line of what went wrong in the first place: MLflow wraps it several times."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    lines = without_password(str(error)).splitlines()
+    return re.sub(r"\s+", " ", lines[0])[:200] if lines else type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what this thread logs (migrations, retries) off the terminal; what matters is raised as well."""
+    thread = threading.get_ident()
+
+    def is_foreign(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    noisy: list[logging.Filterer] = [logging.getLogger("urllib3.connectionpool")]
+    noisy += {handler for name in ("mlflow", "alembic") for handler in logging.getLogger(name).handlers}
+    for source in noisy:
+        source.addFilter(is_foreign)
+    try:
+        yield
+    finally:
+        for source in noisy:
+            source.removeFilter(is_foreign)

@@ -1,0 +1,72 @@
+"""The two consoles, and what is said on them beside results; imports nothing heavy, so that it can speak at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+
+from lt_ray.errors import InputError
+
+_PIPED_WIDTH = 120
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(message: str) -> None:
+    """Print one error."""
+    _say(f"[bold red]error:[/] {escape(message)}")
+
+
+def show_warning(message: str) -> None:
+    """Print one warning."""
+    _say(f"[bold yellow]warning:[/] {escape(message)}")
+
+
+def is_live() -> bool:
+    """Return whether output goes to a terminal on which lines can be drawn again; FORCE_COLOR makes no pipe one."""
+    return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
+
+
+def check_live(option: str, otherwise: str) -> None:
+    """Raise `InputError` unless output goes to a terminal, which the option needs."""
+    if not is_live():
+        raise InputError(f"`{option}` needs a terminal, but the output goes elsewhere: {otherwise}")
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say in a terminal what takes a while, until it is done; silent elsewhere."""
+    if not is_live():
+        yield
+        return
+    spinner = Spinner("dots", f"{escape(what)} …", style="cyan")
+    # A library's own progress bar on stderr rewrites its line, which no redirection can follow.
+    with Live(spinner, console=console, refresh_per_second=8, transient=True, redirect_stderr=False):
+        yield
+
+
+def live(renderable: object, refresh_per_second: float) -> Live:
+    """Return a display that stays at the bottom of the terminal and is gone afterwards; what is printed goes above."""
+    return Live(
+        renderable,  # type: ignore[arg-type] # anything with __rich_console__
+        console=console,
+        refresh_per_second=refresh_per_second,
+        transient=True,
+        redirect_stderr=errors.is_terminal,
+    )
+
+
+def _say(markup: str) -> None:
+    """On stderr; where both are one terminal, by way of the console that knows where the live display is."""
+    if is_live() and errors.is_terminal:
+        console.print(markup, soft_wrap=True)
+    else:
+        errors.print(markup)

@@ -1,0 +1,267 @@
+"""Running cycles as Ray Tune trials, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lt_ray.agenda import Agenda
+from lt_ray.cycle import Settings
+from lt_ray.errors import ClusterError
+from lt_ray.rounds import PARTIAL_EVERY_S, Event
+
+END_TRIALS = signal.SIGUSR1
+"""Sent to this process, it makes Tune end all trials and return"""
+_FAILURES = 3
+"""Times that a trial may lose its worker or its node"""
+
+
+class Resources(Settings):
+    """What one trial takes, and how many may run at once."""
+
+    gpus_per_trial: float = 0.0
+    """Share of a GPU [count]"""
+    cpus_per_trial: float = 1.0
+    """CPUs, and as many threads [count]"""
+    max_concurrent: int | None = None
+    """Trials at once; None = as many as fit [count]"""
+    partial_every_s: float = PARTIAL_EVERY_S
+    """Seconds of a running round that a kill may cost [s]"""
+    reuse_actors: bool = True
+    """Whether a trial may go on in the process of an ended one: seconds of imports saved"""
+
+    @property
+    def threads(self) -> int:
+        """Threads of one trial: its CPUs; two threads on a shared core collapse [count]."""
+        return max(1, int(self.cpus_per_trial))
+
+
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[None]:
+    """Be connected to a Ray cluster: `local` starts one in a private directory and ends it, `auto` and HOST:PORT join.
+
+    Raises `ClusterError` where none answers or it refuses the token, and for `ray://…`.
+    """
+    if address.startswith("ray://"):
+        raise ClusterError(
+            f"`--address {address}`: through Ray's client, Tune would run the sweep's driver on the cluster, away from "
+            "this terminal. Run the command on a node of the cluster with `--address auto`, for instance by "
+            "`ray job submit -- python sweeps/… --address auto`"
+        )
+    _probe(address)
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would end with 0, after a last snapshot
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address != "local" and (Path.home() / ".ray" / "auth_token").exists():
+        # `ray start` turns tokens on where this file exists, but a driver that joins does not and is refused; one that
+        # sends a token is welcome on a cluster without them too.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    private = tempfile.mkdtemp(prefix="lt_ray_") if address == "local" else None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if private is not None:
+        options |= {"_temp_dir": private, "include_dashboard": False}
+    try:
+        said: list[str] = []
+        try:
+            with _overheard(said):
+                ray.init(address=address, **options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise ClusterError(_no_cluster(address, f"{error} {' '.join(said)}")) from None
+        yield
+    finally:
+        ray.shutdown()
+        if private is not None:
+            shutil.rmtree(private, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _overheard(said: list[str]) -> Iterator[None]:
+    """Keep what Ray's own threads write to stderr, line by line, twenty times over, off the terminal."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                file.seek(0)
+                said += dict.fromkeys(file.read().decode(errors="replace").splitlines())
+    finally:
+        os.close(kept)
+
+
+def _probe(address: str) -> None:
+    """Raise `ClusterError` where nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(_no_cluster(address, error)) from None
+
+
+def check_machine(resources: Resources) -> None:
+    """Raise `ClusterError` where this machine cannot hold one trial; nothing is started to find out."""
+    import torch
+
+    _check(resources, [{"GPU": torch.cuda.device_count(), "CPU": os.cpu_count() or 1}], "this machine")
+
+
+def check_cluster(resources: Resources) -> None:
+    """Raise `ClusterError` where no node of the connected cluster can hold one trial."""
+    import ray
+
+    _check(resources, [node["Resources"] for node in ray.nodes() if node["Alive"]], "this cluster's largest node")
+
+
+def cluster_totals() -> dict[str, float]:
+    """Return what the connected cluster has in all: its CPUs and GPUs, by Ray's names [count]."""
+    import ray
+
+    return {name: float(count) for name, count in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+
+
+def describe_resources(resources: Resources, totals: Mapping[str, float] | None) -> str:
+    """Return in a few words what a trial takes, how many fit at once, and of what.
+
+    - `totals`: the cluster's CPUs and GPUs, empty while unknown; None = no cluster, one cycle after the other [count]
+    """
+    share = f"{resources.cpus_per_trial:g} CPU"
+    share += f" + {resources.gpus_per_trial:g} GPU a trial" if resources.gpus_per_trial else " a trial, no GPU"
+    if totals is None:
+        return f"one at a time, in this process · {share}"
+    if not totals:
+        return share
+    cpus, gpus = totals.get("CPU", 0.0), totals.get("GPU", 0.0)
+    whole = f"{cpus:g} CPU" + (f" + {gpus:g} GPU" if gpus else "")
+    return f"{_at_once(resources, totals)} at once · {share} · cluster {whole}"
+
+
+def _at_once(resources: Resources, totals: Mapping[str, float]) -> int:
+    """Trials that fit the whole cluster and may run [count]."""
+    fitting = [totals.get("CPU", 0.0) / resources.cpus_per_trial]
+    if resources.gpus_per_trial:
+        fitting.append(totals.get("GPU", 0.0) / resources.gpus_per_trial)
+    if resources.max_concurrent is not None:
+        fitting.append(resources.max_concurrent)
+    return int(min(fitting) + 1e-9)
+
+
+def _check(resources: Resources, nodes: Sequence[Mapping[str, float]], where: str) -> None:
+    for name, asked, option in (
+        ("GPU", resources.gpus_per_trial, "--gpus-per-trial"),
+        ("CPU", resources.cpus_per_trial, "--cpus-per-trial"),
+    ):
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if asked > most:
+            raise ClusterError(
+                f"`{option} <= {most:g}` must hold, since {where} has {most:g}, but got {asked:g}: "
+                "ask for less, or join another cluster with --address"
+            )
+
+
+def run_trials(
+    agenda: Agenda,
+    *,
+    data: Path,
+    directory: Path,
+    resources: Resources,
+    on_event: Callable[[Event], bool],
+    on_failure: Callable[[str, str], None],
+    on_start: Callable[[str], None],
+    ended: Callable[[], bool],
+) -> None:
+    """Run the cycles that an agenda hands out on the connected cluster, until it is exhausted.
+
+    - `data`: the tokenised data set, on a path that every node sees
+    - `directory`: the sweep's directory, likewise
+    - `on_event`: called in this process with every event of every cycle; a retried trial may repeat some. Returns
+      whether the cycle should end here
+    - `on_failure`: called with a cycle's id and the reason
+    - `on_start`: called with a cycle's id when its trial gets its resources
+    - `ended`: whether to begin no further trial; those that run end by `END_TRIALS`
+    """
+    from ray import tune
+
+    from lt_ray.shell.trainable import CycleTrainable, Feed, Forwarding, Watching, cycle_id, trial_config
+
+    def next_trial() -> dict[str, Any] | None:
+        planned = None if ended() else agenda.next()
+        if planned is None:
+            return None
+        return trial_config(
+            planned.cycle,
+            data=data.resolve(),
+            store=directory.resolve(),
+            keep_epochs=agenda.plan.keep_epochs(planned),
+            threads=resources.threads,
+            cpus=resources.cpus_per_trial,
+            gpus=resources.gpus_per_trial,
+            partial_every_s=resources.partial_every_s,
+        )
+
+    # Tune asks a searcher for one trial at a time, and gives that one the first process that comes free: while trials
+    # are shorter than a process takes to start, it would never get to a second one.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, _at_once(resources, cluster_totals())))
+    lost = f"its worker was lost {_FAILURES + 1} times"
+    ray_directory = (directory / "ray").resolve()
+    shutil.rmtree(ray_directory, ignore_errors=True)
+    tuner = tune.Tuner(
+        CycleTrainable,
+        tune_config=tune.TuneConfig(
+            search_alg=Feed(next_trial, lambda: ended() or agenda.exhausted),
+            num_samples=-1,  # as many as the feed gives
+            max_concurrent_trials=resources.max_concurrent,
+            reuse_actors=resources.reuse_actors,
+            trial_name_creator=cycle_id,
+            trial_dirname_creator=cycle_id,
+        ),
+        run_config=tune.RunConfig(
+            name=f"attempt-{uuid.uuid4().hex[:8]}",
+            storage_path=str(ray_directory),
+            stop=Forwarding(on_event, on_failure),
+            failure_config=tune.FailureConfig(max_failures=_FAILURES),
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+            callbacks=[Watching(on_start, lambda cycle: on_failure(cycle, lost))],
+            verbose=0,
+        ),
+    )
+    # Tune's own snapshots are never read back; where it fails to write one, that is nobody's loss.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it would explain the signal, and list the trials
+    tuner.fit()
+
+
+def _no_cluster(address: str, error: object) -> str:
+    said = " ".join(str(error).split())
+    if "authtoken" in said.lower() or "authentication token" in said.lower():
+        return (
+            f"`--address {address}`: the cluster refuses this shell's token, or that it has none. Set "
+            "RAY_AUTH_MODE=token for the head, every node and this shell, with one ~/.ray/auth_token "
+            "(`ray get-auth-token --generate`)"
+        )
+    if address == "auto":
+        return (
+            "`--address auto` needs a running Ray cluster, but none answers: start one with `ray start --head`, or say "
+            "`--address local` to use this machine alone. If one is running and wants a token, set RAY_AUTH_MODE=token "
+            "and copy its ~/.ray/auth_token here."
+        )
+    return f"`--address {address}`: no Ray cluster answers there ({said[:300]}); give another, `auto` or `local`"
