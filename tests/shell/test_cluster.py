@@ -1,0 +1,74 @@
+"""Joining a cluster: a refused token is one clear error before anything is written."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+def home_with_token(path: Path) -> dict[str, str]:
+    """Environment of a user whose token is nobody else's."""
+    path.mkdir()
+    environment = os.environ | {"HOME": str(path), "RAY_AUTH_MODE": "token"}
+    subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True, timeout=60)
+    return environment
+
+
+@pytest.fixture
+def guarded_cluster(tmp_path):
+    """A Ray cluster that asks for a token: (its address, the environment of the user who has the token)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    owner = home_with_token(tmp_path / "owner")
+    temporary = tempfile.mkdtemp(prefix="lt_ray_test_")  # sockets below it must have short names
+    words = [RAY, "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false"]
+    words += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={temporary}"]
+    with (tmp_path / "head.log").open("w") as log:
+        head = subprocess.Popen(words, env=owner, stdout=log, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 90
+    while "--block" not in (tmp_path / "head.log").read_text():
+        assert head.poll() is None, (tmp_path / "head.log").read_text()
+        assert time.monotonic() < deadline, (tmp_path / "head.log").read_text()
+        time.sleep(0.1)
+    yield f"127.0.0.1:{port}", owner
+    head.terminate()
+    head.wait(timeout=60)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(storage: Path, environment: dict[str, str], address: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "1", "--set", "training.lr=0.005"]
+    words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--storage", str(storage)]
+    return subprocess.run(
+        [*words, "--address", address, "--tracking-uri", "none"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, tmp_path):
+    """With another token and with none: exit code 2, one line that says what to set, nothing written; else 0."""
+    address, owner = guarded_cluster
+    stranger = home_with_token(tmp_path / "stranger")
+    tokenless = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
+    tokenless["HOME"] = str(tmp_path / "nobody")
+    for environment in (stranger, tokenless):
+        refused = sweep(tmp_path / "runs", environment, address)
+        assert refused.returncode == 2, refused.stdout + refused.stderr
+        (line,) = refused.stderr.strip().splitlines()
+        assert line.startswith(f"error: `--address {address}`: the cluster refuses this shell's token")
+        assert "RAY_AUTH_MODE=token" in line
+        assert not (tmp_path / "runs").exists()
+    joined = sweep(tmp_path / "runs", owner, address)
+    assert joined.returncode == 0, joined.stdout + joined.stderr

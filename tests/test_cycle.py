@@ -1,0 +1,136 @@
+"""The cycle: identity is data."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lt_ray.cycle import Cnn, Cycle, Imdb, Magnitude, Training, canonical, digest, keys, parse
+from lt_ray.errors import CycleError
+
+
+def cycle(**magnitude) -> Cycle:
+    return Cycle(schedule=(Magnitude(**magnitude),) * 2)
+
+
+def test_golden_identities():
+    """The identity of two known cycles is what it was when they were first stored.
+
+    When this fails, every stored round of every user becomes unreachable: change it on purpose, raise
+    `cycle.SCHEMA`, and say so in the changelog.
+    """
+    assert Cycle().id == "b85f68f4befd"
+    imdb = Cycle(
+        task=Imdb(),
+        seed=3,
+        training=Training(patience=2, length_batches=True),
+        schedule=(Magnitude(), Magnitude(restart="random", shared_start=("embedding.weight",))),
+    )
+    assert imdb.id == "70aab7988864"
+
+
+def test_identity_survives_writing_and_coercion():
+    """A cycle read back from its own JSON, or given 1 for 1.0 and "0.001" for 0.001, is the same cycle."""
+    one = Cycle(training=Training(lr=1.0))
+    assert Cycle(training=Training(lr=1)).id == one.id
+    assert parse(one.model_dump(mode="json")).id == one.id
+    assert one.with_settings({"training.lr": "1e-3"}).id == Cycle(training=Training(lr=0.001)).id
+
+
+def test_every_field_with_a_meaning_is_part_of_the_identity():
+    """Changing any one field changes the identity."""
+    base = Cycle(schedule=(Magnitude(restart="rewind"),), training=Training(optimizer="sgd"))
+    changes = {
+        "seed": 1, "rounds": 2, "task.name": "imdb", "task.train": 2001, "task.validation": 501, "task.test": 1001,
+        "task.data_seed": 1, "model.vocabulary": 7, "model.embedding": 7, "model.filters": 7, "model.widths": [3],
+        "model.dropout": 0.1, "training.optimizer": "adam", "training.lr": 0.1, "training.weight_decay": 0.1,
+        "training.momentum": 0.1, "training.batch_size": 7, "training.epochs": 7, "training.patience": 1,
+        "training.length_batches": True, "training.precision": "bfloat16", "magnitude.fraction": 0.3,
+        "magnitude.scope": "global", "magnitude.rounding": "ceil", "magnitude.parameters": "weights",
+        "magnitude.exclude": ["a"], "magnitude.random_pruning": True, "magnitude.restart": "random",
+        "magnitude.rewind_epoch": 1, "magnitude.rewind_budget": "resume",
+    }  # fmt: skip
+    elsewhere = {"model.name", "magnitude.shared_start", *(f"task.{name}" for name in Imdb.model_fields)} | {
+        "task.test_share"
+    }
+    assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
+    ids = {base.with_settings({key: value}).id for key, value in changes.items()}
+    assert len(ids | {base.id}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        ({"restart": "random"}, {"magnitude.rewind_epoch": 3}),
+        ({"restart": "final"}, {"magnitude.rewind_budget": "resume"}),
+        ({"restart": "rewind"}, {"magnitude.shared_start": ["embedding.weight"]}),
+        ({}, {"training.momentum": 0.9}),
+        ({"exclude": ("a", "b")}, {"magnitude.exclude": ["b", "a", "b"]}),
+    ],
+)
+def test_a_field_without_a_meaning_is_not(fields, changes):
+    """The rewind epoch of a random restart, Adam's momentum, the order of names: no new cycle."""
+    assert cycle(**fields).with_settings(changes).id == cycle(**fields).id
+
+
+def test_settings_keep_what_has_no_meaning_yet():
+    """A field given before the one that gives it a meaning is not lost."""
+    searched = cycle(shared_start=("embedding.weight",)).with_settings({"magnitude.restart": "random"})
+    assert searched.schedule[0].shared_start == ("embedding.weight",)
+
+
+def test_flat_folds_the_schedule():
+    """`flat` gives one value where all prunings agree, else all of them, and None where there is no meaning."""
+    flat = Cycle(schedule=(Magnitude(fraction=0.2), Magnitude(fraction=0.5)), model=Cnn()).flat()
+    assert flat["rounds"] == 2
+    assert flat["magnitude.fraction"] == "0.2 0.5"
+    assert flat["magnitude.scope"] == "local"
+    assert flat["model.widths"] == "3 4 5"
+    assert cycle(restart="random").flat()["magnitude.rewind_epoch"] is None
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False), max_size=4))
+def test_digest_ignores_order(tree):
+    """Equal trees have one digest, in whatever order they were built."""
+    assert digest(tree) == digest(dict(reversed(tree.items())))
+    assert canonical(tree) == canonical(dict(sorted(tree.items())))
+
+
+def test_digest_refuses_nan():
+    """NaN has no canonical form."""
+    with pytest.raises(ValueError, match="JSON"):
+        digest({"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"training.learning_rat": 1}, "is not a field of a cycle"),
+        ({"training.epoch": 1}, "Did you mean `training.epochs`"),
+        ({"training.lr": 0}, "`training.lr` must be greater than 0, but got 0"),
+        ({"training.lr": "fast"}, "`training.lr` must be a valid number"),
+        ({"training.epochs": 2.5}, "`training.epochs` must be a valid integer"),
+        ({"model.dropout": 1}, "`model.dropout` must be less than 1, but got 1"),
+        ({"model.widths": []}, "`model.widths`"),
+        ({"magnitude.fraction": 0}, "`magnitude.fraction` must be greater than 0, but got 0"),
+        ({"magnitude.fraction": 1.2}, "`magnitude.fraction` must be less than 1, but got 1.2"),
+        ({"magnitude.rewind_epoch": 12}, "(rewind_epoch=12, epochs=10)"),
+        ({"magnitude.rewind_epoch": -1}, "must be 0, 1, … or `last`, but got -1"),
+        ({"magnitude.rewind_epoch": "lst"}, "must be 0, 1, … or `last`, but got 'lst'"),
+        ({"magnitude.rewind_budget": "resume", "magnitude.rewind_epoch": "last"}, "nothing would be retrained"),
+        ({"magnitude.restart": "rewnd"}, "'rewind', 'random' or 'final'"),
+        ({"task.name": "imbd"}, "Did you mean `imdb`"),
+        ({"model.name": "cnnn"}, "Did you mean `cnn`"),
+        ({"task.sizes": [1, 2, 3]}, "is not a field of task toy"),
+        ({"task.name": "imdb", "task.sizes": [0, 2, 3]}, "`sizes >= 1` must hold"),
+        ({"task.name": "folder", "task.test_share": 0.9}, "`validation_share + test_share < 1` must hold"),
+        ({"rounds": -1}, "`rounds` must be a whole number"),
+        ({"seed": -1}, "`seed` must be greater than or equal to 0"),
+        ({"training.lr": float("nan")}, "`training.lr`"),
+    ],
+)
+def test_a_broken_rule_is_one_clear_line(settings, says):
+    """A bad value names the field, the rule and the value, once."""
+    with pytest.raises(CycleError) as error:
+        cycle().with_settings(settings)
+    assert says in str(error.value)
+    assert len(str(error.value).splitlines()) == 1

@@ -1,0 +1,52 @@
+"""What the documents say exists."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from lt_ray.cycle import keys
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+def test_every_option_of_a_command_in_readme_exists():
+    """Each `--option` after a sweep script is one of its options, each `--set` key a field of a cycle."""
+    commands = re.findall(r"python sweeps/\S+\.py(.*(?:\\\n.*)*)", README)
+    assert len(commands) >= 6
+    shown = subprocess.run(
+        [sys.executable, "sweeps/imdb_lt.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    for command in commands:
+        for option in re.findall(r"--[a-z-]+", command.partition("#")[0]):
+            assert option in shown, option
+    settings = re.findall(r"--set '?([a-z_.]+)=", README + CONTRIBUTING)
+    assert len(settings) >= 5
+    unknown = set(settings) - set(keys())
+    assert unknown == {"training.epoch"}, "README shows one mistake on purpose"
+
+
+def test_the_python_example_runs(tmp_path):
+    """README's example, run as it stands, yields three epochs or more and a result for each of its four rounds."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.count("sparsity=") == 4
+
+
+def test_every_make_target_in_the_documents_exists():
+    """`make X` in README and CONTRIBUTING is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|\$ )make ([a-z]+)", README + CONTRIBUTING))
+    assert {"demo", "test", "check", "slow", "bench"} <= named <= targets
+
+
+def test_every_file_in_the_layer_table_exists():
+    """CONTRIBUTING's table of layers names files that are there, and leaves none of lt_ray/ out."""
+    table = CONTRIBUTING[CONTRIBUTING.index("| layer | owns |") : CONTRIBUTING.index("## Laws")]
+    named = set(re.findall(r"`(\w+(?:\.py|/))`", table))
+    there = {path.name + ("/" if path.is_dir() else "") for path in (ROOT / "lt_ray").iterdir()}
+    there |= {path.name for path in (ROOT / "lt_ray" / "shell").glob("*.py")}
+    assert named <= there
+    assert there - named <= {"__init__.py", "__main__.py", "__pycache__/", "py.typed"}
