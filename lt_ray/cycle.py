@@ -19,7 +19,7 @@ from pydantic import (
 
 from lt_ray.errors import CycleError, nearest
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when the meaning of a field changes; part of every identity."""
 
 MOST_ROUNDS = 1000
@@ -49,21 +49,25 @@ class Toy(Settings):
     """Seed of the generator; the cycle's own seed does not touch the data"""
 
 
-class Imdb(Settings):
-    """IMDb reviews, binary (Maas et al. 2011, ACL)."""
+class PublicTexts(Settings):
+    """What the public text sets have in common: where they are, and how they are cut.
 
-    name: Literal["imdb"] = "imdb"
-    dataset: str = "stanfordnlp/imdb"
+    The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %.
+    """
+
+    dataset: str
     """Where the hub keeps it; not used with a data directory"""
-    revision: str = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+    revision: str
     """Commit of that data set"""
-    split: Literal["pooled", "official"] = "pooled"
-    """`pooled` = both official splits together, cut by `sizes`; `official` = the official test, and a validation
-    split cut from the official train by `validation_share`"""
-    sizes: tuple[int, int, int] = (28_000, 12_000, 10_000)
-    """Train, validation and test of the pooled split [count]"""
+    split: Literal["pooled", "official"] = "official"
+    """`pooled` = all official splits together, cut anew; `official` = the official test, and a validation split cut
+    from the official train where none is given"""
+    sizes: tuple[int, int, int] | None = None
+    """Train, validation and test, drawn from all there are; None = all, by shares [count]"""
     validation_share: float = Field(default=0.3, gt=0, lt=1)
-    """Share of the official train that validates, where no validation split is given [0, 1]"""
+    """Share that validates of what is not test, where no sizes are given [0, 1]"""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the pooled texts that tests, where no sizes are given [0, 1]"""
     split_seed: int = Field(default=0, ge=0)
     """Seed of the cut; the cycle's own seed does not touch the data"""
     max_tokens: int | None = Field(default=None, ge=1)
@@ -71,10 +75,43 @@ class Imdb(Settings):
 
     @field_validator("sizes")
     @classmethod
-    def _sizes_are_positive(cls, sizes: tuple[int, int, int]) -> tuple[int, int, int]:
-        if min(sizes) < 1:
+    def _sizes_are_positive(cls, sizes: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if sizes is not None and min(sizes) < 1:
             raise ValueError(f"`sizes >= 1` must hold, but got {sizes}")
         return sizes
+
+
+class Imdb(PublicTexts):
+    """IMDb reviews, two classes (Maas et al. 2011, ACL); pooled as the logs do: 28,000/12,000/10,000 of 50,000."""
+
+    name: Literal["imdb"] = "imdb"
+    dataset: str = "stanfordnlp/imdb"
+    revision: str = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+    split: Literal["pooled", "official"] = "pooled"
+
+
+class AgNews(PublicTexts):
+    """AG's news, four classes (Zhang et al. 2015, NeurIPS); the logs' 84,000/36,000/7,600 of 120,000 + 7,600."""
+
+    name: Literal["ag_news"] = "ag_news"
+    dataset: str = "fancyzhx/ag_news"
+    revision: str = "eb185aade064a813bc0b7f42de02595523103ca4"
+
+
+class YelpPolarity(PublicTexts):
+    """Yelp reviews, two classes: 1 and 2 stars against 4 and 5 (Zhang et al. 2015, NeurIPS)."""
+
+    name: Literal["yelp_polarity"] = "yelp_polarity"
+    dataset: str = "fancyzhx/yelp_polarity"
+    revision: str = "main"
+
+
+class YelpFull(PublicTexts):
+    """Yelp reviews, five classes: the stars (Zhang et al. 2015, NeurIPS)."""
+
+    name: Literal["yelp_full"] = "yelp_full"
+    dataset: str = "Yelp/yelp_review_full"
+    revision: str = "main"
 
 
 class Folder(Settings):
@@ -100,8 +137,15 @@ class Folder(Settings):
         return self
 
 
-Task = Toy | Imdb | Folder
-TASKS: dict[str, type[Toy] | type[Imdb] | type[Folder]] = {"toy": Toy, "imdb": Imdb, "folder": Folder}
+Task = Toy | Imdb | AgNews | YelpPolarity | YelpFull | Folder
+TASKS: dict[str, type[Task]] = {
+    "toy": Toy,
+    "imdb": Imdb,
+    "ag_news": AgNews,
+    "yelp_polarity": YelpPolarity,
+    "yelp_full": YelpFull,
+    "folder": Folder,
+}
 
 
 class Cnn(Settings):
@@ -120,8 +164,42 @@ class Cnn(Settings):
     """Share of features dropped before the last layer [0, 1)"""
 
 
-Model = Cnn
-MODELS: dict[str, type[Cnn]] = {"cnn": Cnn}
+class Recurrent(Settings):
+    """What the logs' recurrent models have in common: embedding, dropout, recurrent layers, their last states,
+    dropout, linear."""
+
+    vocabulary: int = Field(default=25_000, ge=1)
+    """Most frequent train words kept, besides the unknown word and the padding [count]"""
+    embedding: int = Field(default=100, ge=1)
+    """Features of a word [count]"""
+    hidden: int = Field(default=256, ge=1)
+    """Features of a state, in each direction [count]"""
+    layers: int = Field(default=1, ge=1)
+    """Recurrent layers [count]"""
+    bidirectional: bool = False
+    """Read from both ends"""
+    recurrent_init: Literal["orthogonal", "xavier"] = "orthogonal"
+    """How weights from state to state are drawn; the others are Xavier normal, biases 0"""
+    dropout: Share = 0.5
+    """Share of features dropped after the embedding, between layers and before the last layer [0, 1)"""
+
+
+class Lstm(Recurrent):
+    """The logs' LSTM: two layers, both directions (Hochreiter & Schmidhuber 1997)."""
+
+    name: Literal["lstm"] = "lstm"
+    layers: int = Field(default=2, ge=1)
+    bidirectional: bool = True
+
+
+class Rnn(Recurrent):
+    """The logs' plain RNN, with tanh: one layer, one direction (Elman 1990)."""
+
+    name: Literal["rnn"] = "rnn"
+
+
+Model = Cnn | Lstm | Rnn
+MODELS: dict[str, type[Model]] = {"cnn": Cnn, "lstm": Lstm, "rnn": Rnn}
 
 
 class Training(Settings):
@@ -157,6 +235,12 @@ class Magnitude(Settings):
     method: Literal["magnitude"] = "magnitude"
     fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the remaining prunable weights that is removed (0, 1)"""
+    output_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Share removed of the output layer's instead, with local scope; Frankle & Carbin's LeNet takes half of `fraction`;
+    None = `fraction` (0, 1)"""
+    strategy: Literal["iterative", "one_shot"] = "iterative"
+    """`iterative` = round r prunes what round r − 1 trained; `one_shot` = round r prunes the dense weights, at once as
+    many as r iterative prunings would"""
     scope: Literal["local", "global"] = "local"
     """`local` = each tensor alone, `global` = all tensors ranked together"""
     rounding: Literal["percentile", "nearest", "ceil"] = "percentile"
@@ -190,6 +274,15 @@ class Magnitude(Settings):
             raise ValueError(f"`rewind_epoch` must be 0, 1, … or `last`, but got {value!r}")
         return value if value == "last" else epoch
 
+    @model_validator(mode="after")
+    def _output_fraction_is_of_one_tensor(self) -> Magnitude:
+        if self.output_fraction is not None and self.scope == "global":
+            raise ValueError(
+                "`magnitude.output_fraction` needs `scope: local`, but got global, which ranks all tensors together: "
+                "leave one of them out"
+            )
+        return self
+
     @field_validator("exclude", "shared_start")
     @classmethod
     def _order_of_names_has_no_meaning(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -216,7 +309,14 @@ class Cycle(Settings):
     """
 
     task: Annotated[Task, Field(discriminator="name")] = Toy()
-    model: Model = Cnn()
+    source: Annotated[Task, Field(discriminator="name")] | None = None
+    """Another task, whose train words make the vocabulary; None = the task's own"""
+    tickets: Literal["own", "source"] = "own"
+    """Task on which tickets are found. `source` = round r trains, on `task`, the ticket of round r of the same cycle on
+    `source`: a transfer (Morcos et al. 2019, arXiv:1906.02773)"""
+    ticket_every: int = Field(default=1, ge=1)
+    """With `tickets: source`: rounds whose tickets are transferred, each so many prunings after the one before [count]"""
+    model: Annotated[Model, Field(discriminator="name")] = Cnn()
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the data order and the dropout"""
     training: Training = Training()
@@ -241,10 +341,28 @@ class Cycle(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _tickets_have_a_source(self) -> Cycle:
+        if self.tickets == "source" and self.source is None:
+            raise ValueError("`tickets: source` needs a source task, but got none: give `source.name`")
+        return self
+
     @property
     def rounds(self) -> int:
         """Number of prunings [count]."""
         return len(self.schedule)
+
+    @property
+    def trained_rounds(self) -> tuple[int, ...]:
+        """The rounds that the cycle trains on its task: all, or those whose tickets are transferred [count]."""
+        every = self.ticket_every if self.tickets == "source" else 1
+        return tuple(range(0, self.rounds + 1, every))
+
+    @property
+    def origin(self) -> Cycle:
+        """The cycle on the source task that finds the tickets transferred by this one."""
+        assert self.source is not None
+        return self.model_copy(update={"task": self.source, "source": None, "tickets": "own", "ticket_every": 1})
 
     @property
     def id(self) -> str:
@@ -253,7 +371,9 @@ class Cycle(Settings):
 
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        every = self.ticket_every if self.tickets == "source" else None
         return self.model_dump(mode="json") | {
+            "ticket_every": every,
             "training": self.training.meaning(),
             "schedule": [pruning.meaning() for pruning in self.schedule],
         }
@@ -280,8 +400,9 @@ class Cycle(Settings):
         tree = self.meaning()
         schedule = tree.pop("schedule")
         rows: dict[str, Scalar] = {"seed": tree.pop("seed"), "rounds": len(schedule)}
+        rows |= {name: tree.pop(name) for name in ("tickets", "ticket_every")}
         for group, fields in tree.items():
-            rows |= {f"{group}.{name}": _scalar(value) for name, value in fields.items()}
+            rows |= {f"{group}.{name}": _scalar(value) for name, value in (fields or {}).items()}
         for method in PRUNINGS:
             steps = [step for step in schedule if step["method"] == method]
             for name in steps[0] if steps else ():
@@ -300,16 +421,21 @@ def parse(tree: object) -> Cycle:
         raise CycleError("\n".join(dict.fromkeys(explain(error)))) from None
 
 
+_OWN = ("seed", "tickets", "ticket_every")
+"""Fields of the cycle itself"""
+
+
 def keys() -> tuple[str, ...]:
     """Return every dotted key that `Cycle.with_settings` understands, whatever the task."""
     groups: list[tuple[str, type[BaseModel]]] = [
         *(("task", task) for task in TASKS.values()),
+        *(("source", task) for task in TASKS.values()),
         *(("model", model) for model in MODELS.values()),
         ("training", Training),
         *PRUNINGS.items(),
     ]
     dotted = [f"{group}.{name}" for group, fields in groups for name in fields.model_fields if name != "method"]
-    return tuple(dict.fromkeys(["seed", "rounds", *dotted]))
+    return tuple(dict.fromkeys([*_OWN, "rounds", *dotted]))
 
 
 def digest(value: object) -> str:
@@ -328,7 +454,7 @@ def canonical(value: object) -> str:
 def explain(error: ValidationError) -> Iterable[str]:
     """Yield one line for each rule that a pydantic validation found broken: the key, the rule, the value."""
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"] if part not in TASKS and not isinstance(part, int))
+        where = ".".join(str(part) for part in item["loc"] if part not in {*TASKS, *MODELS} and not isinstance(part, int))
         where = where.replace("schedule", "magnitude")
         if item["type"] == "extra_forbidden":
             yield f"`{where}` is not a field of a cycle.{nearest(where, keys())}"
@@ -349,35 +475,51 @@ def _short(value: object) -> str:
 
 def _precedence(key: str) -> tuple[int, str]:
     """Names first (they bring their own defaults), then the schedule's length, then fields."""
-    return ({"task.name": 0, "model.name": 0, "rounds": 1}.get(key, 2), key)
+    return ({"task.name": 0, "source.name": 0, "model.name": 0, "rounds": 1}.get(key, 2), key)
 
 
 def _set(tree: dict[str, Any], key: str, value: object) -> None:
     if key not in keys():
         raise CycleError(f"`{key}` is not a field of a cycle.{nearest(key, keys())}")
     group, _, name = key.partition(".")
-    if key == "seed":
-        tree["seed"] = value
+    if key in _OWN:
+        tree[key] = value
     elif key == "rounds":
         tree["schedule"] = _resized(tree["schedule"], value)
     elif group in PRUNINGS:
         steps = [step for step in tree["schedule"] if step["method"] == group]
         for step in steps:
             step[name] = value
-    elif name == "name":
-        known = TASKS if group == "task" else MODELS
-        if not isinstance(value, str) or value not in known:
-            raise CycleError(
-                f"`{group}.name` must be one of {', '.join(known)}, but got {value!r}.{nearest(str(value), known)}"
-            )
-        if tree[group]["name"] != value:
-            tree[group] = {"name": value}
-    else:
-        kind = TASKS[tree[group]["name"]] if group == "task" else None
-        if kind is not None and name not in kind.model_fields:
-            own = [f"task.{field}" for field in kind.model_fields]
-            raise CycleError(f"`{key}` is not a field of task {tree[group]['name']}.{nearest(key, own)}")
+    elif group == "training":
         tree[group][name] = value
+    else:
+        known = MODELS if group == "model" else TASKS
+        if name == "name":
+            _name(tree, group, value, known)
+        else:
+            _check_known(key, tree[group], known)
+            tree[group][name] = value
+
+
+def _name(tree: dict[str, Any], group: str, value: object, known: Mapping[str, type[Settings]]) -> None:
+    if not isinstance(value, str) or value not in known:
+        raise CycleError(
+            f"`{group}.name` must be one of {', '.join(known)}, but got {value!r}.{nearest(str(value), known)}"
+        )
+    if tree[group] is None or tree[group]["name"] != value:
+        tree[group] = {"name": value}
+
+
+def _check_known(key: str, tree: Mapping[str, Any] | None, known: Mapping[str, type[Settings]]) -> None:
+    """Raise `CycleError` for a field that the named task or model does not have."""
+    group, _, name = key.partition(".")
+    if tree is None:
+        raise CycleError(f"`{key}` has no meaning without a source task: give `source.name`, too")
+    fields = known[tree["name"]].model_fields
+    if name not in fields:
+        what = "model" if group == "model" else "task"
+        near = nearest(key, [f"{group}.{field}" for field in fields])
+        raise CycleError(f"`{key}` is not a field of {what} {tree['name']}.{near}")
 
 
 def _resized(schedule: list[Any], rounds: object) -> list[Any]:

@@ -6,7 +6,7 @@ import csv
 import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lt_ray.cycle import Scalar
@@ -33,6 +33,29 @@ class ReportedCycle:
     """finished, stopped, failed or unfinished"""
     results: tuple[RoundResult, ...]
     """In order"""
+    params: Mapping[str, Scalar] = field(default_factory=dict)
+    """Every field, by its dotted key (`Cycle.flat`)"""
+    reason: str = ""
+    """Why it was stopped or failed"""
+
+
+@dataclass(frozen=True)
+class ReportedSweep:
+    """One sweep as a report sees it, wherever it was read from."""
+
+    name: str
+    space: Mapping[str, Mapping[str, Any]]
+    """Searched field → {kind, values, when}"""
+    tolerance: float
+    """Test accuracy that a winning ticket may lose [0, 1]"""
+    task: str
+    """Name of the task that the sweep is about; cycles on another one (`params["task.name"]`) find tickets for it"""
+    cycles: tuple[ReportedCycle, ...]
+    """In the order of the plan"""
+    environment: Mapping[str, str]
+    """Versions and hardware of its last run; empty where not known"""
+    data: Mapping[str, Scalar]
+    """Sizes of the splits and number of classes; empty where not known"""
 
 
 def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:

@@ -1,0 +1,115 @@
+"""What a report says, before it is written as Markdown, CSV, pictures or a page: plain values, no layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lt_ray.cycle import Scalar
+
+Cell = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    """Field, with its unit where it has one"""
+    digits: int | None = None
+    """Decimals that are shown of numbers; None = as they are"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be sorted by any column."""
+
+    slug: str
+    """Its file's name"""
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    """What a reader must know to read it right"""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The cycles of one arm after one round."""
+
+    round: int
+    sparsity: float
+    """Mean over cycles [0, 1]"""
+    mean: float
+    """Test accuracy, mean over cycles [0, 1]"""
+    low: float | None
+    """Lower end of the 95 % interval of the mean; None for one cycle"""
+    high: float | None
+    n: int
+    """Cycles [count]"""
+    members: tuple[float, ...]
+    """Test accuracy of each cycle"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One arm's accuracy against sparsity."""
+
+    arm: str
+    points: tuple[CurvePoint, ...]
+    """By round"""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The arms of one question on one task, in one picture."""
+
+    slug: str
+    title: str
+    curves: tuple[Curve, ...]
+    dense: float | None
+    """Mean test accuracy of round 0, each distinct dense round once [0, 1]"""
+    tolerance: float
+    """Test accuracy that a winning ticket may lose [0, 1]"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Searched fields against what cycles came to: for parallel coordinates and for one picture a field."""
+
+    slug: str
+    title: str
+    keys: tuple[str, ...]
+    """Searched fields; text or numbers"""
+    objectives: tuple[str, ...]
+    """What cycles came to, such as the validation accuracy of the last round"""
+    rows: tuple[Mapping[str, Scalar], ...]
+    """One a cycle: key → value of the keys and objectives, and `cycle`, `arm`, `seed`; a field that a cycle does not
+    have is missing"""
+    importance: Mapping[str, float] | None
+    """Share of the first objective's variance that each field explains, Optuna's; None where it cannot be told"""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One sweep's part of a report."""
+
+    title: str
+    lead: str
+    """What was run on what, in a sentence or two"""
+    warnings: tuple[str, ...]
+    """What makes the results incomplete: cycles that failed, were stopped or still run"""
+    verdicts: tuple[str, ...]
+    """One sentence each"""
+    curves: tuple[Curves, ...]
+    tables: tuple[Table, ...]
+    settings: tuple[Settings, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    sections: tuple[Section, ...]
