@@ -103,7 +103,7 @@ class YelpPolarity(PublicTexts):
 
     name: Literal["yelp_polarity"] = "yelp_polarity"
     dataset: str = "fancyzhx/yelp_polarity"
-    revision: str = "main"
+    revision: str = "bbf1c97a1f0cf005e5aded43839fd814654a1557"
 
 
 class YelpFull(PublicTexts):
@@ -111,7 +111,7 @@ class YelpFull(PublicTexts):
 
     name: Literal["yelp_full"] = "yelp_full"
     dataset: str = "Yelp/yelp_review_full"
-    revision: str = "main"
+    revision: str = "c1f9ee939b7d05667af864ee1cb066393154bf85"
 
 
 class Folder(Settings):
@@ -454,7 +454,9 @@ def canonical(value: object) -> str:
 def explain(error: ValidationError) -> Iterable[str]:
     """Yield one line for each rule that a pydantic validation found broken: the key, the rule, the value."""
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"] if part not in {*TASKS, *MODELS} and not isinstance(part, int))
+        where = ".".join(
+            str(part) for part in item["loc"] if part not in {*TASKS, *MODELS} and not isinstance(part, int)
+        )
         where = where.replace("schedule", "magnitude")
         if item["type"] == "extra_forbidden":
             yield f"`{where}` is not a field of a cycle.{nearest(where, keys())}"

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lt_ray.cycle import AgNews, YelpFull, YelpPolarity
+from lt_ray.tasks import registry
+
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("LT_RAY_DATA", ROOT.parent / "shared" / "data"))
 
@@ -30,3 +33,24 @@ def test_two_epochs_of_the_dense_imdb_cnn_reach_the_logs_accuracy(tmp_path):
     assert row["parameters"] == 2_620_801
     assert row["remaining"] == 2_620_701
     assert row["test_accuracy"] >= 0.88
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not ((DATA / "ag_news").is_dir() and (DATA / "yelp").is_dir()), reason=f"no AG-news and Yelp below {DATA}"
+)
+def test_the_real_public_sets_have_the_sizes_of_their_readme():
+    """AG-news' 46,000 and 7,600 rows and Yelp's 5,000 and 5,000 by stars, cut 70/30; 3 stars have no polarity."""
+    news, full, polarity = (registry.corpus(task, DATA) for task in (AgNews(), YelpFull(), YelpPolarity()))
+    assert [len(split) for split in (news.train, news.validation, news.test)] == [32_200, 13_800, 7_600]
+    assert news.classes == ("World", "Sports", "Business", "Sci/Tech")
+    assert [int((news.test.labels == label).sum()) for label in range(4)] == [1_900] * 4
+    assert [len(split) for split in (full.train, full.validation, full.test)] == [3_500, 1_500, 5_000]
+    assert full.classes == ("1 star", "2 stars", "3 stars", "4 stars", "5 stars")
+    assert [int((full.test.labels == label).sum()) for label in range(5)] == [722, 419, 545, 1_073, 2_241]
+    # Train by stars: 750 + 435 negative, 1,111 + 2,188 positive; 30 % of these 4,484 validate. Test: 1,141 and 3,314.
+    assert [len(split) for split in (polarity.train, polarity.validation, polarity.test)] == [3_139, 1_345, 4_455]
+    assert polarity.classes == ("negative", "positive")
+    official = polarity.train + polarity.validation
+    assert [int((official.labels == label).sum()) for label in (0, 1)] == [1_185, 3_299]
+    assert [int((polarity.test.labels == label).sum()) for label in (0, 1)] == [1_141, 3_314]

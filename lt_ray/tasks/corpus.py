@@ -76,8 +76,10 @@ def cut(texts: Texts, sizes: Sequence[int], seed: int) -> list[Texts]:
     return [texts.take(order[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
 
 
-def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int) -> dict[str, Texts]:
+def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, group: str = "task") -> dict[str, Texts]:
     """Return the parts that `shares` name (name → share of all texts, (0, 1)) and the rest, as `train`.
+
+    - `source`, `group`: where the texts are, and the key (`task` or `source`) whose shares these are: for messages.
 
     Raises `DataError` where a part would be empty, or the rest hold fewer than two texts.
     """
@@ -88,7 +90,7 @@ def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int) -
         raise DataError(
             f"{source}: a cut must leave 2 rows for train and 1 for each other split, but {len(texts)} rows "
             f"become train {rest}, {wanted}; give more rows, a file for each split, or other shares "
-            f"({', '.join(f'--set task.{name}_share=S' for name in sizes)})."
+            f"({', '.join(f'--set {group}.{name}_share=S' for name in sizes)})."
         )
     parts = cut(texts, [*sizes.values(), rest], seed)
     return dict(zip([*sizes, "train"], parts, strict=True))

@@ -27,10 +27,11 @@ CLASSES = "labels.json"
 Columns = Mapping[str, Sequence[object]]
 
 
-def corpus(task: Folder, directory: Path) -> Corpus:
+def corpus(task: Folder, directory: Path, group: str = "task") -> Corpus:
     """Return the texts in `directory`; a split without a file is cut from train by the task's shares and seed.
 
-    A folder with one data file, of any name but another split's, holds train alone.
+    A folder with one data file, of any name but another split's, holds train alone. `group`, `task` or `source`, is
+    the key that messages name.
 
     Raises `DataError`, which names the file, the rule it breaks, the value, and the way out.
     """
@@ -38,7 +39,7 @@ def corpus(task: Folder, directory: Path) -> Corpus:
     shares = {"validation": task.validation_share, "test": task.test_share}
     missing = {name: share for name, share in shares.items() if name not in splits}
     if missing:
-        splits |= cut_shares(str(directory), splits["train"], missing, task.split_seed)
+        splits |= cut_shares(str(directory), splits["train"], missing, task.split_seed, group)
     return Corpus(splits["train"], splits["validation"], splits["test"], classes)
 
 
@@ -62,12 +63,27 @@ def read(directory: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
     return labelled(tables, _class_names(directory / CLASSES))
 
 
-def _find(directory: Path) -> dict[str, Path]:
-    paths = sorted(
+def place(data_dir: Path) -> Path:
+    """Return the folder with the task `folder`'s files: `data_dir`, or its `folder` where it holds none itself."""
+    folder = data_dir / "folder"
+    return folder if folder.is_dir() and not holds_data(data_dir) else data_dir
+
+
+def holds_data(directory: Path) -> bool:
+    """Return whether `directory` is a folder with a file of texts, whatever its name."""
+    return directory.is_dir() and bool(_data_files(directory))
+
+
+def _data_files(directory: Path) -> list[Path]:
+    return sorted(
         path
         for path in directory.iterdir()
         if path.suffix.lower() in READERS and path.name != CLASSES and not path.name.startswith(".")
     )
+
+
+def _find(directory: Path) -> dict[str, Path]:
+    paths = _data_files(directory)
     if not paths:
         raise DataError(
             f"{directory}: a data directory must hold a file `train` ({', '.join(READERS)}), but it holds "

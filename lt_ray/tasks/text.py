@@ -85,16 +85,18 @@ class TextData:
         return 1 if len(self.classes) == 2 else len(self.classes)
 
 
-def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None) -> TextData:
+def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Texts | None = None) -> TextData:
     """Return the corpus as tokens: words and runs of punctuation, lower case.
 
     - `vocabulary`: most frequent words of the train split that are kept [count]. Their tokens are 2, 3, … by falling
       frequency, ties by the word; every other word is `UNKNOWN`.
     - `max_tokens`: tokens kept of a document; None = all [count].
+    - `words_of`: the texts whose words are the vocabulary, instead of the corpus's train split: its whole documents,
+      whatever `max_tokens` keeps. Two corpora with the same `words_of` fit one embedding.
 
     A document without any word is one `UNKNOWN`. Texts of validation and test never reach the vocabulary.
     """
-    words = _most_frequent(corpus.train.texts, vocabulary)
+    words = _most_frequent((corpus.train if words_of is None else words_of).texts, vocabulary)
     tokenizer = _tokenizer(SPECIAL_WORDS | {word: token for token, word in enumerate(words, len(SPECIAL_WORDS))})
     train, validation, test = (
         _encode_split(tokenizer, texts, max_tokens) for texts in (corpus.train, corpus.validation, corpus.test)

@@ -91,6 +91,18 @@ def test_one_file_is_cut_in_three(tmp_path: Path) -> None:
     assert corpora[0].digest == corpora[1].digest != corpora[2].digest
 
 
+def test_a_folder_of_its_own_is_second(tmp_path: Path) -> None:
+    """The task `folder` reads the data directory, or the folder `folder` there where it holds no file itself."""
+    (tmp_path / "folder").mkdir()
+    write(tmp_path / "folder" / "train.csv", many(40))
+    (tmp_path / "labels.json").write_text("[]")
+    assert files.place(tmp_path) == tmp_path / "folder"
+    write(tmp_path / "reviews.csv", many(40))
+    assert files.place(tmp_path) == tmp_path
+    assert files.place(tmp_path / "folder") == tmp_path / "folder"
+    assert files.place(tmp_path / "none") == tmp_path / "none"
+
+
 def test_named_files_are_left_whole(tmp_path: Path) -> None:
     """Only the split without a file is cut from train."""
     write(tmp_path / "train.csv", many(40))

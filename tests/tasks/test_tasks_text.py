@@ -54,6 +54,22 @@ def test_vocabulary_is_trains_alone() -> None:
     assert data.test.tokens.tolist() == [UNKNOWN, UNKNOWN, UNKNOWN, data.train.tokens[1]]
 
 
+def test_words_of_other_texts_are_all_that_a_target_knows() -> None:
+    """With `words_of`, tokens and rows are of those texts' words; the corpus's own words count for nothing."""
+    other = texts(("good film good", 1), ("dull", 0))  # good twice; dull and film once, so by the word
+    data = text.encode(CORPUS, 25, None, words_of=other)
+    assert data.rows == 5
+    assert data.train.tokens.tolist() == [UNKNOWN, 2, 4, UNKNOWN, UNKNOWN, 2, UNKNOWN, UNKNOWN, UNKNOWN, 4]
+    assert data.test.tokens.tolist() == [UNKNOWN, UNKNOWN, 4]
+    assert data.train.labels.tolist() == [1, 0]
+    assert text.encode(CORPUS, 25, None, words_of=TRAIN).digest == text.encode(CORPUS, 25, None).digest
+    # A document's tokens are looked up one by one: other documents beside it, of whatever words, change none.
+    beside = texts(("zebra zebra zebra film", 1), *zip(TRAIN.texts, TRAIN.labels.tolist(), strict=True))
+    again = text.encode(dataclasses.replace(CORPUS, train=beside), 25, None, words_of=other)
+    assert again.train.tokens[4:].tolist() == data.train.tokens.tolist()
+    assert again.test.tokens.tolist() == data.test.tokens.tolist()
+
+
 def test_ties_are_the_words_own() -> None:
     """Words of one frequency are kept in the order of the words, whatever the order of the texts."""
     words = [f"w{i:03d}" for i in range(500)]

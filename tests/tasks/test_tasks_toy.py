@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from lt_ray.cycle import Toy
 from lt_ray.tasks import text, toy
-from lt_ray.tasks.text import PADDING, Split
+from lt_ray.tasks.text import PADDING, UNKNOWN, Split
 
 
 def test_it_is_its_data_seeds_own() -> None:
@@ -21,6 +21,25 @@ def test_it_is_its_data_seeds_own() -> None:
     first, again, other = (toy.corpus(t) for t in (task, task, task.model_copy(update={"data_seed": 1})))
     assert first.digest == again.digest != other.digest
     assert first.train.texts != first.validation.texts != first.test.texts
+
+
+def test_another_data_seed_is_another_corpus_of_the_same_language() -> None:
+    """Corpora of two data seeds share no review, but nearly all words, each with the sense that it has in the other."""
+    a, b = (toy.corpus(Toy(data_seed=seed)) for seed in (0, 1))
+    assert not set(a.train.texts) & set(b.train.texts + b.validation.texts + b.test.texts)
+    data = text.encode(b, 25_000, None, words_of=a.train)
+    assert (data.train.tokens == UNKNOWN).mean() < 0.005
+    shares = []
+    for corpus in (a, b):  # share of positives among the reviews with a judged clause that no negator flips
+        for words in (toy.POSITIVE, toy.NEGATIVE):
+            judged = [f"{verb} {word}" for verb in toy.VERBS for word in words]
+            labels = [
+                label
+                for review, label in zip(corpus.train.texts, corpus.train.labels, strict=True)
+                if any(clause in review for clause in judged)
+            ]
+            shares.append(np.mean(labels))
+    assert shares == pytest.approx([1 - toy.MISLABELLED, toy.MISLABELLED] * 2, abs=0.03)
 
 
 def test_reviews_are_short_and_balanced() -> None:

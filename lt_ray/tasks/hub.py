@@ -1,0 +1,86 @@
+"""Data sets of the hub: the cached revision where it is there, else the hub, asked once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lt_ray.errors import DataError
+from lt_ray.tasks.corpus import Texts
+from lt_ray.tasks.tables import labelled, table
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+CONNECT_S = 10.0
+"""Longest wait for the hub's first answer [s]"""
+SPLITS = ("train", "validation", "test")
+"""Splits that are read; IMDb's `unsupervised` has no labels"""
+BRANCH = "main"
+"""The one revision that moves: any cached copy will do for it"""
+
+
+def read(dataset: str, revision: str, group: str, folder: str) -> tuple[dict[str, Texts], tuple[str, ...]]:
+    """Return split → texts of the hub's `dataset`, `train` always among them, and the class names.
+
+    - `dataset`: its name there, or a folder laid out as on the hub; `revision` has no meaning then.
+    - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
+    - `group`, `folder`: who asks (`task` or `source`), and where its files could be instead: for the message.
+
+    Raises `DataError` where the data set cannot be had or used.
+    """
+    try:
+        builder = _builder(dataset, revision)
+        builder.download_and_prepare()
+        splits = {name: builder.as_dataset(split=name) for name in SPLITS if name in builder.info.splits}
+    except Exception as error:  # the hub's clients raise what their transports raise
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+        raise DataError(
+            f"{group}.dataset: `{dataset}` must be within reach, but it is not ({reason}).\n"
+            f"Use --data-dir DIR with DIR/{folder}/train.parquet and DIR/{folder}/test.parquet, or --toy."
+        ) from None
+    if "train" not in splits:
+        raise DataError(f"{dataset}: a data set must have a `train` split, but it has {list(splits)}.")
+    tables = {}
+    for name, split in splits.items():
+        wanted = [column for column in split.column_names if column in ("text", "label")]
+        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(wanted)[:]
+        tables[name] = table(f"{dataset} ({name})", columns)
+    names = getattr(splits["train"].features["label"], "names", None)
+    return labelled(tables, tuple(names) if names else None)
+
+
+def _builder(dataset: str, revision: str) -> DatasetBuilder:
+    import datasets
+    from huggingface_hub import HfApi
+
+    if Path(dataset).is_dir():
+        return datasets.load_dataset_builder(dataset)
+    with _offline():
+        try:
+            cached = datasets.load_dataset_builder(dataset)
+        except Exception:  # the library raises many kinds for "not cached"; the hub is asked next
+            cached = None
+    # Offline, the library takes the latest revision it finds, whichever was asked for.
+    if cached is not None and revision in (BRANCH, cached.hash):
+        return cached
+    # It also tries a hub that cannot be reached six times over; this asks once.
+    HfApi().dataset_info(dataset, revision=revision, timeout=CONNECT_S)
+    return datasets.load_dataset_builder(dataset, revision=revision)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep the hub's library to its cache, and quiet about it; both are restored on exit."""
+    import datasets
+
+    before = datasets.config.HF_HUB_OFFLINE, datasets.logging.get_verbosity()
+    datasets.config.HF_HUB_OFFLINE = True
+    datasets.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before[0]
+        datasets.logging.set_verbosity(before[1])

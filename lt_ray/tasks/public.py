@@ -1,0 +1,158 @@
+"""Public text sets, from a folder or from the hub: their classes and their cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lt_ray.cycle import AgNews, Imdb, YelpFull, YelpPolarity
+from lt_ray.errors import DataError
+from lt_ray.tasks import files, hub
+from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
+from lt_ray.tasks.tables import listed
+
+Public = Imdb | AgNews | YelpPolarity | YelpFull
+
+FOLDERS = {
+    "imdb": ("imdb",),
+    "ag_news": ("ag_news",),
+    "yelp_polarity": ("yelp_polarity", "yelp"),
+    "yelp_full": ("yelp_full", "yelp_review_full", "yelp"),
+}
+"""Task → folders of a data directory that may hold it; the first that is there does"""
+CLASSES = {"imdb": 2, "ag_news": 4, "yelp_polarity": 2, "yelp_full": 5}
+"""Task → its classes [count]"""
+STARS = (tuple("12345"), tuple("01234"))
+"""First words of the class names that are stars, and become polarity"""
+POLARITY = ("negative", "positive")
+"""Class names of stars 1–2 and 4–5"""
+
+Sizes = tuple[int, int, int]
+
+
+def corpus(task: Public, data_dir: Path | None, group: str = "task") -> Corpus:
+    """Return the task's texts, cut as it says.
+
+    - `data_dir`: a folder with `FOLDERS[task.name]/train.*` and `test.*`, or with these files themselves; None = the
+      hub's `task.dataset` at `task.revision`.
+    - `group`: who asks, `task` or `source`: the key that messages name.
+
+    Reviews by stars become polarity where the task is `yelp_polarity`: 1–2 negative, 4–5 positive, 3 dropped.
+
+    Raises `DataError` where the texts cannot be had, have other classes than the task, or are too few for its cut.
+    """
+    if data_dir is None:
+        source = task.dataset
+        splits, classes = hub.read(task.dataset, task.revision, group, FOLDERS[task.name][0])
+    else:
+        directory = place(task, data_dir)
+        source, (splits, classes) = str(directory), _from_folder(task, directory)
+    if "test" not in splits:
+        raise DataError(
+            f"{source}: task `{task.name}` must have a `test` split besides `train`, but there is none; add a file "
+            "for it, or use task `folder`, which cuts one from train."
+        )
+    if task.name == "yelp_polarity" and len(classes) == len(STARS[0]):
+        splits, classes = _polarity(source, splits, classes), POLARITY
+    if len(classes) != CLASSES[task.name]:
+        also = f" (or {len(STARS[0])}, the stars)" if task.name == "yelp_polarity" else ""
+        raise DataError(
+            f"{source}: task `{task.name}` must have {CLASSES[task.name]} classes{also}, but there are {len(classes)}: "
+            f"{listed(classes)}; name another folder with --data-dir, or use task `folder`."
+        )
+    make = _pooled if task.split == "pooled" else _official
+    train, validation, test = make(task, source, splits, group)
+    return Corpus(train, validation, test, classes)
+
+
+def place(task: Public, data_dir: Path) -> Path:
+    """Return the folder with the task's files: the first of its `FOLDERS` that `data_dir` has, else `data_dir`."""
+    folders = [data_dir / name for name in FOLDERS[task.name]]
+    return next((folder for folder in folders if folder.is_dir()), data_dir)
+
+
+def _from_folder(task: Public, directory: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
+    if directory.is_dir() and not files.holds_data(directory):
+        wanted = " or ".join(f"`{name}`" for name in FOLDERS[task.name])
+        raise DataError(
+            f"{directory}: task `{task.name}` must have its files there, or in a folder {wanted} there, but it holds "
+            f"{listed(sorted(path.name for path in directory.iterdir()))}; name another with --data-dir."
+        )
+    return files.read(directory)
+
+
+def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]) -> dict[str, Texts]:
+    if tuple(name.partition(" ")[0] for name in classes) not in STARS:
+        raise DataError(
+            f"{source}: five classes become polarity where they are stars, named `1 star`, …, `5 stars` or by their "
+            f"numbers, but they are {listed(classes)}; name them so in labels.json."
+        )
+    middle = len(classes) // 2
+    polar = {}
+    for name, texts in splits.items():
+        kept = texts.take(np.flatnonzero(texts.labels != middle))
+        if not len(kept):
+            raise DataError(f"{source}: a split must hold a review with other than 3 stars, but {name} holds none.")
+        polar[name] = Texts(kept.texts, (kept.labels > middle).astype(np.int64))
+    return polar
+
+
+def _pooled(task: Public, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
+    pool = splits["train"]
+    for name in hub.SPLITS[1:]:
+        if name in splits:
+            pool = pool + splits[name]
+    sizes = task.sizes or _shares(task, source, len(pool), group)
+    if len(pool) < sum(sizes):
+        fewer = [len(pool) * size // sum(sizes) for size in sizes]
+        raise DataError(
+            f"{source}: `sum({group}.sizes) <= documents` must hold, but got (sizes={list(sizes)}, "
+            f"sum={sum(sizes)}, documents={len(pool)}); {_ask_for(fewer, group)}."
+        )
+    return cut(pool, sizes, task.split_seed)
+
+
+def _shares(task: Public, source: str, documents: int, group: str) -> Sizes:
+    test = round(task.test_share * documents)
+    validation = round(task.validation_share * (documents - test))
+    train = documents - test - validation
+    if min(train - 1, validation, test) < 1:
+        raise DataError(
+            f"{source}: a cut must leave 2 documents for train and 1 for each other split, but {documents} become "
+            f"train {train}, validation {validation}, test {test}; give more, or other shares "
+            f"(--set {group}.validation_share=S, --set {group}.test_share=S)."
+        )
+    return train, validation, test
+
+
+def _official(task: Public, source: str, splits: dict[str, Texts], group: str) -> list[Texts]:
+    if task.sizes is not None:
+        return _drawn(task.sizes, task.split_seed, source, splits, group)
+    if "validation" not in splits:
+        shares = {"validation": task.validation_share}
+        splits = splits | cut_shares(source, splits["train"], shares, task.split_seed, group)
+    return [splits[name] for name in hub.SPLITS]
+
+
+def _drawn(sizes: Sizes, seed: int, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
+    """Return as many of each official split as asked for; without an official validation, train gives both."""
+    drawn: dict[str, tuple[int, ...]] = {"train": sizes[:2], "test": sizes[2:]}
+    if "validation" in splits:
+        drawn = {"train": sizes[:1], "validation": sizes[1:2], "test": sizes[2:]}
+    for name, parts in drawn.items():
+        if len(splits[name]) < sum(parts):
+            shares = [min(1.0, len(splits[name]) / sum(parts)) for name, parts in drawn.items() for _ in parts]
+            fewer = [int(share * size) for share, size in zip(shares, sizes, strict=True)]
+            asked = "train and validation" if len(parts) == 2 else name
+            raise DataError(
+                f"{source}: `{group}.sizes <= documents` must hold in each official split, but {asked} ask for "
+                f"{sum(parts)} of the {len(splits[name])} in {name}; {_ask_for(fewer, group)}, or use "
+                f"--set {group}.split=pooled."
+            )
+    return [part for name, parts in drawn.items() for part in cut(splits[name], parts, seed)]
+
+
+def _ask_for(sizes: list[int], group: str) -> str:
+    return f"ask for fewer with --set {group}.sizes=[{','.join(str(max(1, size)) for size in sizes)}]"

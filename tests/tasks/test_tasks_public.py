@@ -1,0 +1,350 @@
+"""The public text sets, from folders and from the hub's layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import datasets
+import huggingface_hub.constants
+import pandas as pd
+import pytest
+
+from lt_ray.cycle import AgNews, Imdb, YelpFull, YelpPolarity
+from lt_ray.errors import DataError
+from lt_ray.tasks import public, registry
+from lt_ray.tasks.corpus import Corpus
+from lt_ray.tasks.public import Public
+
+DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+
+LAYOUTS = {
+    "imdb": ("plain_text", ("neg", "pos")),
+    "ag_news": ("default", ("World", "Sports", "Business", "Sci/Tech")),
+    "yelp_polarity": ("plain_text", ("1", "2")),
+    "yelp_full": ("yelp_review_full", ("1 star", "2 star", "3 stars", "4 stars", "5 stars")),
+}
+"""Task → the configuration and the class names that its card on the hub has"""
+TASKS: dict[str, Public] = {
+    "imdb": Imdb(split="official"),
+    "ag_news": AgNews(),
+    "yelp_polarity": YelpPolarity(),
+    "yelp_full": YelpFull(),
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has an empty cache, and a hub that nobody answers."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+def rows(split: str, n: int, labels: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"text": [f"{split} {i}" for i in range(n)], "label": [labels[i % len(labels)] for i in range(n)]}
+    )
+
+
+def files(directory: Path, classes: int = 2, **sizes: int) -> Path:
+    directory.mkdir(parents=True)
+    for split, n in sizes.items():
+        rows(split, n, tuple(range(classes))).to_parquet(directory / f"{split}.parquet")
+    return directory
+
+
+def hub(tmp_path: Path, task: str) -> Path:
+    """Lay a folder out as the hub keeps the task's data set, IMDb's unlabelled split among it, and return it."""
+    directory = tmp_path / "hub" / Path(TASKS[task].dataset).name
+    configuration, classes = LAYOUTS[task]
+    splits = {"train": tuple(range(len(classes))), "test": tuple(range(len(classes)))}
+    splits |= {"unsupervised": (-1,)} if task == "imdb" else {}
+    (directory / configuration).mkdir(parents=True)
+    card = ["---", "configs:", f"- config_name: {configuration}", "  data_files:"]
+    for split, labels in splits.items():
+        rows(split, 20, labels).to_parquet(directory / configuration / f"{split}-00000-of-00001.parquet")
+        card += [f"  - split: {split}", f"    path: {configuration}/{split}-*"]
+    card += ["dataset_info:", f"  config_name: {configuration}", "  features:", "  - name: text", "    dtype: string"]
+    card += ["  - name: label", "    dtype:", "      class_label:", "        names:"]
+    card += [f"          '{i}': '{name}'" for i, name in enumerate(classes)]
+    (directory / "README.md").write_text("\n".join([*card, "---", ""]))
+    return directory
+
+
+def splits_of(corpus: Corpus) -> list[list[str]]:
+    return [corpus.train.texts, corpus.validation.texts, corpus.test.texts]
+
+
+def sizes_of(corpus: Corpus) -> list[int]:
+    return [len(texts) for texts in splits_of(corpus)]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_hubs_layout_is_read(tmp_path: Path, name: str) -> None:
+    """A folder in the hub's layout gives its train and test with the card's class names, and no unlabelled text."""
+    task = TASKS[name].model_copy(update={"dataset": str(hub(tmp_path, name))})
+    corpus = registry.corpus(task)
+    assert sizes_of(corpus) == [14, 6, 20]
+    assert sorted(corpus.train.texts + corpus.validation.texts) == sorted(f"train {i}" for i in range(20))
+    assert corpus.test.texts == [f"test {i}" for i in range(20)]
+    assert corpus.classes == LAYOUTS[name][1]
+    for split in (corpus.train, corpus.validation, corpus.test):
+        assert [int(text.split()[1]) % len(corpus.classes) for text in split.texts] == split.labels.tolist()
+
+
+def cache_as_hub(directory: Path, task: Public, revision: str) -> None:
+    """Leave `directory` in the cache as a load of the task's data set at `revision` leaves it."""
+    cache = Path(datasets.config.HF_DATASETS_CACHE)
+    datasets.load_dataset(str(directory), split="train", cache_dir=str(cache / "made"))
+    (prepared,) = (path.parent for path in (cache / "made").rglob("dataset_info.json"))
+    owner = task.dataset.replace("/", "___")
+    target = cache / owner / LAYOUTS[task.name][0] / "0.0.0" / revision
+    shutil.copytree(prepared, target)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_cache_is_enough(tmp_path: Path, name: str) -> None:
+    """Without a network, the task's revision is read from the cache."""
+    task = TASKS[name]
+    cache_as_hub(hub(tmp_path, name), task, task.revision)
+    assert len(public.corpus(task, None).train) == 14
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
+def test_another_revision_in_the_cache_is_not_taken(tmp_path: Path) -> None:
+    """Without a network, another commit than the task's is no substitute, but any does for `main`."""
+    task = AgNews()
+    cache_as_hub(hub(tmp_path, "ag_news"), task, "0" * 40)
+    with pytest.raises(DataError, match="within reach"):
+        public.corpus(task, None)
+    assert len(public.corpus(AgNews(revision="main"), None).train) == 14
+
+
+def test_every_revision_is_a_commit() -> None:
+    """A task names the commit of its data set, so that the same cycle reads the same texts for years."""
+    revisions = {task.revision for task in TASKS.values()}
+    assert len(revisions) == 4
+    assert all(len(revision) == 40 and set(revision) <= set("0123456789abcdef") for revision in revisions)
+
+
+@pytest.mark.parametrize("dataset", ["stanfordnlp/imdb", "nobody", "a/b/c", "/nowhere"])
+def test_no_hub_is_one_error_with_two_ways_out(dataset: str) -> None:
+    """A data set out of reach is soon one DataError of two lines, with both ways out."""
+    start = time.monotonic()
+    with pytest.raises(DataError) as caught:
+        public.corpus(Imdb(dataset=dataset), None)
+    message = str(caught.value)
+    assert message.startswith(f"task.dataset: `{dataset}`")
+    assert "--data-dir DIR with DIR/imdb/train.parquet and DIR/imdb/test.parquet" in message
+    assert "--toy" in message
+    assert message.count("\n") == 1
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    ("task", "folder"), [(task, folder) for task, folders in public.FOLDERS.items() for folder in [*folders, ""]]
+)
+def test_a_task_is_found_in_its_folder_or_in_the_directory_itself(tmp_path: Path, task: str, folder: str) -> None:
+    """A task's files are in a folder that bears its name, or in the data directory itself, other folders beside it."""
+    classes = len(LAYOUTS[task][1])
+    files(tmp_path / "data" / folder, classes, train=20, test=20)
+    files(tmp_path / "data" / "emotion", 6, train=20, test=20)
+    assert sizes_of(public.corpus(TASKS[task], tmp_path / "data")) == [14, 6, 20]
+
+
+def test_a_tasks_own_folder_comes_first(tmp_path: Path) -> None:
+    """Where several folders could be the task's, the one named as the task is."""
+    files(tmp_path / "yelp", 5, train=50, test=20)
+    files(tmp_path / "yelp_polarity", train=20, test=20)
+    assert sizes_of(public.corpus(YelpPolarity(), tmp_path)) == [14, 6, 20]
+    assert sizes_of(public.corpus(YelpFull(), tmp_path)) == [35, 15, 20]
+
+
+@pytest.mark.parametrize("numbers", [None, range(1, 6), ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]])
+def test_stars_become_polarity(tmp_path: Path, numbers: list[object] | None) -> None:
+    """Of five stars, 1 and 2 are negative, 4 and 5 positive, and reviews with 3 are dropped, in every split."""
+    files(tmp_path / "yelp", 5, train=25, validation=10, test=15)
+    if numbers is not None:
+        for path in (tmp_path / "yelp").iterdir():
+            frame = pd.read_parquet(path)
+            frame["label"] = [numbers[label] for label in frame["label"]]
+            frame.to_parquet(path)
+    corpus = public.corpus(YelpPolarity(), tmp_path)
+    assert corpus.classes == ("negative", "positive")
+    for texts, split, n in zip((corpus.train, corpus.validation, corpus.test), ("train", "validation", "test"),
+                               (25, 10, 15), strict=True):  # fmt: skip
+        assert texts.texts == [f"{split} {i}" for i in range(n) if i % 5 != 2]
+        assert texts.labels.tolist() == [int(i % 5 > 2) for i in range(n) if i % 5 != 2]
+
+
+WRONG: dict[str, tuple[Public, int, list[str]]] = {
+    "imdb": (Imdb(), 3, ["`imdb` must have 2 classes, but there are 3: `0`, `1`, `2`"]),
+    "ag_news": (AgNews(), 2, ["`ag_news` must have 4 classes, but there are 2"]),
+    "yelp_polarity": (YelpPolarity(), 4, ["`yelp_polarity` must have 2 classes (or 5, the stars), but there are 4"]),
+    "yelp_full": (YelpFull(), 2, ["`yelp_full` must have 5 classes, but there are 2"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_number_of_classes_is_named(tmp_path: Path, name: str) -> None:
+    """Files with other classes than the task's are one DataError with the rule, the classes and the way out."""
+    task, classes, parts = WRONG[name]
+    files(tmp_path / name, classes, train=20, test=20)
+    with pytest.raises(DataError) as caught:
+        public.corpus(task, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / name))
+    assert "\n" not in message
+    assert [part for part in [*parts, "--data-dir", "task `folder`"] if part not in message] == []
+
+
+@pytest.mark.parametrize("names", ["five four one three two", "5 4 3 2 1", "1 2 3 4 6"])
+def test_five_classes_that_are_no_stars_are_not_made_polarity(tmp_path: Path, names: str) -> None:
+    """Five classes in another order than the stars', or of another sense, are a DataError."""
+    files(tmp_path / "yelp", 5, train=20, test=20)
+    quoted = ", ".join(f'"{name}"' for name in names.split())
+    (tmp_path / "yelp" / "labels.json").write_text(f"[{quoted}]")
+    with pytest.raises(DataError, match=rf"where they are stars.*but they are `{names.split()[0]}`.*labels\.json"):
+        public.corpus(YelpPolarity(), tmp_path)
+
+
+def test_a_split_of_three_stars_alone_is_named(tmp_path: Path) -> None:
+    """A split that polarity would leave empty is a DataError."""
+    files(tmp_path / "yelp", 5, train=20)
+    rows("test", 5, (2,)).to_parquet(tmp_path / "yelp" / "test.parquet")
+    with pytest.raises(DataError, match="other than 3 stars, but test holds none"):
+        public.corpus(YelpPolarity(), tmp_path)
+
+
+def test_a_directory_without_the_tasks_folder_is_named(tmp_path: Path) -> None:
+    """A data directory with neither the task's folder nor files says which folders would do, and what it has."""
+    files(tmp_path / "imdb", train=20, test=20)
+    with pytest.raises(DataError, match=r"in a folder `yelp_polarity` or `yelp` there, but it holds `imdb`"):
+        public.corpus(YelpPolarity(), tmp_path)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_pooled_sizes(tmp_path: Path, nested: bool) -> None:
+    """The pooled split has the task's sizes, disjoint and out of all official splits, by its seed."""
+    files(tmp_path / "data" / "imdb" if nested else tmp_path / "data", train=20, test=20, validation=10)
+    first, again, other = (
+        public.corpus(Imdb(sizes=(25, 15, 10), split_seed=seed), tmp_path / "data") for seed in (0, 0, 1)
+    )
+    assert sizes_of(first) == [25, 15, 10]
+    assert len({text for texts in splits_of(first) for text in texts}) == 50
+    assert {text.split()[0] for text in first.test.texts} == {"train", "test", "validation"}
+    assert first.digest == again.digest != other.digest
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares", "expected"),
+    [
+        ({"train": 25, "test": 25}, (0.2, 0.3), [28, 12, 10]),  # IMDb's 28,000/12,000/10,000, a thousandth
+        ({"train": 20, "test": 20, "validation": 9}, (0.2, 0.3), [27, 12, 10]),  # of 49: 9.8 → 10, 11.7 → 12
+        ({"train": 20, "test": 20}, (0.5, 0.5), [10, 10, 20]),
+    ],
+)
+def test_pooled_shares(tmp_path: Path, sizes: dict[str, int], shares: tuple[float, float], expected: list[int]) -> None:
+    """Without sizes, test is its share of all documents, validation its share of the others, and all are used."""
+    files(tmp_path / "imdb", **sizes)
+    task = Imdb(test_share=shares[0], validation_share=shares[1])
+    corpus = public.corpus(task, tmp_path)
+    assert sizes_of(corpus) == expected
+    assert len({text for texts in splits_of(corpus) for text in texts}) == sum(sizes.values())
+    named = public.corpus(Imdb(sizes=(expected[0], expected[1], expected[2])), tmp_path)
+    assert named.digest == corpus.digest, "sizes that are the shares make the same cut"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seed", "digest"),
+    [
+        ({"train": 20, "test": 20}, 0, "c9e965472a728fde1e041d0dc126c3ea9e28af95f6a04bdea04b2c6af14a6edc"),
+        ({"train": 20, "test": 20}, 7, "9c4c6becb93993944aeb1213fba095414aa48c69c25b07b7fb4a128979131fb5"),
+        (
+            {"train": 20, "test": 20, "validation": 10},
+            0,
+            "5ca47fe5053f084598859e862aa82c834ae4f4bff9b022722f3d29106488eed1",
+        ),
+    ],
+)
+def test_the_pooled_documents_are_those_of_old(tmp_path: Path, sizes: dict[str, int], seed: int, digest: str) -> None:
+    """A pooled cut has the documents that the first release drew (golden), so that results stay comparable."""
+    assert public.corpus(Imdb(split_seed=seed), files(tmp_path / "imdb", **sizes)).digest == digest
+
+
+def test_a_small_pool_is_named(tmp_path: Path) -> None:
+    """A pool smaller than the sizes says both numbers and the sizes that would do."""
+    files(tmp_path / "data", train=20, test=20)
+    with pytest.raises(DataError, match=r"sum=50000, documents=40.*--set task\.sizes=\[22,9,8\]"):
+        public.corpus(Imdb(sizes=(28_000, 12_000, 10_000)), tmp_path / "data")
+    files(tmp_path / "tiny", train=2, test=1)
+    with pytest.raises(DataError, match=r"3 become train 1, validation 1, test 1.*--set task\.test_share"):
+        public.corpus(Imdb(), tmp_path / "tiny")
+
+
+def test_official_split(tmp_path: Path) -> None:
+    """The official split has the official test, whole and in order; validation is a share of train, or its file."""
+    task = Imdb(split="official", validation_share=0.25)
+    cut = public.corpus(task, files(tmp_path / "cut", train=20, test=20))
+    assert (len(cut.train), len(cut.validation)) == (15, 5)
+    assert len({*cut.train.texts, *cut.validation.texts}) == 20
+    named = public.corpus(task, files(tmp_path / "named", train=20, test=20, validation=7))
+    assert named.train.texts == [f"train {i}" for i in range(20)]
+    assert named.validation.texts == [f"validation {i}" for i in range(7)]
+    assert cut.test.texts == named.test.texts == [f"test {i}" for i in range(20)]
+
+
+def test_the_logs_ag_news(tmp_path: Path) -> None:
+    """AG-news' 120,000 and 7,600 official rows, a hundredth here, become the logs' 84,000/36,000/7,600."""
+    assert sizes_of(public.corpus(AgNews(), files(tmp_path / "ag_news", 4, train=1200, test=76))) == [840, 360, 76]
+
+
+@pytest.mark.parametrize("validation", [0, 12])
+def test_official_sizes(tmp_path: Path, validation: int) -> None:
+    """Sizes draw each split from its own official one, disjoint, by the seed; train gives a missing validation."""
+    given = {"validation": validation} if validation else {}
+    files(tmp_path / "ag_news", 4, train=20, test=20, **given)
+    first, again, other = (public.corpus(AgNews(sizes=(12, 6, 9), split_seed=seed), tmp_path) for seed in (0, 0, 1))
+    assert sizes_of(first) == [12, 6, 9]
+    assert len({text for texts in splits_of(first) for text in texts}) == 27
+    origins = [{text.split()[0] for text in texts} for texts in splits_of(first)]
+    assert origins == [{"train"}, {"validation"} if validation else {"train"}, {"test"}]
+    assert first.digest == again.digest
+    assert all(a != b for a, b in zip(splits_of(first), splits_of(other), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes", "parts"),
+    [
+        ({}, (15, 15, 9), ["train and validation ask for 30 of the 20 in train", "--set task.sizes=[10,10,9]"]),
+        ({}, (12, 6, 40), ["test ask for 40 of the 20 in test", "--set task.sizes=[12,6,20]"]),
+        ({"validation": 4}, (20, 6, 20), ["validation ask for 6 of the 4 in validation", "[20,4,20]"]),
+    ],
+)
+def test_too_small_an_official_split_is_named(
+    tmp_path: Path, given: dict[str, int], sizes: tuple[int, int, int], parts: list[str]
+) -> None:
+    """Sizes beyond an official split say which, both numbers, and sizes that would do."""
+    files(tmp_path / "ag_news", 4, train=20, test=20, **given)
+    with pytest.raises(DataError) as caught:
+        public.corpus(AgNews(sizes=sizes), tmp_path)
+    assert [part for part in [*parts, "split=pooled"] if part not in str(caught.value)] == []
+
+
+def test_no_test_file_is_named(tmp_path: Path) -> None:
+    """A public set without a test file is a DataError: its test split is never cut from train."""
+    with pytest.raises(DataError, match="`imdb` must have a `test` split"):
+        public.corpus(Imdb(), files(tmp_path / "data", train=20))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "imdb").is_dir(), reason="no IMDb: name its folder's parent with LT_RAY_DATA")
+def test_the_real_reviews() -> None:
+    """IMDb's 50,000 reviews are pooled into 28,000/12,000/10,000, and 25,000 words make 25,002 rows (METHODS §2)."""
+    data, directory = registry.load(Imdb(), 25_000, DATA)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [28_000, 12_000, 10_000]
+    assert data.rows == 25_002
+    assert data.outputs == 1
+    assert directory is None
