@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from lt_ray import datasets
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.directory import SweepDirectory
 from lt_ray.shell import driver, terminal
@@ -23,7 +24,6 @@ from lt_ray.shell.interruption import Interruption
 from lt_ray.shell.tuner import Resources
 from lt_ray.space import Distribution, Space
 from lt_ray.sweep import Planner, Sweep
-from lt_ray.tasks import registry
 
 TINY = Cycle(
     task=Toy(train=60, validation=20, test=20),
@@ -44,9 +44,8 @@ def measured(trials: int, reuse: bool) -> tuple[float, float, float]:
     lr = Distribution(kind="log_uniform", values=(1e-4, 1e-2))
     sweep = Sweep(name="tiny", cycle=TINY, space=Space(distributions={"training.lr": lr}), samples=trials)
     with tempfile.TemporaryDirectory(prefix="lt_ray_bench_") as folder:
-        data, where = registry.load(TINY.task, TINY.model.vocabulary, cache=Path(folder) / "cache")
-        assert where is not None
-        planner = Planner(sweep, data.rows, data.outputs, data.digest)
+        data, where = datasets.prepare(TINY, TINY.model.vocabulary, None, Path(folder) / "cache")
+        planner = Planner(sweep, data.own.rows, data.own.outputs, data.own.digest)
         directory = SweepDirectory(Path(folder) / "tiny")
         resources = Resources(reuse_actors=reuse)
         interruption = Interruption()

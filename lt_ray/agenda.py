@@ -83,7 +83,8 @@ class Agenda:
         """Return every point in order, with what it came to."""
         points: dict[int, list[PlannedCycle]] = {}
         for planned in self.plan.cycles:
-            points.setdefault(planned.point, []).append(planned)
+            if not planned.finds_tickets:
+                points.setdefault(planned.point, []).append(planned)
         return [
             Standing(index, tuple(cycles), self._outcome(index, cycles)) for index, cycles in sorted(points.items())
         ]
@@ -128,5 +129,5 @@ class Agenda:
         return [result for _, result in sorted(self._results.get(cycle, {}).items())]
 
     def _needed(self, planned: PlannedCycle) -> str | None:
-        """Key of the first round of a cycle that is not finished."""
-        return next((round.key for round in planned.rounds if round.key not in self._finished), None)
+        """Key of the first round that a cycle takes and that is not finished."""
+        return next((key for key in planned.needed if key not in self._finished), None)

@@ -6,7 +6,8 @@ Its key is their digest, so equal rounds of different cycles are one round.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from lt_ray.models import registry
 from lt_ray.pruning.restart import matches
 
 RewindEpoch = int | Literal["last"]
+_RESTART_FIELDS = ("restart", "rewind_epoch", "rewind_budget", "shared_start")
 
 
 @dataclass(frozen=True)
@@ -30,30 +32,94 @@ class Round:
     """What leads here from the round before; None for round 0"""
     inputs: Mapping[str, Any]
     """What the key is the digest of"""
+    parent: str | None
+    """Key of the round whose weights and masks it starts from; None for round 0"""
+    dense: str
+    """Key of the round 0 whose weights it may restore"""
+    transferred: bool = False
+    """Its parent was trained on the source task; its ticket is taken as it is"""
 
 
-def chain(cycle: Cycle, data_digest: str) -> tuple[Round, ...]:
-    """Return the cycle's rounds in order, round 0 first; the keys are known before anything is computed."""
-    rounds: list[Round] = []
-    for index, pruning in enumerate([None, *cycle.schedule]):
-        inputs = {
-            "schema": SCHEMA,
-            "data": data_digest,
-            "model": cycle.model.model_dump(mode="json"),
-            "seed": cycle.seed,
-            "training": cycle.training.meaning(),
-            "parent": rounds[-1].key if rounds else None,
-            "pruning": pruning.meaning() if pruning else None,
-        }
-        rounds.append(Round(index, digest(inputs)[:24], pruning, inputs))
+def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> tuple[Round, ...]:
+    """Return the rounds that a cycle trains on its task, round 0 first; the keys are known before anything is computed.
+
+    - `source_digest`: digest of the source task's data, where tickets come from there
+    """
+    dense = _round(cycle, data_digest, 0, None, None, None)
+    if cycle.tickets == "source":
+        assert source_digest is not None
+        found = chain(cycle.origin, source_digest)
+        return (dense, *(_transferred(cycle, data_digest, found, index) for index in cycle.trained_rounds[1:]))
+    rounds = [dense]
+    for index, pruning in enumerate(cycle.schedule, 1):
+        if pruning.strategy == "one_shot":
+            at_once = _at_once(cycle.schedule[:index])
+            rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))
+        else:
+            rounds.append(_round(cycle, data_digest, index, pruning, rounds[-1], dense))
     return tuple(rounds)
+
+
+def _round(
+    cycle: Cycle, data_digest: str, index: int, pruning: Magnitude | None, parent: Round | None, dense: Round | None
+) -> Round:
+    inputs: dict[str, Any] = _common(cycle, data_digest) | {
+        "parent": parent.key if parent else None,
+        "pruning": pruning.meaning() if pruning else None,
+    }
+    if parent is not None and index != parent.index + 1:
+        inputs["index"] = index  # its draws depend on it, which else follows from the parent
+    key = digest(inputs)[:24]
+    return Round(index, key, pruning, inputs, parent.key if parent else None, dense.key if dense else key)
+
+
+def _transferred(cycle: Cycle, data_digest: str, found: Sequence[Round], index: int) -> Round:
+    pruning = cycle.schedule[index - 1]
+    restart = {name: value for name, value in pruning.meaning().items() if name in _RESTART_FIELDS}
+    ticket = found[index].key
+    inputs = _common(cycle, data_digest) | {"parent": ticket, "pruning": {"method": "transfer", **restart}}
+    return Round(index, digest(inputs)[:24], pruning, inputs, ticket, found[0].key, transferred=True)
+
+
+def _common(cycle: Cycle, data_digest: str) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "data": data_digest,
+        "model": cycle.model.model_dump(mode="json"),
+        "seed": cycle.seed,
+        "training": cycle.training.meaning(),
+    }
+
+
+def _at_once(prunings: Sequence[Magnitude]) -> Magnitude:
+    """The last pruning, removing in one cut as much as all of them do one after the other."""
+    last = prunings[-1]
+    outputs = [p.fraction if p.output_fraction is None else p.output_fraction for p in prunings]
+    together = {
+        "fraction": 1 - math.prod(1 - p.fraction for p in prunings) if len(prunings) > 1 else last.fraction,
+        "strategy": "iterative",
+    }
+    if any(p.output_fraction is not None for p in prunings):
+        together["output_fraction"] = 1 - math.prod(1 - share for share in outputs)
+    return last.model_copy(update=together)
 
 
 def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
     """Return the epochs of round 0 that any of the cycles rewinds to and that must be kept: all but 0, which is
-    drawn again from the seed."""
-    wanted = {p.rewind_epoch for cycle in cycles for p in cycle.schedule if p.restart == "rewind"}
+    drawn again from the seed.
+
+    A transferred ticket goes back to the weights of its origin's round 0, not of its own.
+    """
+    rewinding = [cycle for cycle in cycles if cycle.tickets == "own"]
+    wanted = {p.rewind_epoch for cycle in rewinding for p in cycle.schedule if p.restart == "rewind"}
     return frozenset(wanted - {0})
+
+
+def fractions(pruning: Magnitude, module: nn.Module) -> dict[str, float]:
+    """Return the parameters of which another share than `fraction` is removed, with that share."""
+    if pruning.output_fraction is None:
+        return {}
+    return dict.fromkeys(registry.output_names(module), pruning.output_fraction)
 
 
 def prunable_names(cycle: Cycle, module: nn.Module) -> tuple[str, ...]:

@@ -193,12 +193,12 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
     if options.json and not options.plan:
         raise InputError("`--json` prints the plan, but `--plan` is not there: add it, or see `lt-ray status --json`")
     with terminal.doing("loading torch"), interruption.postponed():
+        from lt_ray import datasets
         from lt_ray.directory import SweepDirectory
         from lt_ray.shell import console, driver, target
         from lt_ray.shell.tuner import Resources, check_machine, describe_resources
         from lt_ray.store import check_writable
         from lt_ray.sweep import Planner
-        from lt_ray.tasks import registry
 
     sweep = sweep_of(defaults, options)
     resources = Resources(
@@ -216,21 +216,27 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
     vocabulary = vocabulary_of(sweep)
     directory = SweepDirectory(options.storage / sweep.name)
     # All that can be known to be wrong without the data is told before they are read, which may take minutes.
-    Planner(sweep, rows=vocabulary, outputs=1, data_digest="").plan()
+    Planner(sweep, rows=vocabulary, outputs=1, data_digest="", source_outputs=1, source_digest="").plan()
     if not options.fresh:
-        directory.check(sweep.definition(""), but=("data",))
+        directory.check(sweep.definition(""), but=("data", "source_data"))
     with contextlib.ExitStack() as stack:
         if joined:
             stack.enter_context(driver.connected(options.address, resources, interruption))
         with terminal.doing(f"reading the data of task {sweep.cycle.task.name}"):
             cache = options.storage / "cache"
-            data, data_directory = registry.load(sweep.cycle.task, vocabulary, options.data_dir, cache)
-        assert data_directory is not None  # there is a cache
+            data, data_directories = datasets.prepare(sweep.cycle, vocabulary, options.data_dir, cache)
         with terminal.doing("planning"):
-            planner = Planner(sweep, data.rows, data.outputs, data.digest)
+            planner = Planner(
+                sweep,
+                data.own.rows,
+                data.own.outputs,
+                data.own.digest,
+                None if data.source is None else data.source.outputs,
+                data.source_digest,
+            )
             planned = planner.plan()
         if not options.fresh:
-            directory.check(sweep.definition(data.digest))
+            directory.check(sweep.definition(data.own.digest, data.source_digest))
         if options.plan:
             stored = 0 if options.fresh else sum(directory.store.has(key) for key in planned.keys)
             if options.json:
@@ -249,9 +255,9 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
             planner,
             planned,
             data,
-            data_directory,
+            data_directories,
             directory,
-            tracker=_tracker(uri, options.storage, directory, data),
+            tracker=_tracker(uri, options.storage, directory, data.own),
             on_cluster=address is not None,
             resources=resources,
             keep=options.keep.value,

@@ -315,7 +315,7 @@ class Cycle(Settings):
     """Task on which tickets are found. `source` = round r trains, on `task`, the ticket of round r of the same cycle on
     `source`: a transfer (Morcos et al. 2019, arXiv:1906.02773)"""
     ticket_every: int = Field(default=1, ge=1)
-    """With `tickets: source`: rounds whose tickets are transferred, each so many prunings after the one before [count]"""
+    """With `tickets: source`: prunings between the rounds whose tickets are transferred [count]"""
     model: Annotated[Model, Field(discriminator="name")] = Cnn()
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the data order and the dropout"""

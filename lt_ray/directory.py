@@ -48,7 +48,7 @@ class RecordedCycle:
 
     cycle: Cycle
     point: int
-    """Place of its point among the space's points [count]"""
+    """Place of its point among the space's points; −1 for a cycle that finds tickets for others [count]"""
     asked: Mapping[str, Scalar]
     """The point: searched fields as they were drawn or suggested"""
     settings: Mapping[str, Scalar]
@@ -284,7 +284,8 @@ class SweepDirectory:
         known: dict[str, StoredRound] = {}
         points: dict[int, list[RecordedCycle]] = {}
         for recorded in self.cycles():
-            points.setdefault(recorded.point, []).append(recorded)
+            if recorded.point >= 0:
+                points.setdefault(recorded.point, []).append(recorded)
         found = []
         for _, cycles in sorted(points.items()):
             ended = [self._ended(recorded, known) for recorded in cycles]

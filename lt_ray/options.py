@@ -199,6 +199,8 @@ def _suffix(options: Options) -> str:
 def _given(cycle: Cycle, options: Options) -> dict[str, object]:
     """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds, --set."""
     given: dict[str, object] = {**TOY, "rounds": min(cycle.rounds, _TOY_ROUNDS)} if options.toy else {}
+    if options.toy and cycle.source is not None:
+        given |= {"source.name": "toy", "source.data_seed": 1, "ticket_every": min(cycle.ticket_every, 2)}
     named = {"task.name": options.task, "model.name": options.model, "rounds": options.rounds}
     return given | {key: value for key, value in named.items() if value is not None} | _parsed(options.set_)
 
@@ -224,7 +226,7 @@ def vocabulary_of(sweep: Sweep) -> int:
     Raises `SpaceError` where the space searches what the data is made by.
     """
     for key in sweep.space.distributions:
-        if key == "model.vocabulary" or key.startswith("task."):
+        if key == "model.vocabulary" or key.startswith(("task.", "source.")):
             raise SpaceError(
                 f"`{key}` cannot be searched within one sweep, whose data is tokenised once: "
                 f"run a sweep for each value, with `--set {key}=…` and a `--name`"

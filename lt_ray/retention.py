@@ -21,6 +21,10 @@ class Retention:
         self._tolerance = plan.sweep.tolerance
         self._finished: dict[str, RoundResult] = {}
         self._sharing: dict[str, list[PlannedCycle]] = defaultdict(list)
+        self._children: dict[str, set[str]] = defaultdict(set)
+        """Round → the rounds that start from its weights"""
+        self._rewinding: dict[str, set[str]] = defaultdict(set)
+        """Dense round → the rounds that may restore weights of its epochs"""
         for planned in plan.cycles:
             self.add(planned)
 
@@ -28,26 +32,27 @@ class Retention:
         """Take note of a cycle that is planned."""
         for round in planned.rounds:
             self._sharing[round.key].append(planned)
+            self._rewinding[round.dense].add(round.key)
+            if round.parent is not None:
+                self._children[round.parent].add(round.key)
 
     def finished(self, result: RoundResult) -> None:
         """Take note of a finished round, and drop what nothing needs any more."""
         self._finished[result.key] = result
-        touched = {round.key for planned in self._sharing[result.key] for round in planned.rounds}
+        sharing = self._sharing[result.key]
+        touched = {key for planned in sharing for round in planned.rounds for key in (round.key, round.parent) if key}
         for key in touched & self._finished.keys():
-            if not any(self._needs(planned, key) for planned in self._sharing[key]):
+            if self._children[key] <= self._finished.keys() and not any(
+                self._keeps(planned, key) for planned in self._sharing[key]
+            ):
                 self._store.drop_weights(key)
-        for planned in self._sharing[result.key]:
-            dense = planned.rounds[0].key
-            if all(self._is_complete(sharer) for sharer in self._sharing[dense]):
+        for dense in {round.dense for planned in sharing for round in planned.rounds}:
+            if self._rewinding[dense] <= self._finished.keys():
                 self._store.drop_rewinds(dense)
 
-    def _needs(self, planned: PlannedCycle, key: str) -> bool:
+    def _keeps(self, planned: PlannedCycle, key: str) -> bool:
         keys = [round.key for round in planned.rounds]
-        index = keys.index(key)
-        if index + 1 == len(keys) or keys[index + 1] not in self._finished:
+        if key == keys[-1]:
             return True
         winner = winning_round((self._finished[k] for k in keys if k in self._finished), self._tolerance)
         return winner is not None and winner.key == key
-
-    def _is_complete(self, planned: PlannedCycle) -> bool:
-        return all(round.key in self._finished for round in planned.rounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
@@ -14,7 +15,7 @@ from importlib.metadata import version
 import torch
 from torch import Tensor, nn
 
-from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs, touches
+from lt_ray.chain import RewindEpoch, Round, chain, fractions, prunable_names, rewind_epochs, touches
 from lt_ray.cycle import Cycle, Training
 from lt_ray.models import registry
 from lt_ray.pruning import magnitude
@@ -39,6 +40,7 @@ def run_cycle(
     data: text.TextData,
     store: RoundStore,
     *,
+    source: text.TextData | None = None,
     keep_epochs: Collection[RewindEpoch] = (),
     device: str | torch.device = "cpu",
     partial_every_s: float = PARTIAL_EVERY_S,
@@ -50,32 +52,17 @@ def run_cycle(
     groups. Stopping the generator anywhere and running the cycle again gives the same events, bit for bit (on one
     type of device and one number of threads), except for the fields in `results.TIMES`.
 
+    - `data`: of the cycle's task; `source`: of its source task, where tickets come from there. Rounds that find tickets
+      are computed, without events, where the store does not have them
     - `keep_epochs`: epochs of round 0 to keep for other cycles to rewind to, besides this cycle's own
     - `device`: where to train; torch's own generators are reseeded before every step
     - `partial_every_s`: the running state is saved after so many seconds, and at an epoch's end after a twelfth [s]
 
     Raises `DivergedError` when a training leaves the finite numbers.
     """
-    run = _Run(cycle, data, store, frozenset(keep_epochs), torch.device(device), partial_every_s)
+    run = _Run(cycle, data, source, store, frozenset(keep_epochs), torch.device(device), partial_every_s)
     for round in run.rounds:
-        told = 0
-        stored = store.find(round.key, thorough=True)
-        if stored is None:
-            with store.claim(round.key):
-                stored = store.find(round.key, thorough=True)
-                if stored is None:
-                    computing = run.compute(round)
-                    while stored is None:
-                        try:
-                            epoch = next(computing)
-                        except StopIteration as finished:
-                            stored = finished.value
-                        else:
-                            told += 1
-                            yield _epoch_result(cycle, round, epoch)
-        for epoch in stored.epochs[told:]:
-            yield _epoch_result(cycle, round, epoch)
-        yield run.result(round, stored)
+        yield from run.events(round)
 
 
 def round_result(cycle: Cycle, key: str, stored: StoredRound, prunable: Collection[str]) -> RoundResult:
@@ -131,6 +118,7 @@ class _Run:
 
     cycle: Cycle
     data: text.TextData
+    source: text.TextData | None
     store: RoundStore
     keep_epochs: frozenset[RewindEpoch]
     device: torch.device
@@ -138,7 +126,20 @@ class _Run:
 
     @cached_property
     def rounds(self) -> tuple[Round, ...]:
-        return chain(self.cycle, self.data.digest)
+        return chain(self.cycle, self.data.digest, self.source.digest if self.source is not None else None)
+
+    @cached_property
+    def origin(self) -> _Run:
+        """The cycle that finds this one's tickets, on the source task."""
+        assert self.source is not None
+        return dataclasses.replace(
+            self, cycle=self.cycle.origin, data=self.source, source=None, keep_epochs=rewind_epochs([self.cycle.origin])
+        )
+
+    @cached_property
+    def by_key(self) -> dict[str, Round]:
+        """The rounds that others may start from."""
+        return {round.key: round for round in self.rounds}
 
     @cached_property
     def module(self) -> nn.Module:
@@ -152,9 +153,38 @@ class _Run:
     def result(self, round: Round, stored: StoredRound) -> RoundResult:
         return round_result(self.cycle, round.key, stored, self.prunable)
 
+    def events(self, round: Round) -> Generator[Event, None, None]:
+        """Load or compute a round, yielding its epochs and itself."""
+        told = 0
+        stored = self.store.find(round.key, thorough=True)
+        if stored is None:
+            if round.transferred:
+                self._find_ticket(round)
+            with self.store.claim(round.key):
+                stored = self.store.find(round.key, thorough=True)
+                if stored is None:
+                    computing = self.compute(round)
+                    while stored is None:
+                        try:
+                            epoch = next(computing)
+                        except StopIteration as finished:
+                            stored = finished.value
+                        else:
+                            told += 1
+                            yield _epoch_result(self.cycle, round, epoch)
+        for epoch in stored.epochs[told:]:
+            yield _epoch_result(self.cycle, round, epoch)
+        yield self.result(round, stored)
+
+    def _find_ticket(self, round: Round) -> None:
+        """See to it that the store has the origin's rounds up to the one whose ticket is transferred."""
+        for found in self.origin.rounds[: round.index + 1]:
+            for _ in self.origin.events(found):
+                pass
+
     def compute(self, round: Round) -> Generator[Epoch, None, StoredRound]:
         """Train a round from its partial state or its start, yielding each epoch once it is durable, and store it."""
-        keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.index == 0 else frozenset[RewindEpoch]()
+        keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
         outcome = yield from self._train(round, keep)
         return self.store.put(self._stored(round, outcome), outcome.weights, outcome.masks)
 
@@ -275,10 +305,11 @@ class _Run:
         if round.pruning is None:
             masks = registry.initial_masks(self.module)
             return _Start(ticket(masks, self._initial()), masks, epoch=0, restart_epoch=None)
-        trained = self._trained(self.rounds[round.index - 1])
-        masks = self._prune(round, trained)
+        finding = self.origin if round.transferred else self
+        assert round.parent is not None
+        masks, trained = finding._ticket(round)
         if round.pruning.restart == "rewind":
-            epoch, weights = self._rewound(round.pruning.rewind_epoch)
+            epoch, weights = finding._rewound(round.pruning.rewind_epoch)
             first = epoch if round.pruning.rewind_budget == "resume" else 0
             return _Start(ticket(masks, weights), masks, epoch=first, restart_epoch=epoch)
         if round.pruning.restart == "random":
@@ -289,10 +320,23 @@ class _Run:
     def _initial(self) -> dict[str, Tensor]:
         return registry.initial_weights(self.module, generators(self.cycle.seed, "init"))
 
+    def _ticket(self, round: Round) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A round's masks, and the weights that its parent, one of this run's rounds, ended with: {} where nothing is
+        made of them."""
+        assert round.pruning is not None
+        assert round.parent is not None
+        parent = self.by_key[round.parent]
+        if not round.transferred:
+            trained = self._trained(parent)
+            return self._prune(round, trained), trained
+        needs_weights = round.pruning.restart == "final"
+        return self.store.masks(parent.key), self._trained(parent) if needs_weights else {}
+
     def _prune(self, round: Round, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
         pruning = round.pruning
         assert pruning is not None
-        before = self.store.masks(self.rounds[round.index - 1].key)
+        assert round.parent is not None
+        before = self.store.masks(round.parent)
         after = magnitude.prune(
             trained,
             before,
@@ -300,6 +344,7 @@ class _Run:
             scope=pruning.scope,
             rounding=pruning.rounding,
             names=touches(pruning, self.module),
+            fractions=fractions(pruning, self.module),
         )
         if pruning.random_pruning:
             draws = generators(self.cycle.seed, "random pruning", round.index)

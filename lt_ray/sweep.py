@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs, touches
+from lt_ray.chain import RewindEpoch, Round, chain, fractions, prunable_names, rewind_epochs, touches
 from lt_ray.cycle import Cycle, Scalar, Settings, canonical
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.models import registry
@@ -25,6 +25,8 @@ from lt_ray.stopping import Asha, AshaRule, MaxDrop, MaxDropRule, Rule
 _FLOAT_BYTES = 4
 MOST_POINTS = 10_000
 """Most points of one sweep [count]"""
+_ORIGINS = MOST_POINTS
+"""Cycles that find tickets come before all others, so their order is negative"""
 _ATTEMPTS = 100
 """Suggestions in place of one that was asked before, after which an adaptive search ends"""
 
@@ -89,8 +91,10 @@ class Sweep(Settings):
             rules.append(MaxDropRule(self.max_drop))
         return tuple(rules)
 
-    def definition(self, data_digest: str) -> dict[str, Any]:
+    def definition(self, data_digest: str, source_digest: str | None = None) -> dict[str, Any]:
         """Return all that makes it this sweep and no other, as a tree of plain values.
+
+        - `source_digest`: digest of the source task's data, where there is one
 
         Fields without a meaning here are left out, so that they make no other sweep.
         """
@@ -101,7 +105,8 @@ class Sweep(Settings):
             fields |= {"objectives"}
             if "winning_sparsity" in self.objectives:
                 fields |= {"tolerance"}
-        return {**self.model_dump(mode="json", include=fields), "data": data_digest}
+        digests = {"data": data_digest} | ({"source_data": source_digest} if source_digest is not None else {})
+        return {**self.model_dump(mode="json", include=fields), **digests}
 
 
 @dataclass(frozen=True)
@@ -111,17 +116,20 @@ class PlannedCycle:
     order: int
     """Place among the sweep's cycles, before they were spread [count]"""
     point: int
-    """Place of its point among the space's points; one point has a cycle for each seed [count]"""
+    """Place of its point among the space's points; one point has a cycle for each seed; −1 for a cycle that finds
+    tickets for others [count]"""
     asked: Mapping[str, Scalar]
     """The point: searched fields as they were drawn or suggested"""
     cycle: Cycle
     settings: Mapping[str, Scalar]
-    """The searched fields, as this cycle has them"""
+    """The searched fields, as this cycle has them; and its task, where it finds tickets for others"""
     rounds: tuple[Round, ...]
     prunable: tuple[str, ...]
     """Parameters over which sparsity counts"""
     remaining: tuple[int, ...] | None
     """Predicted remaining prunable weights of each round, distinct magnitudes; None where the scopes mix [count]"""
+    found: tuple[Round, ...] = ()
+    """Rounds of another cycle that find its tickets"""
 
     @property
     def id(self) -> str:
@@ -132,6 +140,16 @@ class PlannedCycle:
     def name(self) -> str:
         """The settings and the seed in a few words."""
         return " ".join([describe(self.settings), f"seed={self.cycle.seed}"]).strip()
+
+    @property
+    def finds_tickets(self) -> bool:
+        """Whether it runs on the source task, for the sake of cycles that take its tickets over."""
+        return self.point < 0
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Keys of the rounds that it takes, in the order in which they are looked for."""
+        return tuple(round.key for round in (*self.found, *self.rounds))
 
 
 @dataclass(frozen=True)
@@ -186,12 +204,15 @@ class Planner:
     """Turns points of a sweep's space into cycles on one data set.
 
     - `rows`, `outputs`: embedding rows and logits that the data asks for
+    - `source_outputs`, `source_digest`: of the source task, where there is one
     """
 
     sweep: Sweep
     rows: int
     outputs: int
     data_digest: str
+    source_outputs: int | None = None
+    source_digest: str | None = None
 
     def plan(self) -> Plan:
         """Return the sweep's plan; of an adaptive search the points that need no result.
@@ -210,9 +231,11 @@ class Planner:
                 "`--samples`, or `--search optuna`, which asks as many as you say"
             )
         planned: dict[str, PlannedCycle] = {}
+        origins: dict[str, PlannedCycle] = {}
         for index, point in enumerate(points):
             for cycle in self.cycles(point):
                 if cycle.id not in planned:
+                    self._add_origin(origins, cycle)
                     planned[cycle.id] = self._planned(len(planned), index, point, cycle)
         searched = tuple(self.sweep.space.distributions)
         if len(points) > 1 and len(planned) == self.sweep.seeds:
@@ -221,7 +244,8 @@ class Planner:
                 f"{', '.join(searched)} changes anything{self._where}; give values that differ"
             )
         self._check_consumed(points)
-        return Plan(self.sweep, tuple(_spread(planned.values())), len(points), self._parameters(planned.values()))
+        both = (*origins.values(), *planned.values())
+        return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both))
 
     def resumed(self, asked: Sequence[Mapping[str, Scalar]]) -> Plan:
         """Return the plan of an adaptive search that has asked these points before."""
@@ -236,8 +260,13 @@ class Planner:
     def extended(self, plan: Plan, asked: Sequence[Mapping[str, Scalar]]) -> Plan:
         """Return the plan with further points at its end, each in the order it was asked."""
         new: list[PlannedCycle] = []
+        origins = {planned.id: planned for planned in plan.cycles if planned.finds_tickets}
         for index, point in enumerate(asked, start=plan.points):
-            new += [self._planned(len(plan.cycles) + len(new), index, point, cycle) for cycle in self.cycles(point)]
+            for cycle in self.cycles(point):
+                known = len(origins)
+                self._add_origin(origins, cycle)
+                new += list(origins.values())[known:]
+                new.append(self._planned(len(plan.cycles) + len(new), index, point, cycle))
         parameters = max(plan.parameters, self._parameters(new))
         return Plan(self.sweep, (*plan.cycles, *new), plan.points + len(asked), parameters)
 
@@ -310,19 +339,39 @@ class Planner:
                 return True
         return len(ids) > 1
 
+    def _add_origin(self, origins: dict[str, PlannedCycle], cycle: Cycle) -> None:
+        """Plan the cycle that finds this one's tickets, unless it is planned."""
+        if cycle.tickets == "source" and cycle.origin.id not in origins:
+            if self.source_outputs != self.outputs:
+                raise CycleError(
+                    "`tickets: source` needs tasks with as many outputs, but got "
+                    f"({cycle.origin.task.name}={self.source_outputs}, {cycle.task.name}={self.outputs}): a ticket's "
+                    "last layer would not fit; name another task"
+                )
+            origins[cycle.origin.id] = self._planned(len(origins) - _ORIGINS, -1, {}, cycle.origin)
+
     def _planned(self, order: int, index: int, point: Mapping[str, Scalar], cycle: Cycle) -> PlannedCycle:
         module = registry.build(cycle.model, self.rows, self.outputs)
+        digest = self.data_digest if index >= 0 else self.source_digest
+        assert digest is not None
         _check_names(cycle, module)
         flat = cycle.flat()
+        rounds = chain(cycle, digest, self.source_digest)
+        found: tuple[Round, ...] = ()
+        if cycle.tickets == "source":
+            found = chain(cycle.origin, self.source_digest or "")[: rounds[-1].index + 1]
+        remaining = _predicted(cycle, found or rounds, module)
         return PlannedCycle(
             order=order,
             point=index,
             asked=point,
             cycle=cycle,
-            settings={key: flat[key] for key in self.sweep.space.distributions if key in flat},
-            rounds=chain(cycle, self.data_digest),
+            settings=({"task.name": cycle.task.name} if index < 0 else {})
+            | {key: flat[key] for key in self.sweep.space.distributions if key in flat},
+            rounds=rounds,
             prunable=prunable_names(cycle, module),
-            remaining=_predicted(cycle, module),
+            remaining=None if remaining is None else tuple(remaining[r] for r in cycle.trained_rounds),
+            found=found,
         )
 
     def _parameters(self, planned: Iterable[PlannedCycle]) -> int:
@@ -341,7 +390,7 @@ def describe(settings: Mapping[str, Scalar]) -> str:
     for key, value in settings.items():
         if value is not None:
             shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-            words.append(f"{key.rpartition('.')[2]}={shown}")
+            words.append(f"{key.removesuffix('.name').rpartition('.')[2]}={shown}")
     return " ".join(words)
 
 
@@ -360,24 +409,33 @@ def _check_names(cycle: Cycle, module: nn.Module) -> None:
             raise CycleError(f"`magnitude.exclude` must leave something to prune, but got {', '.join(pruning.exclude)}")
 
 
-def _predicted(cycle: Cycle, module: nn.Module) -> tuple[int, ...] | None:
-    """Remaining weights of each round, by the rounding rule alone."""
-    counted = prunable_names(cycle, module)
-    left = {name: int(mask.sum()) for name, mask in registry.initial_masks(module).items()}
-    totals = [sum(left[name] for name in counted)]
+def _predicted(cycle: Cycle, rounds: Sequence[Round], module: nn.Module) -> list[int] | None:
+    """Remaining weights of each round, by the rounding rule alone; None where the scopes mix.
+
+    - `rounds`: a whole chain, each round after its parent
+    """
     if len({pruning.scope for pruning in cycle.schedule}) > 1:
         return None
-    for pruning in cycle.schedule:
-        names = touches(pruning, module)
+    counted = prunable_names(cycle, module)
+    left: dict[str, dict[str, int]] = {}
+    totals: dict[str, int] = {}
+    for round in rounds:
+        if round.pruning is None or round.parent is None:
+            left[round.key] = {name: int(mask.sum()) for name, mask in registry.initial_masks(module).items()}
+            totals[round.key] = sum(left[round.key][name] for name in counted)
+            continue
+        pruning, names = round.pruning, touches(round.pruning, module)
         if pruning.scope == "local":
-            for name in names:
-                left[name] -= removed_count(left[name], pruning.fraction, pruning.rounding)
-            totals.append(sum(left[name] for name in counted))
+            before, own = left[round.parent], fractions(pruning, module)
+            gone = {n: removed_count(before[n], own.get(n, pruning.fraction), pruning.rounding) for n in names}
+            left[round.key] = {name: count - gone.get(name, 0) for name, count in before.items()}
+            totals[round.key] = sum(left[round.key][name] for name in counted)
         elif set(names) == set(counted):
-            totals.append(totals[-1] - removed_count(totals[-1], pruning.fraction, pruning.rounding))
+            before_all = totals[round.parent]
+            totals[round.key] = before_all - removed_count(before_all, pruning.fraction, pruning.rounding)
         else:
             return None
-    return tuple(totals)
+    return [totals[round.key] for round in rounds]
 
 
 def _size(module: nn.Module) -> int:

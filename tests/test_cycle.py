@@ -4,7 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lt_ray.cycle import Cnn, Cycle, Imdb, Magnitude, Training, canonical, digest, keys, parse
+from lt_ray.cycle import (
+    Cnn,
+    Cycle,
+    Imdb,
+    Magnitude,
+    PublicTexts,
+    Recurrent,
+    Toy,
+    Training,
+    canonical,
+    digest,
+    keys,
+    parse,
+)
 from lt_ray.errors import CycleError
 
 
@@ -18,14 +31,14 @@ def test_golden_identities():
     When this fails, every stored round of every user becomes unreachable: change it on purpose, raise
     `cycle.SCHEMA`, and say so in the changelog.
     """
-    assert Cycle().id == "b85f68f4befd"
+    assert Cycle().id == "92fc690d5e2b"
     imdb = Cycle(
         task=Imdb(),
         seed=3,
         training=Training(patience=2, length_batches=True),
         schedule=(Magnitude(), Magnitude(restart="random", shared_start=("embedding.weight",))),
     )
-    assert imdb.id == "70aab7988864"
+    assert imdb.id == "fe89a39e98d2"
 
 
 def test_identity_survives_writing_and_coercion():
@@ -38,7 +51,12 @@ def test_identity_survives_writing_and_coercion():
 
 def test_every_field_with_a_meaning_is_part_of_the_identity():
     """Changing any one field changes the identity."""
-    base = Cycle(schedule=(Magnitude(restart="rewind"),), training=Training(optimizer="sgd"))
+    base = Cycle(
+        schedule=(Magnitude(restart="rewind"),),
+        training=Training(optimizer="sgd"),
+        source=Toy(data_seed=1),
+        tickets="source",
+    )
     changes = {
         "seed": 1, "rounds": 2, "task.name": "imdb", "task.train": 2001, "task.validation": 501, "task.test": 1001,
         "task.data_seed": 1, "model.vocabulary": 7, "model.embedding": 7, "model.filters": 7, "model.widths": [3],
@@ -47,14 +65,28 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
         "training.length_batches": True, "training.precision": "bfloat16", "magnitude.fraction": 0.3,
         "magnitude.scope": "global", "magnitude.rounding": "ceil", "magnitude.parameters": "weights",
         "magnitude.exclude": ["a"], "magnitude.random_pruning": True, "magnitude.restart": "random",
-        "magnitude.rewind_epoch": 1, "magnitude.rewind_budget": "resume",
+        "magnitude.rewind_epoch": 1, "magnitude.rewind_budget": "resume", "magnitude.strategy": "one_shot",
+        "magnitude.output_fraction": 0.1, "model.name": "lstm", "tickets": "own", "ticket_every": 2,
+        "source.name": "imdb", "source.train": 2001,
+        "source.validation": 501, "source.test": 1001, "source.data_seed": 2,
     }  # fmt: skip
-    elsewhere = {"model.name", "magnitude.shared_start", *(f"task.{name}" for name in Imdb.model_fields)} | {
-        "task.test_share"
-    }
+    elsewhere = {"magnitude.shared_start"}
+    elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in PublicTexts.model_fields}
+    elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
     assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
     ids = {base.with_settings({key: value}).id for key, value in changes.items()}
     assert len(ids | {base.id}) == len(changes) + 1
+    lstm = base.with_settings({"model.name": "lstm"})
+    other = {
+        "hidden": 7,
+        "layers": 1,
+        "bidirectional": False,
+        "recurrent_init": "xavier",
+        "embedding": 7,
+        "dropout": 0.1,
+    }
+    assert set(Recurrent.model_fields) == {*other, "vocabulary"}
+    assert len({lstm.with_settings({f"model.{key}": value}).id for key, value in other.items()} | {lstm.id}) == 7
 
 
 @pytest.mark.parametrize(
@@ -64,6 +96,7 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
         ({"restart": "final"}, {"magnitude.rewind_budget": "resume"}),
         ({"restart": "rewind"}, {"magnitude.shared_start": ["embedding.weight"]}),
         ({}, {"training.momentum": 0.9}),
+        ({}, {"ticket_every": 4}),
         ({"exclude": ("a", "b")}, {"magnitude.exclude": ["b", "a", "b"]}),
     ],
 )
@@ -76,6 +109,21 @@ def test_settings_keep_what_has_no_meaning_yet():
     """A field given before the one that gives it a meaning is not lost."""
     searched = cycle(shared_start=("embedding.weight",)).with_settings({"magnitude.restart": "random"})
     assert searched.schedule[0].shared_start == ("embedding.weight",)
+
+
+def test_the_origin_finds_the_tickets():
+    """The cycle that finds tickets for another is the same one on the source task, and shares its words with nobody."""
+    taking = cycle().with_settings({"source.name": "imdb", "tickets": "source", "ticket_every": 2, "seed": 3})
+    origin = taking.origin
+    assert (origin.task, origin.source, origin.tickets) == (Imdb(), None, "own")
+    assert (origin.seed, origin.schedule, origin.training, origin.model) == (
+        taking.seed,
+        taking.schedule,
+        taking.training,
+        taking.model,
+    )
+    assert taking.trained_rounds == (0, 2)
+    assert origin.trained_rounds == (0, 1, 2)
 
 
 def test_flat_folds_the_schedule():
@@ -121,6 +169,11 @@ def test_digest_refuses_nan():
         ({"task.name": "imbd"}, "Did you mean `imdb`"),
         ({"model.name": "cnnn"}, "Did you mean `cnn`"),
         ({"task.sizes": [1, 2, 3]}, "is not a field of task toy"),
+        ({"model.hidden": 3}, "`model.hidden` is not a field of model cnn"),
+        ({"model.name": "rnn", "model.filters": 3}, "`model.filters` is not a field of model rnn"),
+        ({"tickets": "source"}, "needs a source task, but got none: give `source.name`"),
+        ({"source.data_seed": 1}, "has no meaning without a source task: give `source.name`, too"),
+        ({"magnitude.scope": "global", "magnitude.output_fraction": 0.1}, "needs `scope: local`"),
         ({"task.name": "imdb", "task.sizes": [0, 2, 3]}, "`sizes >= 1` must hold"),
         ({"task.name": "folder", "task.test_share": 0.9}, "`validation_share + test_share < 1` must hold"),
         ({"rounds": -1}, "`rounds` must be a whole number"),

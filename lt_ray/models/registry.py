@@ -61,5 +61,10 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
     )
 
 
+def output_names(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of the output layer's parameters."""
+    return tuple(name for name, _ in module.named_parameters() if name.startswith("output."))
+
+
 def _embeddings(module: nn.Module) -> list[tuple[str, nn.Embedding]]:
     return [(name, child) for name, child in module.named_modules() if isinstance(child, nn.Embedding)]

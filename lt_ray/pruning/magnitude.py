@@ -45,6 +45,7 @@ def prune(
     scope: Scope = "local",
     rounding: Rounding = "percentile",
     names: Collection[str] | None = None,
+    fractions: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """Return smaller masks: of the remaining weights, the `fraction` with the smallest magnitudes is pruned too.
 
@@ -52,6 +53,7 @@ def prune(
     - `masks`: masks before; a weight pruned there stays pruned
     - `fraction`: share of the remaining weights, (0, 1)
     - `names`: the prunable tensors; the other masks are returned as they are (None = all)
+    - `fractions`: tensor → its own share instead of `fraction`; with local scope
 
     Ties go by position, in the tensors' order of `masks`. A tensor is never emptied: its largest remaining weight
     stays, and with `global` scope the next one in rank goes in its stead. With `percentile`, weights that tie with
@@ -60,7 +62,8 @@ def prune(
     chosen = [name for name in masks if names is None or name in names]
     bits = {name: _magnitude_bits(weights[name], masks[name]) for name in chosen}
     if scope == "local":
-        gone = {name: _smallest(bits[name], fraction, rounding) for name in chosen}
+        own = fractions or {}
+        gone = {name: _smallest(bits[name], own.get(name, fraction), rounding) for name in chosen}
     else:
         gone = _smallest_together(bits, fraction, rounding)
     return {name: _without(mask, gone[name]) if name in gone else mask.clone() for name, mask in masks.items()}

@@ -17,6 +17,17 @@ _ROUND_FIELDS = (
     "train_accuracy", "train_loss", "epochs", "best_epoch", "restart_epoch", "parameters", "train_s", "eval_s",
     "source", "key",
 )  # fmt: skip
+TASK_KEY = "task.name"
+"""Among the settings of a cycle that finds tickets on another task: an arm of its own"""
+_WORDS = {
+    ("random_pruning", True): "random pruning",
+    ("random_pruning", False): "",
+    ("tickets", "own"): "own tickets",
+    ("tickets", "source"): "transferred",
+    ("exclude", ""): "",
+    ("strategy", "one_shot"): "one-shot",
+}
+"""Settings that are better known by other words, or that go without saying"""
 _MOST_LEVELS = 8
 """A drawn setting with more values than this makes no arms"""
 
@@ -68,9 +79,14 @@ def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
         name = key.rpartition(".")[2]
         if value is None or name == "rewind_epoch":
             continue
+        if key == "magnitude.exclude" and value:
+            words.append(f"{value} whole")
+            continue
         if name == "restart":
             epoch = settings.get(key.replace("restart", "rewind_epoch"))
             words.append(f"{value}@{epoch}" if value == "rewind" and epoch is not None else str(value))
+        elif (name, value) in _WORDS:
+            words.append(_WORDS[name, value])
         elif isinstance(value, str):
             words.append(value)
         elif isinstance(value, bool):
@@ -80,7 +96,7 @@ def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
     if not any(key.endswith(".restart") for key in settings):
         epochs = [value for key, value in settings.items() if key.endswith(".rewind_epoch") and value is not None]
         words[:0] = [f"rewind@{epoch}" for epoch in epochs]
-    return " ".join([*words, *([] if seed is None else [f"s{seed}"]), *numbers])
+    return " ".join([*filter(None, words), *([] if seed is None else [f"s{seed}"]), *numbers])
 
 
 def arm_keys(space: Mapping[str, Any]) -> tuple[str, ...]:
@@ -103,7 +119,7 @@ def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str)
     """
     arms: dict[str, list[ReportedCycle]] = {}
     for cycle in cycles:
-        name = short({key: cycle.settings[key] for key in keys if key in cycle.settings})
+        name = short({key: value for key, value in cycle.settings.items() if key in keys or key == TASK_KEY})
         arms.setdefault(name or otherwise, []).append(cycle)
     return dict(sorted(arms.items()))
 

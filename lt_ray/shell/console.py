@@ -103,7 +103,7 @@ def show_results(plan: Plan, results: Results) -> None:
     arms: dict[str, list[PlannedCycle]] = {}
     for planned in plan.cycles:
         arms.setdefault(describe(planned.settings) or plan.sweep.name, []).append(planned)
-    rounds = max(planned.cycle.rounds for planned in plan.cycles)
+    rounds = max(planned.rounds[-1].index for planned in plan.cycles)
     room = console.width - min(_ARM_WIDTH, max(map(len, arms)))
     shown = _columns(rounds, most=max(2, min(9, room // _CELL_WIDTH)))
     results = _with_shared(plan, results)
@@ -261,7 +261,7 @@ def _columns(rounds: int, most: int = 9) -> list[int]:
 def _remaining(planned: PlannedCycle) -> str:
     if planned.remaining is None:
         return "depends on the weights"
-    shown = _columns(planned.cycle.rounds, most=5)
+    shown = _columns(len(planned.remaining) - 1, most=5)
     gaps = ["", *(" → " if b == a + 1 else " → … → " for a, b in itertools.pairwise(shown))]
     return "".join(f"{gap}{planned.remaining[index]:,}" for gap, index in zip(gaps, shown, strict=True))
 

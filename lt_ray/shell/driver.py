@@ -6,12 +6,12 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import torch
 
 from lt_ray.agenda import Agenda, Standing
+from lt_ray.datasets import Datasets, Directories
 from lt_ray.directory import SweepDirectory
 from lt_ray.errors import LtRayError
 from lt_ray.report.rows import arm_keys
@@ -35,7 +35,6 @@ from lt_ray.shell.tuner import (
 )
 from lt_ray.stopping import first_reason
 from lt_ray.sweep import Plan, PlannedCycle, Planner
-from lt_ray.tasks import text
 
 Keep = Literal["needed", "all"]
 
@@ -140,7 +139,7 @@ class _Record:
         self._catch_up()
         ended = outcome.failures.keys() | outcome.stopped.keys()
         outcome.interrupted = not self.agenda.exhausted or any(
-            planned.id not in ended and len(outcome.results.get(planned.id, ())) <= planned.cycle.rounds
+            planned.id not in ended and len(outcome.results.get(planned.id, ())) < len(planned.rounds)
             for planned in outcome.plan.cycles
         )
         outcome.best = self.agenda.best()
@@ -201,7 +200,7 @@ class _Record:
     def _resume(self, planned: PlannedCycle) -> None:
         """Queue a cycle, unless it is known to have ended."""
         failure = self._directory.failure(planned.id)
-        if len(self.outcome.results.get(planned.id, ())) > planned.cycle.rounds:
+        if len(self.outcome.results.get(planned.id, ())) == len(planned.rounds):
             self._directory.forgive(planned.id)
         elif (reason := self._directory.stopped(planned.id)) is not None:
             self._stopped(planned.id, reason)
@@ -221,17 +220,20 @@ class _Record:
             self._tracker.round(result, epochs)
         if self._retention is not None:
             self._retention.finished(result)
-        if result.round == self._planned[result.cycle].cycle.rounds:
+        if result.round == self._planned[result.cycle].rounds[-1].index:
             self.agenda.ended(result.cycle, "complete")
             if self._tracker is not None:
                 self._tracker.finish(result.cycle, "FINISHED")
 
     def _decided(self, result: RoundResult) -> None:
         """Tell the rules of a finished round, and end its cycle here if one of them says so."""
+        planned = self._planned[result.cycle]
+        if planned.finds_tickets:  # others need all of its rounds, and none is compared with it
+            return
         reason = first_reason(self._rules, result)
-        rounds = len(self.outcome.results[result.cycle]) - 1
-        is_last = result.round == self._planned[result.cycle].cycle.rounds
-        if reason is not None and not is_last and result.round == rounds:  # a later one was found: it went on then
+        is_last = result.round == planned.rounds[-1].index
+        latest = self.outcome.results[result.cycle][-1]
+        if reason is not None and not is_last and result.round == latest.round:  # else it went on then
             self._directory.stop(result.cycle, reason)
             self._stopped(result.cycle, reason)
 
@@ -247,8 +249,8 @@ class _Record:
 def run(
     planner: Planner,
     plan: Plan,
-    data: text.TextData,
-    data_directory: Path,
+    data: Datasets,
+    data_directories: Directories,
     directory: SweepDirectory,
     *,
     tracker: Callable[[str], Tracker | None],
@@ -261,7 +263,7 @@ def run(
     """Run what is left of a sweep and return how it ended.
 
     - `planner`, `plan`: the sweep on this data set, and its plan at the beginning
-    - `data`, `data_directory`: the tokenised data set, and where workers read it
+    - `data`, `data_directories`: the tokenised data, and where workers read it
     - `tracker`: sweep id → where to record, or None
     - `on_cluster`: whether to run trials on the connected Ray cluster (`connected`), or cycles in this process
     - `keep`: `needed` drops trained weights that nothing starts from any more, `all` drops nothing
@@ -276,7 +278,7 @@ def run(
         stack.enter_context(directory.driving())
         if plan.sweep.search == "optuna" and directory.exists():
             plan = planner.resumed(directory.points())
-        sweep_id = directory.define(plan, plan.sweep.definition(data.digest))
+        sweep_id = directory.define(plan, plan.sweep.definition(data.own.digest, data.source_digest))
         directory.store.clear_leftovers()
         share = describe_resources(resources, cluster_totals() if on_cluster else None)
         progress = stack.enter_context(Progress(plan, directory, share))
@@ -289,7 +291,7 @@ def run(
             if on_cluster and not record.agenda.exhausted:
                 run_trials(
                     record.agenda,
-                    data=data_directory,
+                    data=data_directories,
                     directory=directory.path,
                     resources=resources,
                     on_event=record.event,
@@ -314,7 +316,7 @@ def connected(address: str, resources: Resources, interruption: Interruption) ->
         yield
 
 
-def _run_here(record: _Record, data: text.TextData, directory: SweepDirectory, resources: Resources) -> None:
+def _run_here(record: _Record, data: Datasets, directory: SweepDirectory, resources: Resources) -> None:
     """Run the cycles one after the other in this process, with as many threads as a trial would have."""
     torch.set_num_threads(resources.threads)
     device = "cuda" if resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
@@ -322,8 +324,9 @@ def _run_here(record: _Record, data: text.TextData, directory: SweepDirectory, r
         record.started(planned.id)
         events = run_cycle(
             planned.cycle,
-            data,
+            data.of(planned.cycle),
             directory.store,
+            source=data.source,
             keep_epochs=record.agenda.plan.keep_epochs(planned),
             device=device,
             partial_every_s=resources.partial_every_s,

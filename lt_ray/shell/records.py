@@ -72,7 +72,7 @@ def child(
 
     - `arm_keys`: the settings by which runs are grouped
     """
-    arm = rows.short({key: value for key, value in settings.items() if key in arm_keys})
+    arm = rows.short({key: value for key, value in settings.items() if key in arm_keys or key == rows.TASK_KEY})
     tags = {ARM_TAG: arm} if arm else {}
     return rows.short(settings, cycle.seed), cycle.flat(), tags
 

@@ -15,11 +15,11 @@ from ray.tune.search import Searcher
 
 from lt_ray.chain import RewindEpoch
 from lt_ray.cycle import Cycle
+from lt_ray.datasets import Datasets, Directories
 from lt_ray.errors import LtRayError
 from lt_ray.results import EpochResult, RoundResult
 from lt_ray.rounds import Event, run_cycle
 from lt_ray.store import RoundStore
-from lt_ray.tasks import text
 
 log = logging.getLogger("lt_ray")
 
@@ -46,11 +46,12 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
         self._warnings = _warnings(self)
         self._cycle = Cycle.model_validate(trial["cycle"])
         self._reported = 0
-        self._data = _data(self, trial["data"])
+        data = _data(self, trial["data"])
         self._events: Iterator[Event] = run_cycle(
             self._cycle,
-            self._data,
+            data.of(self._cycle),
             RoundStore(Path(trial["store"])),
+            source=data.source,
             keep_epochs=trial["keep_epochs"],
             device=_device(trial["gpus"]),
             partial_every_s=trial["partial_every_s"],
@@ -78,7 +79,7 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
             "round": event.round,
             "val_accuracy": event.val_accuracy,
             "should_checkpoint": is_round,
-            "done": is_round and event.round == self._cycle.rounds,
+            "done": is_round and event.round == self._cycle.trained_rounds[-1],
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -104,7 +105,7 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
 def trial_config(
     cycle: Cycle,
     *,
-    data: Path,
+    data: Directories,
     store: Path,
     keep_epochs: frozenset[RewindEpoch],
     threads: int,
@@ -116,7 +117,7 @@ def trial_config(
     return {
         "id": cycle.id,
         "cycle": cycle.model_dump(mode="json"),
-        "data": str(data),
+        "data": [str(data.own), None if data.source is None else str(data.source)],
         "store": str(store),
         "keep_epochs": sorted(keep_epochs, key=str),
         "threads": threads,
@@ -253,11 +254,13 @@ def _warnings(trainable: CycleTrainable) -> _Warnings:
     return held
 
 
-def _data(trainable: CycleTrainable, path: str) -> text.TextData:
-    """The data set at `path`; a reused actor that has it keeps it."""
-    held = getattr(trainable, "_held", None)
-    if held is None or held[0] != path:
-        held = (path, text.load(Path(path)))
+def _data(trainable: CycleTrainable, paths: list[str | None]) -> Datasets:
+    """The data at these paths; a reused actor that has it keeps it."""
+    held: tuple[list[str | None], Datasets] | None = getattr(trainable, "_held", None)
+    if held is None or held[0] != paths:
+        own, source = (None if path is None else Path(path) for path in paths)
+        assert own is not None
+        held = (paths, Directories(own, source).load())
         trainable._held = held
     return held[1]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from lt_ray.agenda import Agenda
 from lt_ray.cycle import Settings
+from lt_ray.datasets import Directories
 from lt_ray.errors import ClusterError
 from lt_ray.rounds import PARTIAL_EVERY_S, Event
 
@@ -181,7 +182,7 @@ def _check(resources: Resources, nodes: Sequence[Mapping[str, float]], where: st
 def run_trials(
     agenda: Agenda,
     *,
-    data: Path,
+    data: Directories,
     directory: Path,
     resources: Resources,
     on_event: Callable[[Event], bool],
@@ -191,7 +192,7 @@ def run_trials(
 ) -> None:
     """Run the cycles that an agenda hands out on the connected cluster, until it is exhausted.
 
-    - `data`: the tokenised data set, on a path that every node sees
+    - `data`: where the tokenised data is, on paths that every node sees
     - `directory`: the sweep's directory, likewise
     - `on_event`: called in this process with every event of every cycle; a retried trial may repeat some. Returns
       whether the cycle should end here
@@ -209,7 +210,7 @@ def run_trials(
             return None
         return trial_config(
             planned.cycle,
-            data=data.resolve(),
+            data=data.resolved(),
             store=directory.resolve(),
             keep_epochs=agenda.plan.keep_epochs(planned),
             threads=resources.threads,

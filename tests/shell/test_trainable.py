@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
+from lt_ray.datasets import Directories
 from lt_ray.results import EpochResult, RoundResult
 from lt_ray.rounds import run_cycle
 from lt_ray.shell.trainable import CycleTrainable, Feed, Forwarding, Watching, trial_config
@@ -29,7 +30,7 @@ def config(tmp_path):
     def of(cycle: Cycle):
         return {
             "trial": trial_config(
-                cycle, data=data, store=tmp_path / "s", keep_epochs=frozenset({1, "last"}), threads=1, cpus=1.0,
+                cycle, data=Directories(data), store=tmp_path / "s", keep_epochs=frozenset({1, "last"}), threads=1, cpus=1.0,
                 gpus=0.0, partial_every_s=60.0,
             )
         }  # fmt: skip

@@ -1,0 +1,31 @@
+"""Do tickets found on IMDb train as well on Yelp polarity as the target's own, and better than random ones?
+
+Source: the logs' plan (001, June) after Morcos et al. 2019 (arXiv:1906.02773): tickets of the IMDb CNN at rounds 0, 4,
+…, 28 (100, 41, 17, 7, 2.8, 1.2, 0.5, 0.2 % of the weights) trained on Yelp polarity with IMDb's vocabulary, against
+the target's own tickets and random pruning. All arms of a seed share the initial weights and round 0.
+
+Hardware and time: one seed is 29 rounds on IMDb (about 75 s each on a core), 29 on Yelp for each of two arms and 7
+for the transferred tickets; on the hub's 560,000 reviews plan a GPU day for a seed, on 5,000 reviews and two cores an
+hour. `--toy` 20 s. Expected: no number in the logs, which only planned it; Morcos et al. find that transferred
+tickets do about as well as own ones down to a few percent of the weights, both better than random.
+"""
+
+from pathlib import Path
+
+from lt_ray.cli import main
+from lt_ray.cycle import Cnn, Cycle, Imdb, Magnitude, Training, YelpPolarity
+
+if __name__ == "__main__":
+    main(
+        name="transfer_lt",
+        cycle=Cycle(
+            task=YelpPolarity(),
+            source=Imdb(),
+            ticket_every=4,
+            model=Cnn(dropout=0.5),
+            training=Training(lr=1e-3, batch_size=64, epochs=10, patience=2, length_batches=True),
+            schedule=(Magnitude(fraction=0.2),) * 28,
+        ),
+        space=Path(__file__).parents[1] / "search_spaces" / "transfer.yaml",
+        summary=__doc__,
+    )
