@@ -1,0 +1,117 @@
+"""Published results for ours to stand beside: those of the same arm at an equal round or sparsity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lt_ray.report.compare import EQUAL_SPARSITY
+from lt_ray.report.published import Published
+from lt_ray.report.rows import ReportedCycle
+
+LOSSES_AND_ACCURACIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+"""The columns of the logs' own tables"""
+
+
+def value(published: Published) -> float:
+    """Return the value, percents as shares [0, 1]."""
+    return float(published.value / 100 if published.unit == "%" else published.value)
+
+
+def published_name(cycles: Iterable[ReportedCycle]) -> str:
+    """Return what published tables call an arm (METHODS §1); empty where they have no such arm.
+
+    They prune iteratively, and on the task itself.
+    """
+    names = {_published_name({**cycle.params, **cycle.settings}) for cycle in cycles}
+    return names.pop() if len(names) == 1 else ""
+
+
+def nearest(published: Iterable[Published], arm: str, round: int, sparsity: float) -> Published | None:
+    """Return the published test accuracy at an equal sparsity, or round where none is told; the nearest one, or None.
+
+    - `published`: of our task and model
+    - `arm`: what published tables call ours. Dense accuracies are everybody's, its own curve's first.
+    """
+    found = []
+    for place, item in enumerate(published):
+        own = bool(arm) and item.arm == arm
+        if item.metric != "test_accuracy" or not _equal(item, round, sparsity) or (round > 0 and not own):
+            continue
+        far = EQUAL_SPARSITY if item.sparsity is None else abs(item.sparsity - sparsity)
+        found.append(((not own, item.arm != "dense", far, item.round != round, place), item))
+    return min(found, key=lambda ranked: ranked[0])[1] if found else None
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a published table of losses and accuracies."""
+
+    arm: str
+    round: int | None
+    sparsity: float | None
+    values: Mapping[str, float]
+    """Metric → value, accuracies as shares [0, 1]"""
+    file: str
+    line: int
+    errors: tuple[str, ...]
+
+
+def table_rows(published: Iterable[Published], *, pruned: bool) -> list[PublishedRow]:
+    """Return the published rows that tell more than test accuracy, of dense or of pruned models.
+
+    - `published`: of one task and model
+    """
+    found: dict[tuple[object, ...], list[Published]] = {}
+    for item in published:
+        if item.metric in LOSSES_AND_ACCURACIES and (item.arm != "dense" and item.round != 0) == pruned:
+            found.setdefault((item.table, item.file, item.arm, item.round, item.sparsity), []).append(item)
+    return [_row(items) for items in found.values() if {item.metric for item in items} != {"test_accuracy"}]
+
+
+@dataclass
+class Errors:
+    """Known errors of published values, each told once below its table."""
+
+    told: list[str] = field(default_factory=list)
+
+    def mark(self, errors: Sequence[str]) -> str | None:
+        """Return the marks of some errors, `[1] [2]`; None without any."""
+        for error in errors:
+            if error and error not in self.told:
+                self.told.append(error)
+        return " ".join(f"[{self.told.index(error) + 1}]" for error in errors if error) or None
+
+    def note(self) -> str:
+        """Return what the marks stand for; nothing without any."""
+        return "".join(f" [{place}] {error}" for place, error in enumerate(self.told, 1))
+
+
+def _row(items: Sequence[Published]) -> PublishedRow:
+    first = items[0]
+    return PublishedRow(
+        arm=first.arm,
+        round=first.round,
+        sparsity=first.sparsity,
+        values={item.metric: value(item) for item in items},
+        file=first.file,
+        line=min(item.line for item in items),
+        errors=tuple(dict.fromkeys(item.error for item in items if item.error)),
+    )
+
+
+def _published_name(fields: Mapping[str, object]) -> str:
+    if fields.get("tickets", "own") != "own" or fields.get("magnitude.strategy", "iterative") != "iterative":
+        return ""
+    if fields.get("magnitude.random_pruning") is True:
+        return "random pruning"
+    restart = fields.get("magnitude.restart")
+    if restart == "rewind":
+        return f"rewind@{fields.get('magnitude.rewind_epoch')}"
+    return "random reinit" if restart == "random" else ""
+
+
+def _equal(item: Published, round: int, sparsity: float) -> bool:
+    if (item.round == 0) != (round == 0) and item.round is not None:
+        return False
+    return item.round == round if item.sparsity is None else abs(item.sparsity - sparsity) < EQUAL_SPARSITY

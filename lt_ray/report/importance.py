@@ -1,0 +1,142 @@
+"""Settings against what cycles came to, and how much of it each searched field explains."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lt_ray.cycle import Scalar
+from lt_ray.objective import OBJECTIVES
+from lt_ray.report.compare import Group
+from lt_ray.report.document import Settings
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+OBJECTIVE = "val_accuracy"
+"""What importance is told of: test accuracy decides nothing"""
+_FEWEST_POINTS = 4
+_NUMBERS = ("integer", "log_integer", "uniform", "log_uniform")
+
+
+def settings(group: Group, slug: str, title: str) -> Settings | None:
+    """Return the searched fields of the cycles that finished against what they came to; None where there are none."""
+    keys = tuple(group.sweep.space)
+    rows: list[Mapping[str, Scalar]] = []
+    for arm, cycles in group.arms.items():
+        for cycle in cycles:
+            if cycle.state != "finished" or not cycle.results:
+                continue
+            row: dict[str, Scalar] = {"cycle": cycle.id, "arm": arm, "seed": cycle.seed}
+            row |= {key: cycle.settings[key] for key in keys if cycle.settings.get(key) is not None}
+            row |= {name: value(cycle.results, group.sweep.tolerance) for name, value in OBJECTIVES.items()}
+            rows.append(row | {"test_accuracy": cycle.results[-1].test_accuracy})
+    if not keys or not rows:
+        return None
+    found, note = importance(rows, group.sweep.space)
+    return Settings(
+        slug=slug,
+        title=title,
+        keys=keys,
+        objectives=(*OBJECTIVES, "test_accuracy"),
+        rows=tuple(rows),
+        importance=found,
+        note=f"{len(rows)} of {len(group.cycles)} cycles: those that finished all rounds. Accuracies are the last "
+        f"round's; winning sparsity is judged on validation, 0 where no ticket wins. {note}",
+    )
+
+
+def importance(
+    rows: Sequence[Mapping[str, Scalar]], space: Mapping[str, Mapping[str, Any]], objective: str = OBJECTIVE
+) -> tuple[dict[str, float] | None, str]:
+    """Return field → share of the objective's variance that it explains alone, highest first; and what to know of it.
+
+    Functional ANOVA on a random forest (Hutter et al. 2014, ICML), Optuna's, always with the same seed. Numbers drawn
+    on a log scale are looked at on it. None where it cannot be told.
+
+    - `rows`: a cycle's fields and objectives; `space`: searched field → {kind, values}
+    """
+    keys = [key for key in space if all(key in row for row in rows)]
+    keys = [key for key in keys if len({_same(row[key]) for row in rows}) > 1]
+    points = {tuple(_same(row[key]) for key in keys) for row in rows}
+    if len(keys) < 2:
+        return None, "No importance: fewer than two fields vary over all cycles."
+    if len(points) < _FEWEST_POINTS:
+        return None, f"No importance: {len(points)} differing points are fewer than {_FEWEST_POINTS}."
+    if len({row[objective] for row in rows}) == 1:
+        return None, f"No importance: all cycles came to the same {objective}."
+    found = _fanova(rows, {key: _scale(key, rows, space[key]) for key in keys}, objective)
+    if found is None:
+        return None, f"No importance: the {len(rows)} cycles tell the fields' shares not apart."
+    left_out = [key for key in space if key not in keys]
+    note = f"Importance: share of {objective}'s variance that a field explains alone, by fANOVA of {len(rows)} cycles"
+    note += f" at {len(points)} points; what fields do together and what seeds do is not in it."
+    if left_out:
+        note += f" Without {', '.join(left_out)}: not every cycle has them, or they never vary."
+    return found, note
+
+
+class _Scale:
+    """One field as Optuna sees it: places in a list, or a number."""
+
+    def __init__(self, levels: Sequence[object] | None, log: bool, low: float, high: float) -> None:
+        self._levels, self._log, self._low, self._high = levels, log, low, high
+
+    @property
+    def distribution(self) -> BaseDistribution:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        if self._levels is not None:
+            return CategoricalDistribution(range(len(self._levels)))
+        return FloatDistribution(self._on(self._low), self._on(self._high))
+
+    def of(self, value: Any) -> float | int:
+        return self._levels.index(_same(value)) if self._levels is not None else self._on(value)
+
+    def _on(self, value: float) -> float:
+        return math.log(value) if self._log else float(value)
+
+
+def _scale(key: str, rows: Sequence[Mapping[str, Scalar]], distribution: Mapping[str, Any]) -> _Scale:
+    values: list[Any] = [row[key] for row in rows]
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if distribution.get("kind") not in _NUMBERS or not numbers:
+        return _Scale(list(dict.fromkeys(map(_same, values))), False, 0, 0)
+    bounds = [*distribution["values"], *values]
+    log = str(distribution["kind"]).startswith("log_") and min(bounds) > 0
+    return _Scale(None, log, min(bounds), max(bounds))
+
+
+def _fanova(
+    rows: Sequence[Mapping[str, Scalar]], scales: Mapping[str, _Scale], objective: str
+) -> dict[str, float] | None:
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(direction="maximize")
+            for row in rows:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params={key: scale.of(row[key]) for key, scale in scales.items()},
+                        distributions={key: scale.distribution for key, scale in scales.items()},
+                        value=float(row[objective] or 0.0),
+                    )
+                )
+            found = optuna.importance.FanovaImportanceEvaluator(seed=0).evaluate(study)
+    except (ValueError, RuntimeError, ZeroDivisionError):  # a forest of constant trees has no variance to share out
+        return None
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    shares = {key: float(found[key]) for key in sorted(found, key=lambda key: (-found[key], key))}
+    return shares if all(math.isfinite(share) for share in shares.values()) else None
+
+
+def _same(value: object) -> tuple[bool, object]:
+    """A value that equals its equals alone: 1 is not True."""
+    return isinstance(value, bool), value

@@ -1,0 +1,293 @@
+"""The tables of a report, in the logs' own form where they have one; ours beside published."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from lt_ray.report import beside
+from lt_ray.report.bill import Bill, total
+from lt_ray.report.compare import (
+    EQUAL_SPARSITY,
+    Comparison,
+    Group,
+    at_rounds,
+    crossings,
+    dense,
+    distinct,
+    drops,
+    estimate,
+    planned,
+)
+from lt_ray.report.document import Cell, Column, Table
+from lt_ray.report.published import Published, matching
+from lt_ray.report.rows import ReportedCycle, short
+from lt_ray.results import RoundResult, winning_round
+
+_HOUR_S = 3600
+_COLUMNS = ("train loss (best)", "train acc. (best)", "test loss", "test acc.")
+
+
+def rounds(group: Group, published: Sequence[Published], slug: str) -> Table:
+    """Return the mean test accuracy of each arm and round with its interval, published values beside it."""
+    rows: list[tuple[Cell, ...]] = []
+    errors = beside.Errors()
+    for arm, cycles in group.arms.items():
+        known, name = matching(published, group.task, _model(cycles)), beside.published_name(cycles)
+        for index, results in at_rounds(cycles).items():
+            found = estimate([result.test_accuracy for result in results])
+            sparsity = _mean_sparsity(results)
+            remaining = round(statistics.fmean(result.remaining for result in results))
+            seeds = len({cycle.seed for cycle in cycles if any(result.round == index for result in cycle.results)})
+            own = (arm, index, sparsity, remaining, found.n, seeds, found.mean, found.half)
+            theirs = beside.nearest(known, name, index, sparsity)
+            rows.append((*own, *_quoted(theirs, found.mean, errors)))
+    columns = (
+        Column("arm"), Column("round"), Column("sparsity", 3), Column("remaining [count]"), Column("n"),
+        Column("seeds"), Column("test accuracy", 4), Column("± 95 %", 4), Column("published", 4),
+        Column("published arm"), Column("difference [points]", 2), Column("file"), Column("line"),
+        Column("known error"),
+    )  # fmt: skip
+    note = (
+        "± is half the 95 % interval of the mean, Student's t over the n cycles of the arm that have it; a round that "
+        "cycles share is one of them."
+    )
+    if any(row[4] == 1 for row in rows):
+        note += " n = 1 has no interval."
+    if any(row[8] is not None for row in rows):
+        note += (
+            f" Published: the value of the same arm at an equal sparsity (to {EQUAL_SPARSITY:g}) or, where none is "
+            f"told, round; difference = ours − published.{errors.note()}"
+        )
+    return _without_empty(Table(slug, f"Test accuracy by arm and round{_where(group)}", columns, tuple(rows), note), 8)
+
+
+def before_pruning(group: Group, published: Sequence[Published], slug: str) -> Table:
+    """Return the logs' table of dense models, ours and published."""
+    rows: list[tuple[Cell, ...]] = []
+    errors = beside.Errors()
+    for model, cycles in by_model(group).items():
+        results = distinct([result for result in map(dense, cycles) if result is not None])
+        if results:
+            rows.append((model, "ours", len(results), *_means(results), None, None, None))
+        for row in beside.table_rows(matching(published, group.task, model), pruned=False):
+            rows.append((model, "published", None, *_losses(row), row.file, row.line, errors.mark(row.errors)))
+    columns = (
+        Column("model"), Column("source"), Column("n"), Column(_COLUMNS[0], 3), Column(_COLUMNS[1], 4),
+        Column(_COLUMNS[2], 3), Column(_COLUMNS[3], 4), Column("file"), Column("line"), Column("known error"),
+    )  # fmt: skip
+    note = (
+        "Ours: mean over n distinct dense rounds; its train columns are of the epoch whose weights a round ends with."
+        f"{errors.note()}"
+    )
+    return _without_empty(Table(slug, f"Before pruning{_where(group)}", columns, tuple(rows), note), 7)
+
+
+def after_pruning(group: Group, published: Sequence[Published], slug: str) -> Table:
+    """Return the logs' table of pruned models: each arm after its last round, and what was published of that arm."""
+    rows: list[tuple[Cell, ...]] = []
+    errors = beside.Errors()
+    for arm, cycles in group.arms.items():
+        model, name = _model(cycles), beside.published_name(cycles)
+        found = {index: results for index, results in at_rounds(cycles).items() if index > 0}
+        known = [
+            row
+            for row in beside.table_rows(matching(published, group.task, model), pruned=True)
+            if name and row.arm == name
+        ]
+        for index in sorted(found.keys() & {max(found, default=0), *(row.round for row in known)}):
+            results = found[index]
+            sparsity = _mean_sparsity(results)
+            rows.append((model, arm, "ours", index, sparsity, len(results), *_means(results), None, None, None))
+        for row in known:
+            told = (row.round, row.sparsity, None, *_losses(row), row.file, row.line, errors.mark(row.errors))
+            rows.append((model, arm, "published", *told))
+    columns = (
+        Column("model"), Column("arm"), Column("source"), Column("round"), Column("sparsity", 3), Column("n"),
+        Column(_COLUMNS[0], 3), Column(_COLUMNS[1], 4), Column(_COLUMNS[2], 3), Column(_COLUMNS[3], 4),
+        Column("file"), Column("line"), Column("known error"),
+    )  # fmt: skip
+    note = f"Ours: mean over the n cycles that have the arm's last finished round.{errors.note()}"
+    return _without_empty(Table(slug, f"After pruning{_where(group)}", columns, tuple(rows), note), 10)
+
+
+def tickets(group: Group, slug: str) -> Table:
+    """Return the sparsest winning ticket of each cycle."""
+    rows: list[tuple[Cell, ...]] = []
+    tolerance = group.sweep.tolerance
+    for arm, cycles in group.arms.items():
+        for cycle in cycles:
+            winner, start = winning_round(cycle.results, tolerance), dense(cycle)
+            own = (arm, cycle.seed, short({key: cycle.settings.get(key) for key in group.other_keys}) or None)
+            ticket: tuple[Cell, ...] = (None, None, None, None)
+            if winner is not None:
+                ticket = (winner.round, winner.sparsity, winner.density, winner.test_accuracy)
+            dense_accuracy = None if start is None else start.test_accuracy
+            last = max((result.round for result in cycle.results), default=None)
+            rows.append((*own, *ticket, dense_accuracy, _unbroken(cycle, tolerance), last, cycle.state, cycle.id))
+    columns = (
+        Column("arm"), Column("seed"), Column("settings"), Column("round"), Column("sparsity", 3),
+        Column("remaining share", 4), Column("test accuracy", 4), Column("dense", 4),
+        Column("wins without a gap to round"), Column("last round"), Column("state"), Column("cycle"),
+    )  # fmt: skip
+    note = (
+        f"The sparsest round whose test accuracy ≥ the own dense one − {tolerance:g}. It is the best of many rounds on "
+        "test data: where rounds before it lose, it may be luck; wins without a gap are the careful reading."
+    )
+    return Table(slug, f"Winning tickets{_where(group)}", columns, tuple(rows), note)
+
+
+def differences(group: Group, compared: Iterable[Comparison], slug: str) -> Table:
+    """Return the mean paired difference of every two arms at each round."""
+    rows: list[tuple[Cell, ...]] = []
+    for item in compared:
+        for level in item.levels:
+            found = level.difference
+            interval = [None if end is None else 100 * end for end in (found.low, found.high)]
+            verdict = None if found.half is None else bool(found.sign)
+            where = (level.round, level.against_round, level.sparsity, level.against_sparsity)
+            rows.append((item.arm, item.against, *where, found.n, 100 * found.mean, *interval, verdict))
+    columns = (
+        Column("arm"), Column("against"), Column("round"), Column("round of the other"), Column("sparsity", 3),
+        Column("sparsity of the other", 3), Column("n pairs"), Column("difference [points]", 2),
+        Column("low [points]", 2), Column("high [points]", 2), Column("excludes 0"),
+    )  # fmt: skip
+    note = (
+        "Test accuracy of arm − against, mean over pairs of cycles with equal seed and equal other settings, and its "
+        "95 % interval, Student's t over the pairs; one pair has none. Each interval is of one round: of many rounds "
+        "without a difference about one in twenty would exclude 0. Rounds that both of a pair share are left out."
+    )
+    return Table(slug, f"Paired differences{_where(group)}", columns, tuple(rows), note)
+
+
+def crossing_points(group: Group, compared: Iterable[Comparison], slug: str) -> Table:
+    """Return where arms cross each other, and the bound of a winning ticket."""
+    rows: list[tuple[Cell, ...]] = []
+    for item in compared:
+        for found in item.crossings:
+            leaders = (item.against, item.arm) if found.rises else (item.arm, item.against)
+            own = (item.arm, item.against, *leaders, found.after, found.before, found.round, found.sparsity, found.n)
+            rows.append(own)
+    bound = f"dense − {group.sweep.tolerance:g}"
+    for arm in group.arms:
+        for found in crossings(drops(group, arm)):
+            leaders = (bound, arm) if found.rises else (arm, bound)
+            rows.append((arm, bound, *leaders, found.after, found.before, found.round, found.sparsity, found.n))
+    columns = (
+        Column("arm"), Column("against"), Column("above before"), Column("above after"), Column("after round"),
+        Column("before round"), Column("round", 2), Column("sparsity", 3), Column("n"),
+    )  # fmt: skip
+    note = (
+        "Mean curves, of the pairs (against dense: the cycles) that have both rounds, linear in the round between; "
+        "a crossing of means says nothing of their intervals."
+    )
+    return Table(slug, f"Crossing points{_where(group)}", columns, tuple(rows), note)
+
+
+def unfinished(cycles: Iterable[ReportedCycle], arm_of: Mapping[str, str], slug: str) -> Table:
+    """Return the cycles that did not finish, and why."""
+    rows = []
+    for cycle in cycles:
+        if cycle.state != "finished":
+            rounds = planned(cycle)
+            known = None if rounds is None else len(rounds)
+            done = len(cycle.results)
+            rows.append((arm_of[cycle.id], cycle.seed, cycle.id, cycle.state, done, known, cycle.reason or None))
+    columns = (
+        Column("arm"), Column("seed"), Column("cycle"), Column("state"), Column("rounds finished"),
+        Column("rounds planned"), Column("reason"),
+    )  # fmt: skip
+    return Table(slug, "Cycles that did not finish", columns, tuple(rows), "Rounds are counted with the dense one.")
+
+
+def bill(found: Mapping[str, Bill], slug: str) -> Table:
+    """Return what each arm and the whole sweep asked, computed and saved."""
+    rows: list[tuple[Cell, ...]] = []
+    for arm, item in [*found.items(), ("all", total(list(found.values())))]:
+        known: tuple[Cell, ...] = (
+            item.asked,
+            item.computed,
+            item.shared,
+            item.early,
+            item.ended,
+            item.failed,
+            item.open,
+        )
+        if not item.known:
+            known = (None, item.computed, item.shared, None, None, None, None)
+        seconds = (item.train_s, item.eval_s, item.shared_s)
+        span = None if item.span_s is None else item.span_s / _HOUR_S
+        rows.append((arm, item.cycles, item.rounds, item.shared_rounds, *known, *seconds, span))
+    columns = (
+        Column("arm"), Column("cycles"), Column("rounds computed"), Column("rounds shared"),
+        Column("asked [epochs]"), Column("computed [epochs]"), Column("shared [epochs]"),
+        Column("saved by early stopping [epochs]"), Column("ended by a rule [epochs]"),
+        Column("lost to failures [epochs]"), Column("to come [epochs]"), Column("training [s]", 0),
+        Column("evaluation [s]", 0), Column("saved by sharing [s]", 0), Column("first to last [h]", 2),
+    )  # fmt: skip
+    note = (
+        "asked = computed + shared + saved + ended + lost + to come: all planned rounds, had each been trained alone "
+        "to its last epoch. A shared round is billed to the arm that computed it. Seconds are of work that was kept, "
+        "summed over trials at once; first to last is wall time and has pauses in it."
+    )
+    return Table(slug, "The bill", columns, tuple(rows), note)
+
+
+def by_model(group: Group) -> dict[str, list[ReportedCycle]]:
+    """Return model → its cycles."""
+    found: dict[str, list[ReportedCycle]] = {}
+    for cycle in group.cycles:
+        found.setdefault(_name(cycle), []).append(cycle)
+    return found
+
+
+def _model(cycles: Sequence[ReportedCycle]) -> str:
+    names = {_name(cycle) for cycle in cycles}
+    return names.pop() if len(names) == 1 else "various"
+
+
+def _name(cycle: ReportedCycle) -> str:
+    return str(cycle.params.get("model.name") or cycle.settings.get("model.name") or "model")
+
+
+def _where(group: Group) -> str:
+    return "" if group.main else f", on {group.task}, where tickets are found"
+
+
+def _quoted(found: Published | None, ours: float, errors: beside.Errors) -> tuple[Cell, ...]:
+    if found is None:
+        return (None,) * 6
+    theirs = beside.value(found)
+    return (theirs, found.arm or None, 100 * (ours - theirs), found.file, found.line, errors.mark([found.error]))
+
+
+def _mean_sparsity(results: Sequence[RoundResult]) -> float:
+    return statistics.fmean(result.sparsity for result in results)
+
+
+def _means(results: Sequence[RoundResult]) -> tuple[float, ...]:
+    return tuple(statistics.fmean(getattr(result, name) for result in results) for name in beside.LOSSES_AND_ACCURACIES)
+
+
+def _losses(row: beside.PublishedRow) -> tuple[float | None, ...]:
+    return tuple(row.values.get(name) for name in beside.LOSSES_AND_ACCURACIES)
+
+
+def _unbroken(cycle: ReportedCycle, tolerance: float) -> int | None:
+    """The last round of those from the first pruning on that all win; None where the first one loses."""
+    last = None
+    start = dense(cycle)
+    for result in sorted(cycle.results, key=lambda result: result.round):
+        if start is not None and result.round > 0:
+            if winning_round([start, result], tolerance) is None:
+                break
+            last = result.round
+    return last
+
+
+def _without_empty(table: Table, first: int) -> Table:
+    """Drop the columns of sources where nothing published is told."""
+    if any(cell is not None for row in table.rows for cell in row[first:]):
+        return table
+    rows = tuple(row[:first] for row in table.rows)
+    return Table(table.slug, table.title, table.columns[:first], rows, table.note)

@@ -1,0 +1,234 @@
+"""What a sweep says, in one sentence each: winning tickets, paired differences, crossings, the bill."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from lt_ray.report.bill import Bill
+from lt_ray.report.compare import Comparison, Crossing, Group, Level, crossings, dense, drops
+from lt_ray.report.rows import ReportedCycle, short
+from lt_ray.results import winning_round
+
+_MOST_CYCLES = 4
+"""Cycles of an arm that a sentence names one by one [count]"""
+_MOST_COMPARISONS = 10
+"""Comparisons that have their own sentences [count]"""
+
+
+def verdicts(group: Group, compared: Sequence[Comparison]) -> list[str]:
+    """Return the sentences on one task: each arm's winning tickets, each two arms' difference and crossings, and
+    where each arm's mean leaves the dense accuracy."""
+    found = [_tickets(group, arm) for arm in group.arms]
+    if len(compared) <= _MOST_COMPARISONS:
+        for item in compared:
+            found.append(_difference(item))
+            if len(item.levels) > 1:
+                found.append(_crossing(item))
+    elif compared:
+        found.append(_many(compared))
+    found += [_falls(group, arm) for arm in group.arms if any(level.round > 0 for level in drops(group, arm))]
+    if group.main:
+        return found
+    return [f"On {group.task}, where tickets are found: {sentence}" for sentence in found]
+
+
+def bill(whole: Bill) -> str:
+    """Return the sentence on what all cycles together cost."""
+    spent = f"{_count(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
+    spent += f"{_time(whole.eval_s)} of evaluation"
+    if not whole.known or not whole.asked:
+        return f"Cost: {spent}."
+    parts = [
+        f"{number:,} {what}"
+        for number, what in (
+            (whole.shared, "came from shared rounds"),
+            (whole.early, "were saved by early stopping"),
+            (whole.ended, "were left out when a rule ended cycles"),
+            (whole.failed, "were lost to failures"),
+            (whole.open, "are still to come"),
+        )
+        if number
+    ]
+    share = 100 * whole.computed / whole.asked
+    rest = f": {', '.join(parts)}" if parts else ""
+    return f"Cost: {spent}; of {whole.asked:,} epochs asked {whole.computed:,} were trained ({share:.0f} %){rest}."
+
+
+def percent(share: float) -> str:
+    """Return a share as a reader says it: `13.4 %`."""
+    return f"{100 * share:.3g} %"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words as a list: `a, b and c`."""
+    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), *words[-1:]])
+
+
+def _tickets(group: Group, arm: str) -> str:
+    cycles, tolerance = group.arms[arm], group.sweep.tolerance
+    rule = f"test ≥ own dense − {tolerance:g}"
+    looked = [c for c in cycles if dense(c) is not None and any(result.round > 0 for result in c.results)]
+    if not looked:
+        return f"{arm}: no pruned round has finished yet, so no ticket can be judged."
+    if len(looked) > _MOST_CYCLES:
+        return _many_tickets(arm, looked, tolerance, rule)
+    won, lost = [], []
+    for cycle in looked:
+        winner = winning_round(cycle.results, tolerance)
+        who = _who(group, cycle)
+        if winner is None:
+            lost.append(who)
+            continue
+        last = max(result.round for result in cycle.results)
+        so_far = " so far" if cycle.state == "unfinished" else ", the last" if winner.round == last else ""
+        won.append(f"{percent(winner.density)} (round {winner.round}{so_far}) with {who}")
+    if not won:
+        return f"{arm}: no winning ticket with {listed(lost)} ({rule})."
+    none = f", none with {listed(lost)}" if lost else ""
+    keeps = "the sparsest winning ticket keeps" if len(looked) == 1 else "the sparsest winning tickets keep"
+    return f"{arm}: {keeps} {listed(won)}{none} ({rule})."
+
+
+def _many_tickets(arm: str, cycles: Sequence[ReportedCycle], tolerance: float, rule: str) -> str:
+    winners = [w for w in (winning_round(cycle.results, tolerance) for cycle in cycles) if w is not None]
+    said = f"{arm}: {len(winners)} of {len(cycles)} cycles have a winning ticket ({rule})"
+    if not winners:
+        return said + "."
+    kept = sorted(winner.density for winner in winners)
+    middle = percent(statistics.median(kept))
+    return f"{said}; the sparsest ones keep {percent(kept[0])} to {percent(kept[-1])}, median {middle}."
+
+
+def _difference(item: Comparison) -> str:
+    if not item.pairs:
+        return (
+            f"{item.arm} and {item.against} have no two cycles with equal seed and settings, so nothing can be said of "
+            "their difference."
+        )
+    if not item.levels:
+        return f"{item.arm} and {item.against} have no finished round of their own at equal sparsity yet."
+    last = item.levels[-1]
+    found = last.difference
+    where = f"At {percent(last.sparsity)} sparsity ({_round(last)}, the sparsest that both have)"
+    if found.half is None:
+        said = f"{where}, {_against(item, found.mean)}; this is one pair, which cannot settle it"
+    else:
+        assert found.low is not None
+        assert found.high is not None
+        interval = f"95 % interval of the difference {_points(found.low)} to {_points(found.high)}"
+        doubt = "" if found.sign else f", which includes 0: these {found.n} pairs do not tell them apart"
+        said = f"{where}, {_against(item, found.mean)}, mean of {found.n} pairs ({interval}{doubt})"
+    left = f" ({_count(item.unpaired, 'cycle')} without a partner left out)" if item.unpaired else ""
+    return f"{said}{_elsewhere(item)}{left}."
+
+
+def _elsewhere(item: Comparison) -> str:
+    """At which rounds the interval excludes 0, of how many."""
+    told = [level for level in item.levels if level.difference.half is not None]
+    if not told:
+        return ""
+    above = [level.round for level in told if level.difference.sign > 0]
+    below = [level.round for level in told if level.difference.sign < 0]
+    looked = f"of {_count(len(told), 'round')} looked at"
+    if not above and not below:
+        return f"; the interval includes 0 at each {looked}" if len(told) > 1 else ""
+    parts = [f"{word} 0 at {_runs(rounds)}" for word, rounds in (("above", above), ("below", below)) if rounds]
+    return f"; {looked} the interval is {listed(parts)}"
+
+
+def _crossing(item: Comparison) -> str:
+    found = item.crossings
+    first, last = item.levels[0], item.levels[-1]
+    looked = f"rounds {first.round} to {last.round}"
+    if not found:
+        means = [level.difference.mean for level in item.levels]
+        ahead = max(means, key=abs)
+        if ahead == 0:
+            return f"The mean curves of {item.arm} and {item.against} are equal in {looked}."
+        above = item.arm if ahead > 0 else item.against
+        return f"The mean curves of {item.arm} and {item.against} do not cross in {looked}: {above} is above."
+    if len(found) > 1:
+        where = listed([percent(crossing.sparsity) for crossing in found])
+        return (
+            f"The mean curves of {item.arm} and {item.against} cross {len(found)} times in {looked}, at {where} "
+            "sparsity: neither stays above."
+        )
+    crossing = found[0]
+    after = item.arm if crossing.rises else item.against
+    return f"The mean curves of {item.arm} and {item.against} cross once, {_at(crossing)}; after it {after} is above."
+
+
+def _many(compared: Sequence[Comparison]) -> str:
+    told = [item.levels[-1].difference for item in compared if item.levels]
+    apart = sum(found.sign != 0 for found in told)
+    return (
+        f"Of {len(compared)} comparisons of two arms {len(told)} have a round at equal sparsity; at the sparsest the "
+        f"95 % interval excludes 0 in {apart}. About one in twenty would where nothing differs."
+    )
+
+
+def _falls(group: Group, arm: str) -> str:
+    levels = drops(group, arm)
+    bound = f"its own dense accuracy − {group.sweep.tolerance:g}"
+    found = crossings(levels)
+    cycles = _count(max(len(level.values) for level in levels), "cycle")
+    if not found:
+        last = levels[-1]
+        return (
+            f"The mean of {arm} stays at or above {bound} in all {last.round} rounds, up to {percent(last.sparsity)} "
+            f"sparsity ({cycles})."
+        )
+    said = f"The mean of {arm} falls below {bound} {_at(found[0])} ({cycles})"
+    if len(found) == 1:
+        return f"{said}."
+    again = "is above it again after" if found[-1].rises else "stays below it only after"
+    return f"{said}, and {again} {percent(found[-1].sparsity)}."
+
+
+def _against(item: Comparison, difference: float) -> str:
+    if abs(difference) < 5e-5:  # shown as 0.00 points
+        return f"{item.arm} and {item.against} are equal to 0.01 points"
+    word = "above" if difference > 0 else "below"
+    return f"{item.arm} is {100 * abs(difference):.2f} points {word} {item.against}"
+
+
+def _round(level: Level) -> str:
+    if level.round == level.against_round:
+        return f"round {level.round}"
+    return f"rounds {level.round} and {level.against_round}"
+
+
+def _at(crossing: Crossing) -> str:
+    return f"at {percent(crossing.sparsity)} sparsity, between rounds {crossing.after} and {crossing.before}"
+
+
+def _who(group: Group, cycle: ReportedCycle) -> str:
+    rest = short({key: cycle.settings.get(key) for key in group.other_keys})
+    return f"seed {cycle.seed}" + (f" {rest}" if rest else "")
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.2f}".replace("-", "−")
+
+
+def _runs(rounds: Iterable[int]) -> str:
+    """`rounds 3–5 and 7`."""
+    runs: list[list[int]] = []
+    for index in sorted(rounds):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    words = [f"{low}" if low == high else f"{low}–{high}" for low, high in runs]
+    return f"{'round' if len(runs) == 1 and runs[0][0] == runs[0][1] else 'rounds'} {listed(words)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
