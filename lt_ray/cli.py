@@ -1,4 +1,4 @@
-"""One command line for every sweep script, and `lt-ray plan | run | status`."""
+"""One command line for every sweep script, and `lt-ray plan | run | status | report | sync`."""
 
 import contextlib
 import json
@@ -352,6 +352,38 @@ def status(
         if watch:
             return statuses.watch(storage / name)
         return statuses.show(storage / name, as_json=as_json)
+
+    _guarded(execute)
+
+
+@app.command()
+def report(
+    names: Annotated[list[str], typer.Argument(metavar="SWEEP…", help="Names of one or more sweeps.")],
+    storage: Annotated[Path, typer.Option(help="Where sweeps are kept.")] = Path("runs"),
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="Read from this MLflow server or database alone; default: from the store.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; default: the sweep's own, or STORAGE/report.")
+    ] = None,
+    published: Annotated[
+        Path | None, typer.Option(help="Folder of published tables to compare with; default: the logs'.")
+    ] = None,
+) -> None:
+    """Answer a sweep's question: verdicts, curves and tables as Markdown, CSV, pictures and one HTML page."""
+
+    def execute() -> int:
+        from lt_ray.shell import terminal
+
+        with terminal.doing("reading"):
+            from lt_ray.shell import reports
+            from lt_ray.shell.target import checked
+
+            uri = None if tracking_uri is None else checked(tracking_uri)
+        with terminal.doing("writing the report"):
+            page = reports.report(names, storage=storage, uri=uri, out=out, published_folder=published)
+        terminal.console.print(f"report  {page}", soft_wrap=True)
+        return 0
 
     _guarded(execute)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.cycle import Cycle, Magnitude
+from lt_ray.cycle import Cycle, Magnitude, Toy
 from lt_ray.errors import SpaceError
 from lt_ray.space import Space, read
 
@@ -23,8 +23,9 @@ def test_every_shipped_space_can_be_read():
     paths = sorted((ROOT / "search_spaces").glob("*.yaml"))
     assert len(paths) >= 1
     for path in paths:
-        space, _ = read(path, CYCLE)
+        space, fixed = read(path, CYCLE.model_copy(update={"source": Toy(data_seed=1)}))
         assert list(space.points(2, 0))
+        assert len(space.distributions) + len(fixed) >= 2
 
 
 def test_grids_are_crossed_and_draws_meet_every_grid_point(tmp_path):

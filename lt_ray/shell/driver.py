@@ -171,7 +171,9 @@ class _Record:
         found: list[tuple[float, RoundResult]] = []
         for item in planned:
             if self._tracker is not None:
-                self._tracker.cycle(item.id, *child(item.cycle, item.settings, self._arm_keys))
+                self._tracker.cycle(
+                    item.id, *child(item.cycle, item.settings, [round.key for round in item.rounds], self._arm_keys)
+                )
             latest = 0.0  # a round that was damaged and computed again is younger than those after it
             for result, epochs in self._stored(item):
                 self._progress.found(result)

@@ -29,6 +29,14 @@ CYCLE_TAG = "lt_ray.cycle"
 """On every run but the parent"""
 STATE_TAG = "lt_ray.state"
 """On every run: running, finished, stopped (early, by a rule), failed or interrupted"""
+FIELDS_TAG = "lt_ray.fields"
+"""On a cycle's run: its settings and all its fields, JSON; parameters are text and lose their kinds"""
+KEYS_TAG = "lt_ray.rounds"
+"""On a cycle's run: keys of its rounds, in order"""
+SPACE_TAG = "lt_ray.space"
+"""On the parent: the search space, JSON"""
+TASK_TAG = "lt_ray.task"
+"""On the parent: the task that the sweep is about"""
 REASON_TAG = "lt_ray.reason"
 """Why a cycle ended as it did"""
 NOTE_TAG = "mlflow.note.content"
@@ -42,10 +50,19 @@ ROUND_METRICS = {
     "round/test_loss": "test_loss",
     "round/val_accuracy": "val_accuracy",
     "round/val_loss": "val_loss",
+    "round/train_accuracy": "train_accuracy",
+    "round/train_loss": "train_loss",
+    "weights/remaining": "remaining",
+    "weights/prunable": "prunable",
+    "weights/parameters": "parameters",
     "work/epochs": "epochs",
+    "work/best_epoch": "best_epoch",
+    "work/restart_epoch": "restart_epoch",
+    "work/reused": "reused",
+    "work/eval_s": "eval_s",
     "work/train_s": "train_s",
 }
-"""Metric at step = round → field of `RoundResult`; the other fields are in the final table"""
+"""Metric at step = round → field of `RoundResult`: all that the row cannot be made of otherwise (`number`)"""
 ROUND_MARK = "work/train_s"
 """The last metric of a round to be sent: where it is, the round is"""
 EPOCH_METRICS = {f"training/{name}": name for name in ("train_accuracy", "train_loss", "val_accuracy", "val_loss")}
@@ -126,7 +143,7 @@ class RoundDone(_Event):
 
     def _round_points(self) -> Iterator[Point]:
         for name, field in ROUND_METRICS.items():
-            value = float(getattr(self.result, field))
+            value = number(self.result, field)
             yield Point(name, value, milliseconds(self.result.finished_at), self.result.round)
 
     def _epoch_points(self) -> Iterator[Point]:
@@ -226,6 +243,14 @@ _EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="
 def parse(line: str) -> Event:
     """Return the event that a line holds; raises ValueError for one that holds none."""
     return _EVENTS.validate_python(json.loads(line))
+
+
+def number(result: RoundResult, field: str) -> float:
+    """Return a round's field as a metric: `reused` is 0 or 1, `restart_epoch` −1 where nothing was rewound."""
+    if field == "reused":
+        return float(result.source == "reused")
+    value = getattr(result, field)
+    return -1.0 if value is None else float(value)
 
 
 def milliseconds(time_s: float) -> int:

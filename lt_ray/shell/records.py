@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from lt_ray.cycle import Cycle, Scalar
+from lt_ray.cycle import Cycle, Scalar, canonical
 from lt_ray.directory import RecordedCycle, SweepDirectory
 from lt_ray.report import curve, rows
 from lt_ray.report.rows import ReportedCycle
@@ -17,8 +17,12 @@ from lt_ray.results import EpochResult, RoundResult, winning_round
 from lt_ray.search import best
 from lt_ray.shell.events import (
     COLOUR_TAG,
+    FIELDS_TAG,
+    KEYS_TAG,
     NOTE_TAG,
     ROUND_METRICS,
+    SPACE_TAG,
+    TASK_TAG,
     Closed,
     Dataset,
     Ended,
@@ -31,6 +35,7 @@ from lt_ray.shell.events import (
     Status,
     Summed,
     milliseconds,
+    number,
 )
 from lt_ray.store import StoredRound, write_file
 
@@ -53,6 +58,7 @@ def parent(directory: SweepDirectory) -> Parent:
         "data.digest": definition["data"]
     }
     tags = {f"env.{name}": value for name, value in environment.items()}
+    tags |= {SPACE_TAG: canonical(_space(definition)), TASK_TAG: definition["cycle"]["task"]["name"]}
     if "commit" in environment:
         tags["mlflow.source.git.commit"] = environment["commit"].rstrip("+")
     return Parent(
@@ -66,15 +72,18 @@ def parent(directory: SweepDirectory) -> Parent:
 
 
 def child(
-    cycle: Cycle, settings: Mapping[str, Scalar], arm_keys: Collection[str]
+    cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], arm_keys: Collection[str]
 ) -> tuple[str, dict[str, Scalar], dict[str, str]]:
     """Return name, parameters and tags of a cycle's run.
 
+    - `keys`: of its rounds
     - `arm_keys`: the settings by which runs are grouped
     """
     arm = rows.short({key: value for key, value in settings.items() if key in arm_keys or key == rows.TASK_KEY})
     tags = {ARM_TAG: arm} if arm else {}
-    return rows.short(settings, cycle.seed), cycle.flat(), tags
+    params = cycle.flat()
+    tags |= {FIELDS_TAG: canonical({"settings": dict(settings), "params": params}), KEYS_TAG: " ".join(keys)}
+    return rows.short(settings, cycle.seed), params, tags
 
 
 class Record:
@@ -91,8 +100,10 @@ class Record:
         for recorded in self.directory.cycles():
             results = tuple(self.directory.results(recorded, self._known))
             cycle = recorded.cycle
-            state = self._state(recorded, results)[0]
-            found.append((recorded, ReportedCycle(cycle.id, recorded.settings, cycle.seed, state, results)))
+            state, reason = self._state(recorded, results)
+            flat = cycle.flat()
+            reported = ReportedCycle(cycle.id, recorded.settings, cycle.seed, state, results, flat, reason)
+            found.append((recorded, reported))
         return found
 
     @property
@@ -112,7 +123,7 @@ class Record:
         yield own.opened()
         ended = own.began_at
         for recorded, reported in self.cycles:
-            name, params, tags = child(recorded.cycle, recorded.settings, self._arm_keys)
+            name, params, tags = child(recorded.cycle, recorded.settings, recorded.keys, self._arm_keys)
             began = self._began(reported, own.began_at)
             yield Opened(
                 cycle=reported.id, name=name, params=params, tags=tags, dataset=own.dataset, at_ms=milliseconds(began)
@@ -125,16 +136,16 @@ class Record:
                 )
             at = max((result.finished_at for result in reported.results), default=began)
             ended = max(at, ended)
-            state, reason = self._state(recorded, reported.results)
+            state = reported.state
             status: Status = "FAILED" if state == "failed" else "KILLED" if state == "unfinished" else "FINISHED"
-            yield Ended(cycle=reported.id, status=status, reason=reason, at_ms=milliseconds(at))
+            yield Ended(cycle=reported.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
         yield from self.summaries()
         yield Closed(status=self.status, at_ms=milliseconds(ended))
         yield Reported(folder=str(self.directory.report.resolve()))
 
     def summaries(self) -> Iterator[Summed]:
         """Yield each run in a few numbers once it has ended, so that no later round changes them."""
-        tolerance = self._tolerance
+        tolerance = self.tolerance
         winners = []
         colours = {
             cycle.id: curve.colour(arm, place)
@@ -168,17 +179,17 @@ class Record:
             members = [result for result in results if result.round == round]
             for name, field in ROUND_METRICS.items():
                 if name.startswith("round/"):
-                    mean = statistics.fmean(getattr(result, field) for result in members)
+                    mean = statistics.fmean(number(result, field) for result in members)
                     yield Point(name, mean, self._at_ms(members), round)
 
     def write_report(self) -> None:
         """Write the final table, the curve and the definition into the report's folder."""
         title = f"{self.directory.read()['name']}: test accuracy against sparsity"
-        table = rows.final_table(self._arms, self._tolerance)
+        table = rows.final_table(self._arms, self.tolerance)
         folder = self.directory.report
         write_file(folder / "rounds.csv", rows.as_csv(table).encode())
         write_file(folder / "table.md", self._markdown.encode())
-        write_file(folder / "curve.png", curve.draw(self._arms, self._tolerance, title))
+        write_file(folder / "curve.png", curve.draw(self._arms, self.tolerance, title))
         folder.joinpath("sweep.json").unlink(missing_ok=True)
         shutil.copyfile(self.directory.path / "sweep.json", folder / "sweep.json")
 
@@ -190,7 +201,12 @@ class Record:
 
     @cached_property
     def _arm_keys(self) -> tuple[str, ...]:
-        return rows.arm_keys(_space(self.directory.read()["definition"]))
+        return rows.arm_keys(self.space)
+
+    @cached_property
+    def space(self) -> dict[str, Any]:
+        """The search space: key → {kind, values, when}."""
+        return _space(self.directory.read()["definition"])
 
     @cached_property
     def _markdown(self) -> str:
@@ -199,10 +215,11 @@ class Record:
         asked = self.directory.asked()
         found = [(asked[index].settings, asked[index].told) for index in best([item.told for item in asked])]
         points = [rows.BestPoint(settings, told.values) for settings, told in found if told and len(asked) > 1]
-        return rows.as_markdown(tree["name"], self._arms, self._tolerance, objectives, points)
+        return rows.as_markdown(tree["name"], self._arms, self.tolerance, objectives, points)
 
     @cached_property
-    def _tolerance(self) -> float:
+    def tolerance(self) -> float:
+        """Test accuracy that a winning ticket may lose [0, 1]."""
         return float(self.directory.read().get("tolerance", 0.0))
 
     def _state(self, recorded: RecordedCycle, results: tuple[RoundResult, ...]) -> tuple[str, str]:

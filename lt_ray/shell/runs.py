@@ -9,12 +9,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from lt_ray.errors import TrackingError
 from lt_ray.shell.events import (
     CYCLE_TAG,
     REASON_TAG,
     ROUND_MARK,
+    ROUND_METRICS,
     STATE_TAG,
     SWEEP_TAG,
     VALUE_LENGTH,
@@ -51,6 +53,59 @@ def prepare() -> None:
     # MLflow repeats a call that was answered 500, also one that made a run: there would be two. We look first.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     import mlflow  # noqa: F401
+
+
+class ReadRun(NamedTuple):
+    """One run as MLflow has it."""
+
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: Mapping[str, Mapping[int, tuple[float, int]]]
+    """Metric by round → step → (value, time [ms])"""
+
+
+def read_runs(uri: str, name: str) -> tuple[list[ReadRun], list[str]]:
+    """Return all runs of the newest sweep of a name, none where there is none, and the names of all experiments.
+
+    Raises `TrackingError` where MLflow does not answer.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    try:
+        others = sorted(experiment.name for experiment in client.search_experiments())
+        experiment = client.get_experiment_by_name(name)
+        parents = [] if experiment is None else _all(client, experiment.experiment_id, "", newest_first=True)
+        own = next((run for run in parents if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags), None)
+        if experiment is None or own is None:
+            return [], others
+        wanted = f"tags.`{SWEEP_TAG}` = '{own.data.tags[SWEEP_TAG]}'"
+        runs = _all(client, experiment.experiment_id, wanted)
+        cycles = [run for run in runs if CYCLE_TAG in run.data.tags]
+        return [_read(client, run) for run in (own, *cycles)], others
+    except Exception as error:  # MLflow raises what its stores and transports raise
+        raise TrackingError(f"MLflow at {without_password(uri)} does not answer ({cause(error)})") from None
+
+
+def _all(client: MlflowClient, experiment: str, wanted: str, newest_first: bool = False) -> list[Run]:
+    order = ["attributes.start_time DESC" if newest_first else "attributes.start_time ASC"]
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], wanted, order_by=order, page_token=token)
+        found += page
+        if not (token := page.token):
+            return found
+
+
+def _read(client: MlflowClient, run: Run) -> ReadRun:
+    names = [name for name in run.data.metrics if name in ROUND_METRICS] if CYCLE_TAG in run.data.tags else []
+    points = {
+        name: {point.step: (point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, name)}
+        for name in names
+    }
+    return ReadRun(run.info.run_name, run.data.tags, run.data.params, points)
 
 
 class Runs:

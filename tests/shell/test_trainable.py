@@ -30,8 +30,8 @@ def config(tmp_path):
     def of(cycle: Cycle):
         return {
             "trial": trial_config(
-                cycle, data=Directories(data), store=tmp_path / "s", keep_epochs=frozenset({1, "last"}), threads=1, cpus=1.0,
-                gpus=0.0, partial_every_s=60.0,
+                cycle, data=Directories(data), store=tmp_path / "s", keep_epochs=frozenset({1, "last"}), threads=1,
+                cpus=1.0, gpus=0.0, partial_every_s=60.0,
             )
         }  # fmt: skip
 

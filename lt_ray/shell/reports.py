@@ -1,0 +1,172 @@
+"""`lt-ray report`: sweeps, from their stores or from MLflow alone, → one report.
+
+Both give equal `ReportedSweep`s: what MLflow is told of a cycle (`records.py`) is enough to make its rows again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lt_ray.cycle import Scalar, canonical
+from lt_ray.directory import SweepDirectory
+from lt_ray.errors import StorageError, TrackingError, nearest
+from lt_ray.report import assemble, files, published
+from lt_ray.report.document import Document
+from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.results import RoundResult
+from lt_ray.shell.events import (
+    CYCLE_TAG,
+    FIELDS_TAG,
+    KEYS_TAG,
+    REASON_TAG,
+    ROUND_METRICS,
+    SPACE_TAG,
+    STATE_TAG,
+    TASK_TAG,
+    milliseconds,
+)
+
+if TYPE_CHECKING:
+    from lt_ray.shell.runs import ReadRun
+
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+"""The logs' tables, where lt_ray is run from its repository"""
+
+
+def report(
+    names: Sequence[str], *, storage: Path, uri: str | None, out: Path | None, published_folder: Path | None
+) -> Path:
+    """Write one report of several sweeps and return its page.
+
+    - `storage`: where the sweeps are; with `uri` they are read from MLflow alone
+    - `out`: where it goes; None = the sweep's own report folder, or for several `STORAGE/report`
+    - `published_folder`: tables to compare with; None = the logs', where lt_ray's repository is
+
+    Raises `StorageError` or `TrackingError` where there is no such sweep, `DataError` for tables that cannot be read.
+    """
+    if len(set(names)) < len(names):
+        raise StorageError(f"`SWEEP…` must be different names, but got {' '.join(names)}: leave the repeated ones out")
+    sweeps = [from_store(SweepDirectory(storage / name)) if uri is None else from_mlflow(uri, name) for name in names]
+    if out is None:
+        out = storage / names[0] / "report" if len(names) == 1 and uri is None else storage / "report"
+    files.write(document(sweeps, published_folder), out)
+    return out / "report.html"
+
+
+def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = None) -> Document:
+    """Return what a report of these sweeps says, beside the published tables."""
+    folder = published_folder or (PUBLISHED if PUBLISHED.is_dir() else None)
+    return assemble.assemble(sweeps, published.load(folder) if folder is not None else ())
+
+
+def from_store(directory: SweepDirectory) -> ReportedSweep:
+    """Return a sweep as its store tells it, running or not; raises `StorageError` where there is none."""
+    from lt_ray.shell.records import Record
+
+    tree = directory.read()
+    record = Record(directory)
+    environment, data = directory.surroundings()
+    return _sweep(
+        name=tree["name"],
+        space=record.space,
+        tolerance=record.tolerance,
+        task=tree["definition"]["cycle"]["task"]["name"],
+        cycles=[reported for _, reported in record.cycles],
+        environment=environment,
+        data=data,
+    )
+
+
+def from_mlflow(uri: str, name: str) -> ReportedSweep:
+    """Return a sweep as MLflow was told of it; of several with this name the newest.
+
+    Raises `TrackingError` where there is none, or MLflow does not answer.
+    """
+    from lt_ray.shell.runs import prepare, quiet, read_runs
+
+    prepare()
+    with quiet():
+        runs, others = read_runs(uri, name)
+    if not runs:
+        known = f" There are: {', '.join(others)}." if others else " There is none."
+        raise TrackingError(f"`SWEEP` must name a sweep in MLflow, but got {name!r}.{nearest(name, others)}{known}")
+    (own,) = (run for run in runs if CYCLE_TAG not in run.tags)
+    if SPACE_TAG not in own.tags:
+        raise TrackingError(
+            f"the record of {name!r} in MLflow lacks what a report needs: it was written by an older lt_ray; give its "
+            "store instead, or `lt-ray sync` it from there"
+        )
+    return _sweep(
+        name=own.name,
+        space=json.loads(own.tags[SPACE_TAG]),
+        tolerance=float(own.params["tolerance"]),
+        task=own.tags[TASK_TAG],
+        cycles=[_cycle(run) for run in runs if CYCLE_TAG in run.tags],
+        environment={key.removeprefix("env."): value for key, value in own.tags.items() if key.startswith("env.")},
+        data={
+            key.removeprefix("data."): json.loads(value)
+            for key, value in own.params.items()
+            if key.startswith("data.") and key != "data.digest"
+        },
+    )
+
+
+def _sweep(*, cycles: Sequence[ReportedCycle], data: dict[str, Scalar], **fields: Any) -> ReportedSweep:
+    """One sweep in the order and precision that both sources have."""
+    ordered = sorted(cycles, key=lambda cycle: (canonical(dict(cycle.settings)), cycle.seed, cycle.id))
+    sizes = {key: value for key, value in sorted(data.items()) if key != "digest"}
+    return ReportedSweep(cycles=tuple(map(_rounded, ordered)), data=sizes, **fields)
+
+
+def _rounded(cycle: ReportedCycle) -> ReportedCycle:
+    """Times as MLflow keeps them."""
+    results = tuple(
+        result.model_copy(update={"finished_at": milliseconds(result.finished_at) / 1000}) for result in cycle.results
+    )
+    fields = {name: getattr(cycle, name) for name in ("id", "settings", "seed", "state", "params", "reason")}
+    return ReportedCycle(results=results, **fields)
+
+
+def _cycle(run: ReadRun) -> ReportedCycle:
+    fields = json.loads(run.tags[FIELDS_TAG])
+    state = run.tags.get(STATE_TAG, "")
+    return ReportedCycle(
+        id=run.tags[CYCLE_TAG],
+        settings=fields["settings"],
+        seed=fields["params"]["seed"],
+        state=state if state in ("finished", "stopped", "failed") else "unfinished",
+        results=tuple(_results(run, fields["params"])),
+        params=fields["params"],
+        reason=run.tags.get(REASON_TAG, ""),
+    )
+
+
+def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
+    """The rounds of a cycle, made again of their metrics; one of which not all came yet is not there."""
+    every = params["ticket_every"] or 1
+    found = []
+    for place, key in enumerate(run.tags[KEYS_TAG].split()):
+        round = place * every
+        points = {field: run.points[name].get(round) for name, field in ROUND_METRICS.items() if name in run.points}
+        values = {field: point[0] for field, point in points.items() if point is not None}
+        if len(values) < len(ROUND_METRICS):
+            break
+        finished_at = next(point[1] for point in points.values() if point is not None) / 1000
+        reused, restart = values.pop("reused"), values.pop("restart_epoch")
+        found.append(
+            RoundResult(
+                **values,
+                restart_epoch=None if restart < 0 else restart,
+                density=values["remaining"] / values["prunable"] if values["prunable"] else 1.0,
+                round=round,
+                finished_at=finished_at,
+                cycle=run.tags[CYCLE_TAG],
+                seed=params["seed"],
+                key=key,
+                source="reused" if reused else "computed",
+            )
+        )
+    return found
