@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from lt_ray.cycle import Scalar
 from lt_ray.report.document import Curve, CurvePoint
-from lt_ray.report.rows import ReportedCycle, ReportedSweep, arm_keys, by_arm
+from lt_ray.report.rows import ReportedCycle, ReportedSweep, arm_keys, by_arm, short
 from lt_ray.results import RoundResult
 
 EQUAL_SPARSITY = 0.005
@@ -93,6 +93,11 @@ class Group:
             return True
         conditions = (self.sweep.space.get(key) or {}).get("when") or {}
         return any(self._of_arm(other, seen | {key}) for other in conditions if other not in seen)
+
+    def described(self, cycle: ReportedCycle) -> str:
+        """Return what tells a cycle from those of its arm and seed, in a few words: the settings that vary."""
+        varying = [key for key in self.other_keys if len({c.settings.get(key) for c in self.cycles}) > 1]
+        return short({key: cycle.settings.get(key) for key in varying})
 
     def pair_key(self, cycle: ReportedCycle) -> PairKey:
         """Return what a cycle shares with its partners in other arms."""

@@ -21,7 +21,7 @@ from lt_ray.report.compare import (
 )
 from lt_ray.report.document import Cell, Column, Table
 from lt_ray.report.published import Published, matching
-from lt_ray.report.rows import ReportedCycle, short
+from lt_ray.report.rows import ReportedCycle
 from lt_ray.results import RoundResult, winning_round
 
 _HOUR_S = 3600
@@ -49,8 +49,8 @@ def rounds(group: Group, published: Sequence[Published], slug: str) -> Table:
         Column("known error"),
     )  # fmt: skip
     note = (
-        "± is half the 95 % interval of the mean, Student's t over the n cycles of the arm that have it; a round that "
-        "cycles share is one of them."
+        "± is half the 95 % interval of the mean, Student's t over the arm's n cycles (its seeds, and its draws of "
+        "other settings) that have the round; a round that cycles share counts once."
     )
     if any(row[4] == 1 for row in rows):
         note += " n = 1 has no interval."
@@ -118,7 +118,7 @@ def tickets(group: Group, slug: str) -> Table:
     for arm, cycles in group.arms.items():
         for cycle in cycles:
             winner, start = winning_round(cycle.results, tolerance), dense(cycle)
-            own = (arm, cycle.seed, short({key: cycle.settings.get(key) for key in group.other_keys}) or None)
+            own = (arm, cycle.seed, group.described(cycle) or None)
             ticket: tuple[Cell, ...] = (None, None, None, None)
             if winner is not None:
                 ticket = (winner.round, winner.sparsity, winner.density, winner.test_accuracy)

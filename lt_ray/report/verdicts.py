@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 
 from lt_ray.report.bill import Bill
 from lt_ray.report.compare import Comparison, Crossing, Group, Level, crossings, dense, drops
-from lt_ray.report.rows import ReportedCycle, short
+from lt_ray.report.rows import ReportedCycle
 from lt_ray.results import winning_round
 
 _MOST_CYCLES = 4
@@ -56,7 +57,10 @@ def bill(whole: Bill) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share as a reader says it: `13.4 %`."""
+    """Return a share as a reader says it, near 1 with as many digits as tell what is left: `13.4 %`, `99.88 %`."""
+    left = 100 * (1 - share)
+    if 0 < left < 1:
+        return f"{100 * share:.{1 + math.ceil(-math.log10(left))}f} %"
     return f"{100 * share:.3g} %"
 
 
@@ -204,7 +208,7 @@ def _at(crossing: Crossing) -> str:
 
 
 def _who(group: Group, cycle: ReportedCycle) -> str:
-    rest = short({key: cycle.settings.get(key) for key in group.other_keys})
+    rest = group.described(cycle)
     return f"seed {cycle.seed}" + (f" {rest}" if rest else "")
 
 

@@ -1,0 +1,457 @@
+"""What a report says, on planted sweeps small enough to compute by hand."""
+
+import warnings
+from decimal import Decimal
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from planted import a_round
+
+from lt_ray.report.assemble import assemble
+from lt_ray.report.bill import bills, total
+from lt_ray.report.compare import comparisons, crossings, drops, estimate, groups
+from lt_ray.report.document import Section, Table
+from lt_ray.report.importance import importance
+from lt_ray.report.published import Published
+from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.report.verdicts import percent
+
+RESTART, EPOCH, LR = "magnitude.restart", "magnitude.rewind_epoch", "training.lr"
+SPACE = {
+    RESTART: {"kind": "grid", "values": ("rewind", "random"), "when": {}},
+    EPOCH: {"kind": "grid", "values": (0, 1), "when": {RESTART: ("rewind",)}},
+    LR: {"kind": "log_uniform", "values": (0.0001, 0.01), "when": {}},
+}
+EPOCHS, ROUNDS = 4, 3
+
+
+def a_cycle(arm, seed, tests, *, lr=0.001, state="finished", reason="", task="imdb", sparsities=None, **params):
+    """A cycle of an arm such as `rewind@0` or `random`; `tests` = test accuracies of rounds 0, 1, …"""
+    restart, _, epoch = arm.partition("@")
+    own = {RESTART: restart, EPOCH: int(epoch) if epoch else None, LR: lr}
+    name = f"{task}-{arm}-{seed}-{lr}"
+    results = []
+    for index, test in enumerate(tests):
+        key = f"{task}-dense-{seed}-{lr}" if index == 0 else None  # arms of one seed share round 0
+        sparsity = None if sparsities is None else sparsities[index]
+        found = a_round(name, index, val=test, key=key, sparsity=sparsity).model_copy(update={"seed": seed})
+        results.append(found.model_copy(update={"source": "reused"}) if index == 0 and restart == "random" else found)
+    fixed = {
+        "task.name": task, "model.name": "cnn", "model.dropout": 0.5, "rounds": ROUNDS, "training.epochs": EPOCHS,
+        "training.optimizer": "adam", "training.patience": 2, "tickets": "own", "ticket_every": None,
+    }  # fmt: skip
+    return ReportedCycle(name, own, seed, state, tuple(results), {**fixed, **own, **params}, reason)
+
+
+def a_sweep(*cycles, space=SPACE, tolerance=0.005):
+    environment = {"cpus": "2", "cpu": "some CPU", "torch": "2.15.0", "lt_ray": "0.1.0"}
+    data = {"train": 28000, "validation": 12000, "test": 10000, "classes": 2}
+    return ReportedSweep("tickets", space, tolerance, "imdb", cycles, environment, data)
+
+
+def section(*cycles, published=(), **more) -> Section:
+    return assemble([a_sweep(*cycles, **more)], published).sections[0]
+
+
+def table(found: Section, slug: str) -> Table:
+    return next(table for table in found.tables if table.slug == f"tickets-{slug}")
+
+
+def rows(found: Section, slug: str) -> list[dict[str, object]]:
+    own = table(found, slug)
+    return [dict(zip((column.name for column in own.columns), row, strict=True)) for row in own.rows]
+
+
+def published(metric, value, *, arm="rewind@0", round=1, sparsity=0.2, unit="%", error="", title="Result"):
+    return Published(
+        table=title, task="imdb", model="cnn", arm=arm, round=round, sparsity=sparsity, metric=metric,
+        value=Decimal(value), unit=unit, file="000.txt", line=27, error=error,
+    )  # fmt: skip
+
+
+def test_the_interval_is_students():
+    """0.90, 0.91, 0.92: s = 0.01, t(0.975, 2) = 4.30265, so ± 4.30265 · 0.01 / √3; one value has none."""
+    found = estimate([0.90, 0.92, 0.91])
+    assert (found.n, found.mean, found.half) == (3, pytest.approx(0.91), pytest.approx(0.0248413, abs=1e-6))
+    assert (found.low, found.high) == (pytest.approx(0.8851587, abs=1e-6), pytest.approx(0.9348413, abs=1e-6))
+    assert estimate([0.9]).half is None
+
+
+def test_an_arm_has_a_row_for_each_round():
+    """Means, intervals and n are of the cycles that have the round; n = 1 has no interval, and the note says so."""
+    found = section(a_cycle("rewind@0", 0, [0.90, 0.91, 0.88]), a_cycle("rewind@0", 1, [0.92, 0.91]))
+    one, two, three = rows(found, "rounds")
+    assert (one["arm"], one["round"], one["n"], one["test accuracy"]) == ("rewind@0", 0, 2, pytest.approx(0.91))
+    assert one["± 95 %"] == pytest.approx(12.7062 * 0.01, abs=1e-5)
+    assert (two["sparsity"], two["± 95 %"]) == (pytest.approx(0.2), 0)
+    assert (three["n"], three["± 95 %"]) == (1, None)
+    assert "n = 1 has no interval" in table(found, "rounds").note
+    assert "unequal numbers of cycles" in found.warnings[-1]
+
+
+def test_a_curve_has_bands_and_the_dense_line_counts_each_dense_round_once():
+    """Two arms share the dense rounds 0.90 and 0.92 of two seeds, and a third one has 0.94 at another rate."""
+    cycles = [a_cycle(arm, seed, [0.90 + 0.02 * seed, 0.9]) for arm in ("random", "rewind@0") for seed in (0, 1)]
+    curves = section(*cycles, a_cycle("random", 0, [0.94, 0.9], lr=0.01)).curves
+    assert [curve.arm for curve in curves[0].curves] == ["random", "rewind@0"]
+    assert curves[0].dense == pytest.approx(0.92)
+    point = curves[0].curves[1].points[0]
+    assert (point.members, point.n, point.low) == ((0.90, 0.92), 2, pytest.approx(0.91 - 0.127062, abs=1e-5))
+
+
+def test_a_round_that_cycles_of_an_arm_share_is_one():
+    """Two cycles whose rounds have one key measured it once: n = 1."""
+    cycles = [a_cycle("rewind@0", 0, [0.9, 0.8], lr=lr) for lr in (0.001, 0.002)]
+    same = cycles[0].results[0]
+    other = ReportedCycle(**{**vars(cycles[1]), "results": (same, *cycles[1].results[1:])})
+    assert [row["n"] for row in rows(section(cycles[0], other), "rounds")] == [1, 2]
+
+
+def test_pairs_agree_in_everything_but_the_arm():
+    """Seed 0: 0.91 − 0.90, seed 1: 0.93 − 0.90; a seed or a rate of one arm alone is no pair. ± 12.7062 · 1 point."""
+    cycles = [
+        a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 0, [0.90, 0.90]),
+        a_cycle("rewind@0", 1, [0.92, 0.93]), a_cycle("random", 1, [0.92, 0.90]),
+        a_cycle("rewind@0", 2, [0.92, 0.10]), a_cycle("random", 0, [0.92, 0.99], lr=0.01),
+    ]  # fmt: skip
+    found = section(*cycles)
+    (row,) = rows(found, "differences")
+    assert (row["arm"], row["against"], row["round"], row["n pairs"]) == ("rewind@0", "random", 1, 2)
+    assert row["difference [points]"] == pytest.approx(2)
+    assert row["low [points]"] == pytest.approx(2 - 12.7062, abs=1e-3)
+    assert row["excludes 0"] is False
+    sentence = next(said for said in found.verdicts if "points above" in said)
+    assert sentence == (
+        "At 20 % sparsity (round 1, the sparsest that both have), rewind@0 is 2.00 points above random, mean of 2 "
+        "pairs (95 % interval of the difference −10.71 to +14.71, which includes 0: these 2 pairs do not tell them "
+        "apart) (2 cycles without a partner left out)."
+    )
+
+
+def test_one_pair_settles_nothing():
+    """One pair has no interval, and the sentence says that it cannot settle the question."""
+    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 0, [0.90, 0.90]))
+    assert any("this is one pair, which cannot settle it" in said for said in found.verdicts)
+    assert rows(found, "differences")[0]["excludes 0"] is None
+
+
+def test_a_sentence_names_the_rounds_whose_interval_excludes_0():
+    """Differences 1 and 1.1, then −1 and 2, then −1 and −1.1 points: above at round 1, below at round 3, of 3."""
+    cycles = [
+        a_cycle("rewind@0", 0, [0.9, 0.91, 0.89, 0.89]), a_cycle("random", 0, [0.9, 0.90, 0.90, 0.90]),
+        a_cycle("rewind@0", 1, [0.9, 0.911, 0.92, 0.889]), a_cycle("random", 1, [0.9, 0.90, 0.90, 0.90]),
+    ]  # fmt: skip
+    found = section(*cycles)
+    assert any(
+        "of 3 rounds looked at the interval is above 0 at round 1 and below 0 at round 3" in v for v in found.verdicts
+    )
+    assert [row["excludes 0"] for row in rows(found, "differences")] == [True, False, True]
+
+
+def test_arms_without_a_common_seed_are_not_compared():
+    """No pair: no difference, and a sentence says why."""
+    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 1, [0.90, 0.90]))
+    assert any("nothing can be said of their difference" in said for said in found.verdicts)
+    assert not any(own.slug == "tickets-differences" for own in found.tables)
+
+
+def test_fields_that_hang_on_the_arm_make_no_other_pair():
+    """A rate that only rewound cycles search, its `when` names the arm's field, does not keep them from pairing."""
+    space = SPACE | {LR: {"kind": "log_uniform", "values": (0.0001, 0.01), "when": {RESTART: ("rewind",)}}}
+    cycles = [a_cycle("rewind@0", 0, [0.90, 0.91], lr=0.005), a_cycle("random", 0, [0.90, 0.90])]
+    assert [item.pairs for item in comparisons(groups(a_sweep(*cycles, space=space))[0])] == [1]
+    assert [item.pairs for item in comparisons(groups(a_sweep(*cycles))[0])] == [0]
+
+
+def test_arms_of_other_fractions_meet_at_equal_sparsity():
+    """Sparsities 0.36 and 0.592 of rounds 1 and 2 meet those of rounds 2 and 4 of the other arm to 0.005; 0.8 none."""
+    slow = a_cycle("rewind@0", 0, [0.9, 0.91, 0.92, 0.93, 0.94], sparsities=[0, 0.2, 0.36, 0.488, 0.5904])
+    fast = a_cycle("random", 0, [0.9, 0.90, 0.90, 0.90], sparsities=[0, 0.36, 0.592, 0.8])
+    found = rows(section(slow, fast), "differences")
+    assert [(row["round"], row["round of the other"]) for row in found] == [(2, 1), (4, 2)]
+    assert [row["difference [points]"] for row in found] == pytest.approx([2, 4])
+
+
+def test_arms_cross_where_their_mean_difference_is_0():
+    """+2 points at round 1, −4 at round 2: a third of the way, where 0.8^(4/3) of the weights remain."""
+    cycles = [a_cycle("rewind@0", 0, [0.9, 0.90, 0.86]), a_cycle("random", 0, [0.9, 0.88, 0.90])]
+    found = section(*cycles)
+    row = next(row for row in rows(found, "crossings") if row["against"] == "random")
+    assert (row["above before"], row["above after"]) == ("rewind@0", "random")
+    assert row["round"] == pytest.approx(4 / 3)
+    assert row["sparsity"] == pytest.approx(1 - 0.8 ** (4 / 3))
+    assert any(
+        "cross once, at 25.7 % sparsity, between rounds 1 and 2; after it random is above" in v for v in found.verdicts
+    )
+
+
+@pytest.mark.parametrize(
+    ("differences", "where"),
+    [
+        ([0.01, 0.0, -0.01], [2.0]),
+        ([0.01, 0.0, 0.01], []),
+        ([0.0, 0.0, -0.01], []),
+        ([0.01, -0.01, 0.01], [1.5, 2.5]),
+        ([-0.01, -0.02, -0.03], []),
+    ],
+)
+def test_touching_is_not_crossing(differences, where):
+    """A mean difference that comes to 0 and goes on crosses there, one that goes back or starts there does not."""
+    cycles = [
+        a_cycle("rewind@0", 0, [0.9, *(0.8 + value for value in differences)]),
+        a_cycle("random", 0, [0.9, 0.8, 0.8, 0.8]),
+    ]  # fmt: skip
+    (item,) = comparisons(groups(a_sweep(*cycles))[0])
+    assert [crossing.round for crossing in item.crossings] == pytest.approx(where)
+
+
+def test_a_crossing_is_of_the_pairs_that_have_both_rounds():
+    """Seed 1 ends after round 1; of seed 0 alone, +1 and +1 points, nothing crosses, though the means of all would."""
+    cycles = [
+        a_cycle("rewind@0", 0, [0.9, 0.91, 0.91]), a_cycle("random", 0, [0.9, 0.90, 0.90]),
+        a_cycle("rewind@0", 1, [0.9, 0.80]), a_cycle("random", 1, [0.9, 0.90]),
+    ]  # fmt: skip
+    (item,) = comparisons(groups(a_sweep(*cycles))[0])
+    assert [level.difference.mean for level in item.levels] == pytest.approx([-0.045, 0.01])
+    assert item.crossings == ()
+
+
+def test_a_mean_falls_below_dense():
+    """0.5 points above the bound at round 1, 1.5 below at round 2: a quarter of the way. The bound itself is above."""
+    (found,) = crossings(drops(groups(a_sweep(a_cycle("rewind@0", 0, [0.90, 0.90, 0.88])))[0], "rewind@0"))
+    assert (found.round, found.rises) == (pytest.approx(1.25), False)
+    at_bound = section(a_cycle("rewind@0", 0, [0.885, 0.880, 0.880]))
+    assert any("stays at or above its own dense accuracy − 0.005 in all 2 rounds" in said for said in at_bound.verdicts)
+
+
+def test_the_winner_at_the_bound_wins():
+    """Dense 0.885, tolerance 0.005: 0.880 wins, 0.8799 does not."""
+    found = section(a_cycle("rewind@0", 0, [0.885, 0.9, 0.880]), a_cycle("rewind@0", 1, [0.885, 0.8799, 0.87]))
+    assert [(row["seed"], row["round"], row["wins without a gap to round"]) for row in rows(found, "tickets")] == [
+        (0, 2, 2),
+        (1, None, None),
+    ]
+    assert found.verdicts[0] == (
+        "rewind@0: the sparsest winning tickets keep 64 % (round 2, the last) with seed 0, none with seed 1 "
+        "(test ≥ own dense − 0.005)."
+    )
+
+
+def test_cycles_that_did_not_finish_are_named():
+    """Failed, stopped and running cycles are counted, with arm, seed, rounds and reason."""
+    found = section(
+        a_cycle("rewind@0", 0, [0.9, 0.9, 0.9, 0.9]),
+        a_cycle("rewind@0", 1, [0.9, 0.9], state="failed", reason="DivergedError: loss is\nnan"),
+        a_cycle("random", 1, [0.9, 0.9], state="stopped", reason="asha: rank 3 of 3"),
+        a_cycle("random", 0, [0.9, 0.9, 0.9], state="unfinished"),
+    )
+    failed, stopped, running, uneven = found.warnings
+    assert failed.startswith("1 of 4 cycles failed")
+    assert "rewind@0 seed 1 (2 of 4 rounds: DivergedError: loss is nan)" in failed
+    assert stopped.startswith("1 of 4 cycles was ended early by a rule")
+    assert "random seed 1 (2 of 4 rounds: asha: rank 3 of 3)" in stopped
+    assert running.startswith("1 of 4 cycles is still running or interrupted")
+    assert "random seed 0 (3 of 4 rounds)" in running
+    assert uneven.endswith("in random and rewind@0.")
+    assert [row["state"] for row in rows(found, "unfinished")] == ["failed", "stopped", "unfinished"]
+
+
+def test_a_sweep_without_a_round_is_still_told():
+    """Nothing finished: no curve and no verdict on arms, but what was planned, and that there is nothing yet."""
+    found = section(a_cycle("rewind@0", 0, [], state="unfinished"))
+    assert found.warnings[0] == "No round has finished yet: there is nothing to compare."
+    assert (found.curves, found.settings) == ((), ())
+    assert rows(found, "bill")[-1]["to come [epochs]"] == 16
+    empty = section()
+    assert empty.warnings == ("No cycle was planned yet.",)
+    assert (empty.verdicts, empty.tables) == ((), ())
+    assert assemble([]).sections == ()
+
+
+def test_the_lead_says_what_ran_on_what():
+    """Model, weights, task, splits, seeds, settings with the range searched, hardware and versions."""
+    assert section(a_cycle("rewind@0", 0, [0.9]), a_cycle("random", 1, [0.9])).lead == (
+        "CNN of 1,000 parameters, 1,000 prunable, on imdb (28,000 train, 12,000 validation and 10,000 test examples, "
+        "2 classes): 2 cycles of 3 prunings, seeds 0 and 1. A round trains up to 4 epochs, stops after 2 without a "
+        "lower validation loss, with adam, lr 0.0001 to 0.01 (log scale), dropout 0.5. Last run on 2 CPU cores (some "
+        "CPU) with torch 2.15.0, lt_ray 0.1.0."
+    )
+
+
+def test_cycles_that_find_tickets_for_another_task_stand_alone():
+    """Another task's cycles have curves and tables of their own, and no difference crosses tasks."""
+    found = section(a_cycle("rewind@0", 0, [0.9, 0.9]), a_cycle("random", 0, [0.8, 0.8], task="yelp_polarity"))
+    assert [own.title for own in found.curves] == [
+        "tickets: test accuracy against sparsity",
+        "tickets: test accuracy against sparsity on yelp_polarity, where its tickets are found",
+    ]
+    assert [curve.arm for own in found.curves for curve in own.curves] == ["rewind@0", "random"]
+    assert not any("differences" in own.slug for own in found.tables)
+    assert any(said.startswith("On yelp_polarity, where tickets are found: random:") for said in found.verdicts)
+    assert {row["arm"] for row in rows(found, "bill")} == {"rewind@0", "random, on yelp_polarity", "all"}
+
+
+def test_published_results_stand_beside_ours():
+    """The same arm's percent at an equal sparsity is a share; known errors are marked and told once."""
+    told = [
+        published("test_accuracy", "89.5", error="one seed."),
+        published("test_accuracy", "10", arm="random reinit"),
+        published("test_accuracy", "88.0", sparsity=0.37, round=2),
+        published("test_accuracy", "88.88", arm="dense", round=0, sparsity=0, title="Before Pruning"),
+        published("train_loss", "0.062", arm="dense", round=0, sparsity=0, unit="nats", title="Before Pruning"),
+        published("test_accuracy", "83.76", round=None, sparsity=None, title="After Pruning"),
+        published("test_loss", "0.612", round=None, sparsity=None, unit="nats", title="After Pruning", error="a copy."),
+    ]
+    found = section(a_cycle("rewind@0", 0, [0.9, 0.9, 0.9]), a_cycle("rewind@1", 0, [0.9, 0.9, 0.9]), published=told)
+    first, second, third, *late = rows(found, "rounds")
+    assert (first["published"], first["published arm"]) == (pytest.approx(0.8888), "dense")
+    assert (second["published"], second["difference [points]"]) == (pytest.approx(0.895), pytest.approx(0.5))
+    assert (second["file"], second["line"], second["known error"]) == ("000.txt", 27, "[1]")
+    assert table(found, "rounds").note.endswith("[1] one seed.")
+    assert third["published"] is None
+    assert [row["published"] for row in late] == [pytest.approx(0.8888), None, None]
+    before = rows(found, "before-pruning")
+    assert [(row["source"], row["train loss (best)"], row["test acc."]) for row in before] == [
+        ("ours", 0.5, 0.9),
+        ("published", 0.062, 0.8888),
+    ]
+    after = [(row["arm"], row["source"], row["round"], row["test loss"]) for row in rows(found, "after-pruning")]
+    assert after == [("rewind@0", "ours", 2, 0.5), ("rewind@0", "published", None, 0.612), ("rewind@1", "ours", 2, 0.5)]
+
+
+def test_the_bill_adds_up():
+    """Rounds of 2 epochs of 4, one of them shared: 14 left out early, 4 after a failure, 16 to come; 48 asked."""
+    found = section(
+        a_cycle("rewind@0", 0, [0.9, 0.9, 0.9], state="failed"),
+        a_cycle("random", 0, [0.9, 0.9, 0.9, 0.9]),
+        a_cycle("random", 1, [], state="unfinished"),
+    )
+    bill = {row["arm"]: row for row in rows(found, "bill")}
+    assert {name: number for name, number in bill["all"].items() if name.endswith("[epochs]")} == {
+        "asked [epochs]": 48, "computed [epochs]": 12, "shared [epochs]": 2, "saved by early stopping [epochs]": 14,
+        "ended by a rule [epochs]": 0, "lost to failures [epochs]": 4, "to come [epochs]": 16,
+    }  # fmt: skip
+    assert (bill["random"]["rounds computed"], bill["random"]["rounds shared"]) == (3, 1)
+    assert bill["all"]["training [s]"] == pytest.approx(6)
+    assert bill["all"]["saved by sharing [s]"] == pytest.approx(1.1)
+    assert bill["all"]["first to last [h]"] == pytest.approx((1003 - (1000 - 1.1)) / 3600)
+
+
+def test_resumed_budgets_ask_fewer_epochs():
+    """Retraining that resumes at epoch 1 of 4 asks 3: 4 + 3 · 3; transfers train every second round: 4 · 2."""
+    resumed = a_cycle("rewind@1", 0, [], **{"magnitude.rewind_budget": "resume"})
+    transfer = a_cycle("rewind@0", 0, [], tickets="source", ticket_every=2)
+    assert [total(list(bills([cycle], {cycle.id: "a"}).values())).asked for cycle in (resumed, transfer)] == [13, 8]
+
+
+def planted_points(count):
+    space = {
+        "a": {"kind": "log_uniform", "values": (0.001, 1.0)}, "b": {"kind": "uniform", "values": (0.0, 1.0)},
+        "c": {"kind": "choice", "values": ("x", "y")}, "d": {"kind": "grid", "values": (1, 2), "when": {"c": ("x",)}},
+    }  # fmt: skip
+    found = []
+    for index in range(count):
+        share, other = (index * 7 % count) / count, (index * 5 % count) / count
+        row = {
+            "a": 0.001 ** (1 - share),
+            "b": other,
+            "c": "xy"[index % 2],
+            "val_accuracy": 0.6 + 0.3 * share + 0.01 * other,
+        }
+        found.append(row | ({"d": 1} if index % 2 == 0 else {}))
+    return found, space
+
+
+def test_importance_finds_the_field_that_matters():
+    """A field that makes 30 of 31 points comes first; one that not every cycle has is left out, which the note says."""
+    found, note = importance(*planted_points(24))
+    assert found is not None
+    assert next(iter(found)) == "a"
+    assert found["a"] > 0.8
+    assert set(found) == {"a", "b", "c"}
+    assert "Without d" in note
+    assert importance(*planted_points(24)) == (found, note)
+
+
+def test_importance_is_silent_and_leaves_optuna_as_it_was():
+    """No warning comes out, and Optuna logs as before."""
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        importance(*planted_points(6))
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+
+
+def test_importance_is_not_told_of_too_little():
+    """Three points, one varying field, or equal results: None, and why."""
+    points, space = planted_points(3)
+    assert importance(points, space)[0] is None
+    points, space = planted_points(8)
+    assert importance([{"a": row["a"], "val_accuracy": row["val_accuracy"]} for row in points], space) == (
+        None,
+        "No importance: fewer than two fields vary over all cycles.",
+    )
+    assert importance([row | {"val_accuracy": 0.5} for row in points], space)[0] is None
+
+
+def test_settings_hold_what_finished_cycles_came_to():
+    """Validation accuracy of the last round, winning sparsity, test accuracy; a field without a meaning is missing."""
+    found = section(
+        a_cycle("random", 0, [0.9, 0.9, 0.8]), a_cycle("rewind@0", 0, [0.9, 0.9, 0.9]),
+        a_cycle("rewind@0", 1, [0.9, 0.9], state="unfinished"),
+    )  # fmt: skip
+    (own,) = found.settings
+    assert (own.keys, own.objectives) == ((RESTART, EPOCH, LR), ("val_accuracy", "winning_sparsity", "test_accuracy"))
+    assert len(own.rows) == 2
+    assert own.rows[0] == {
+        "cycle": "imdb-random-0-0.001", "arm": "random", "seed": 0, RESTART: "random", LR: 0.001,
+        "val_accuracy": 0.8, "winning_sparsity": pytest.approx(0.2), "test_accuracy": 0.8,
+    }  # fmt: skip
+    assert own.importance is None
+    assert own.note.startswith("2 of 3 cycles: those that finished all rounds.")
+
+
+def test_a_share_near_1_is_not_rounded_to_it():
+    """What is left keeps two digits."""
+    assert [percent(share) for share in (0.134, 0.488, 0.9882, 0.9988, 0.99996, 1.0)] == [
+        "13.4 %", "48.8 %", "98.8 %", "99.88 %", "99.9960 %", "100 %",
+    ]  # fmt: skip
+
+
+CYCLES = st.builds(
+    a_cycle,
+    arm=st.sampled_from(["rewind@0", "rewind@1", "random"]),
+    seed=st.integers(0, 2),
+    tests=st.lists(st.sampled_from([0.0, 0.5, 0.88, 0.9, 1.0]), max_size=ROUNDS + 1),
+    lr=st.sampled_from([0.0001, 0.001, 0.01]),
+    state=st.sampled_from(["finished", "stopped", "failed", "unfinished"]),
+    task=st.sampled_from(["imdb", "imdb", "yelp_polarity"]),
+)
+
+
+@st.composite
+def holey(draw):
+    """A cycle of which any rounds may be missing, as after damage, and perhaps its fields."""
+    cycle = draw(CYCLES)
+    results = tuple(result for result in cycle.results if draw(st.booleans()))
+    params = cycle.params if draw(st.integers(0, 3)) else {}
+    return ReportedCycle(cycle.id, cycle.settings, cycle.seed, cycle.state, results, params, cycle.reason)
+
+
+@examples(max_examples=60, deadline=None)
+@given(st.lists(holey(), max_size=8, unique_by=lambda cycle: cycle.id), st.sampled_from([SPACE, {}]))
+def test_any_part_of_a_sweep_can_be_told(cycles, space):
+    """Whatever cycles and rounds are there: no error, equal documents of equal input, bills that add up."""
+    sweep = a_sweep(*cycles, space=space)
+    told = [published("test_accuracy", "89.5")]
+    found = assemble([sweep], told)
+    assert assemble([sweep], told) == found
+    for own in found.sections[0].tables:
+        assert all(len(row) == len(own.columns) for row in own.rows)
+    for bill in bills(cycles, {cycle.id: "a" for cycle in cycles}).values():
+        parts = bill.computed + bill.shared + bill.early + bill.ended + bill.failed + bill.open
+        assert bill.asked == parts
+        assert bill.computed == sum({r.key: r.epochs for cycle in cycles for r in cycle.results}.values())
