@@ -6,20 +6,24 @@ import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lt_ray.report.document import Curve, Curves
 from lt_ray.report.rows import ReportedCycle
 
 # Okabe & Ito's colours, told apart with every kind of colour blindness; yellow is left out, it is too light for lines.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _WHITE = 255
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLES = ("-", "--", ":")
 _CROWDED = 0.06
 """Share of the axis that a label takes"""
+_LABEL, _TITLE = 30, 90
+"""Letters of a line in the legend, and of one in the title"""
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
 
@@ -32,34 +36,66 @@ def draw(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float, title: s
 
     - `arms`: arm → its cycles; `tolerance`: test accuracy that a winning ticket may lose [0, 1]
     """
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    figure, axes = _figure()
     deepest = 0.0
     for index, (arm, cycles) in enumerate(arms.items()):
-        deepest = max(deepest, _draw_arm(axes, index, arm, cycles))
-    _draw_dense(axes, arms, tolerance)
-    _scale(axes, deepest)
-    axes.set_xlabel("sparsity: pruned share of the prunable weights (log scale of what remains)")
-    axes.set_ylabel("test accuracy")
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    if arms:
-        many = any(len(cycles) > 1 for cycles in arms.values())
-        legend = figure.legend(
-            *axes.get_legend_handles_labels(),
-            loc="outside right upper",
-            frameon=False,
-            fontsize=9,
-            title="mean of (n) cycles" if many else None,
-            alignment="left",
-        )
-        legend.get_title().set_fontsize(9)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    return file.getvalue()
+        rounds: dict[int, list[tuple[float, float]]] = {}
+        for cycle in cycles:
+            for result in cycle.results:
+                rounds.setdefault(result.round, []).append((_depth(result.sparsity), result.test_accuracy))
+        found = [rounds[index] for index in sorted(rounds)]
+        means = [tuple(map(statistics.fmean, zip(*points, strict=True))) for points in found]
+        _draw_arm(axes, index, arm, means, found)
+        deepest = max((deepest, *(depth for points in found for depth, _ in points)))
+    dense = {
+        result.key: result.test_accuracy
+        for cycles in arms.values()
+        for cycle in cycles
+        for result in cycle.results
+        if result.round == 0
+    }
+    many = any(len(cycles) > 1 for cycles in arms.values())
+    legend = "mean of (n) cycles" if many else ""
+    return _finish(figure, axes, statistics.fmean(dense.values()) if dense else None, tolerance, deepest, title, legend)
+
+
+def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> bytes:
+    """Return curves as a PNG in the manner of `draw`, with the 95 % interval of each mean as a band.
+
+    - `places`: arm → its place among colours and markers [count]; None = as the curves come
+    """
+    figure, axes = _figure()
+    deepest = 0.0
+    for index, curve in enumerate(curves.curves):
+        place = index if places is None else places[curve.arm]
+        points = [point for point in curve.points if math.isfinite(point.mean) and math.isfinite(point.sparsity)]
+        means = [(_depth(point.sparsity), point.mean) for point in points]
+        members = [[(_depth(point.sparsity), member) for member in point.members] for point in points]
+        _draw_band(axes, place, curve)
+        _draw_arm(axes, place, curve.arm, means, members)
+        deepest = max((deepest, *(depth for depth, _ in means)))
+    axes.set_ylim(accuracy_range(curves))
+    many = any(point.n > 1 for curve in curves.curves for point in curve.points)
+    legend = "mean of (n) cycles,\n95 % interval" if many else ""
+    return _finish(figure, axes, curves.dense, curves.tolerance, deepest, curves.title, legend)
+
+
+def accuracy_range(curves: Curves) -> tuple[float, float]:
+    """Return the lowest and highest test accuracy of a picture [0, 1].
+
+    Every cycle is in it; an interval adds at most a third of that range to each side, since one of two cycles can be
+    many times wider than all there is to see.
+    """
+    points = [point for curve in curves.curves for point in curve.points]
+    levels = [] if curves.dense is None else [curves.dense, curves.dense - curves.tolerance]
+    levels += [value for point in points for value in (point.mean, *point.members)]
+    levels = [value for value in levels if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(levels), max(levels)
+    most = (high - low) / 3
+    ends = [end for point in points for end in (point.low, point.high) if end is not None and math.isfinite(end)]
+    low, high = max(low - most, min([low, *ends])), min(high + most, max([high, *ends]))
+    margin = 0.04 * (high - low) or 0.01
+    return low - margin, high + margin
 
 
 def colour(arm: int, cycle: int) -> str:
@@ -68,50 +104,81 @@ def colour(arm: int, cycle: int) -> str:
     - `arm`, `cycle`: places among the arms and among the arm's cycles, from 0 [count]
     """
     pale = min(0.25 * cycle, 0.6)
-    own = _COLOURS[arm % len(_COLOURS)]
+    own = COLOURS[arm % len(COLOURS)]
     parts = [int(own[i : i + 2], 16) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(part + pale * (_WHITE - part)):02x}" for part in parts)
 
 
-def _draw_arm(axes: Axes, index: int, arm: str, cycles: Sequence[ReportedCycle]) -> float:
-    """Draw one arm and return its greatest finite depth."""
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(9, 5.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _draw_arm(
+    axes: Axes,
+    index: int,
+    arm: str,
+    means: Sequence[Sequence[float]],
+    members: Sequence[Sequence[tuple[float, float]]],
+) -> None:
+    """Draw an arm's line and, where a round has several cycles, a point for each; both as (depth, accuracy)."""
     drawn = colour(index, 0)
-    line = _STYLES[index // len(_COLOURS) % len(_STYLES)]
-    rounds: dict[int, list[tuple[float, float]]] = {}
-    for cycle in cycles:
-        for result in cycle.results:
-            rounds.setdefault(result.round, []).append((_depth(result.sparsity), result.test_accuracy))
-    points = [point for found in rounds.values() for point in found]
-    if any(len(found) > 1 for found in rounds.values()):
+    many = max((len(found) for found in members), default=0)
+    if many > 1:
+        points = [point for found in members for point in found]
         axes.plot(*_columns(points), linestyle="", marker=".", markersize=5, color=drawn, alpha=0.35)
-    means = [tuple(map(statistics.fmean, zip(*rounds[index], strict=True))) for index in sorted(rounds)]
-    many = max((len(found) for found in rounds.values()), default=0)
     axes.plot(
         *_columns(means),
-        label=f"{arm} ({many})" if many > 1 else arm,
+        label="\n".join(wrap(_plain(f"{arm} ({many})" if many > 1 else arm), _LABEL)) or " ",
         color=drawn,
-        linestyle=line,
+        linestyle=_STYLES[index // len(COLOURS) % len(_STYLES)],
         marker=_MARKERS[index % len(_MARKERS)],
         markersize=5,
         linewidth=1.8,
     )
-    return max((depth for depth, _ in points), default=0.0)
 
 
-def _draw_dense(axes: Axes, arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -> None:
-    dense = {
-        result.key: result.test_accuracy
-        for cycles in arms.values()
-        for cycle in cycles
-        for result in cycle.results
-        if result.round == 0
-    }
-    if dense:
-        level = statistics.fmean(dense.values())
-        axes.axhline(level, color="#777777", linewidth=1, label="dense, mean")
-        axes.axhline(
-            level - tolerance, color="#777777", linewidth=1, linestyle=(0, (4, 3)), label=f"dense − {tolerance:g}"
+def _draw_band(axes: Axes, index: int, curve: Curve) -> None:
+    low, high = ([math.nan if end is None else end for end in ends] for ends in _ends(curve))
+    depths = [_depth(point.sparsity) for point in curve.points]
+    axes.fill_between(depths, low, high, color=colour(index, 0), alpha=0.15, linewidth=0)
+
+
+def _ends(curve: Curve) -> tuple[list[float | None], list[float | None]]:
+    return [point.low for point in curve.points], [point.high for point in curve.points]
+
+
+def _finish(
+    figure: Figure, axes: Axes, dense: float | None, tolerance: float, deepest: float, title: str, legend: str
+) -> bytes:
+    """Add what belongs to no arm, and return the PNG; `legend` is its title."""
+    if dense is not None:
+        grey = "#777777"
+        axes.axhline(dense, color=grey, linewidth=1, label="dense, mean")
+        axes.axhline(dense - tolerance, color=grey, linewidth=1, linestyle=(0, (4, 3)), label=f"dense − {tolerance:g}")
+    _scale(axes, deepest)
+    axes.set_xlabel("sparsity: pruned share of the prunable weights (log scale of what remains)")
+    axes.set_ylabel("test accuracy")
+    axes.set_title("\n".join(wrap(_plain(title), _TITLE)), loc="left", fontsize=11, fontweight="bold")
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        drawn = figure.legend(
+            handles,
+            labels,
+            loc="outside right upper",
+            frameon=False,
+            fontsize=9,
+            title=legend or None,
+            alignment="left",
         )
+        drawn.get_title().set_fontsize(9)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+    return file.getvalue()
 
 
 def _scale(axes: Axes, deepest: float) -> None:
@@ -127,6 +194,11 @@ def _scale(axes: Axes, deepest: float) -> None:
 def _depth(sparsity: float) -> float:
     """−ln(remaining share); a cycle that pruned everything is drawn as one in a million."""
     return -math.log(max(1 - sparsity, 1e-6))
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib takes literally: no formulas, and no label that is hidden for its underscore."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def _columns(points: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:

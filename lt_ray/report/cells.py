@@ -1,0 +1,123 @@
+"""What tables, file names and numbers look like, whatever they are written as."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lt_ray.report.document import Cell, Column, Curves, Document, Section, Settings, Table
+
+
+def show(cell: Cell, digits: int | None = None) -> str:
+    """Return a cell as people read it: `0.9010`, `−3`, `yes`, `–` for nothing.
+
+    - `digits`: decimals of a number [count]; None = as it is, floats at six significant digits
+    """
+    if cell is None or cell == "":
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, str):
+        return cell
+    if not math.isfinite(cell):
+        return "not a number" if math.isnan(cell) else "∞" if cell > 0 else "−∞"
+    if digits is not None:
+        text = f"{cell:.{digits}f}"
+        text = text.removeprefix("-") if float(text) == 0 else text
+    else:
+        text = str(cell) if isinstance(cell, int) else f"{cell:.6g}"
+    return text.replace("-", "−")
+
+
+def numeric(table: Table, column: int) -> bool:
+    """Return whether a column holds numbers alone, and at least one."""
+    cells = [row[column] for row in table.rows if row[column] is not None]
+    return bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
+
+
+def as_csv(table: Table) -> str:
+    """Return a table as CSV, its numbers to the last digit; what a row does not have is empty."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.name for column in table.columns])
+    writer.writerows(table.rows)
+    return file.getvalue()
+
+
+def curve_table(curves: Curves) -> Table:
+    """Return the numbers of a picture: a row for each arm and round."""
+    names = (
+        ("arm", None),
+        ("round", None),
+        ("sparsity", 3),
+        ("mean", 4),
+        ("95 % low", 4),
+        ("95 % high", 4),
+        ("n", None),
+    )
+    rows = [
+        (curve.arm, point.round, point.sparsity, point.mean, point.low, point.high, point.n)
+        for curve in curves.curves
+        for point in curve.points
+    ]
+    return Table(curves.slug, curves.title, tuple(Column(*name) for name in names), tuple(rows))
+
+
+def settings_table(settings: Settings) -> Table:
+    """Return the searched fields and what came of them: a row for each cycle."""
+    names = ("cycle", "arm", "seed", *settings.keys, *settings.objectives)
+    columns = tuple(Column(name, 4 if name in settings.objectives else None) for name in names)
+    rows = tuple(tuple(row.get(name) for name in names) for row in settings.rows)
+    return Table(settings.slug, settings.title, columns, rows)
+
+
+def arm_places(document: Document) -> dict[str, int]:
+    """Return arm → its place among colours and markers, the same in every picture of a report [count]."""
+    arms: dict[str, None] = {}
+    for section in document.sections:
+        arms |= dict.fromkeys(curve.arm for curves in section.curves for curve in curves.curves)
+        arms |= dict.fromkeys(str(row.get("arm") or "") for settings in section.settings for row in settings.rows)
+    return {arm: place for place, arm in enumerate(arms)}
+
+
+def slug(text: str) -> str:
+    """Return text as part of a file's name: `IMDb: CNN` → `imdb-cnn`."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_]+", "-", plain.lower()).strip("-")[:60] or "untitled"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A section, its parts under the names of their files: `<section>-<slug>`, told apart by a number."""
+
+    section: Section
+    curves: Mapping[str, Curves]
+    tables: Mapping[str, Table]
+    settings: Mapping[str, Settings]
+
+
+def named(document: Document) -> list[Named]:
+    """Return the sections of a document with their files' names."""
+    taken: set[str] = set()
+
+    def unique(name: str) -> str:
+        count, found = 1, name
+        while found in taken:
+            count += 1
+            found = f"{name}-{count}"
+        taken.add(found)
+        return found
+
+    sections = []
+    for section in document.sections:
+        own = unique(slug(section.title))
+        curves = {unique(f"{own}-{slug(part.slug)}"): part for part in section.curves}
+        tables = {unique(f"{own}-{slug(part.slug)}"): part for part in section.tables}
+        settings = {unique(f"{own}-{slug(part.slug)}"): part for part in section.settings}
+        sections.append(Named(section, curves, tables, settings))
+    return sections

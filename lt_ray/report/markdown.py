@@ -1,0 +1,76 @@
+"""A report as Markdown, its pictures and long tables beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from lt_ray.report.cells import named, numeric, settings_table, show
+from lt_ray.report.document import Document, Settings, Table
+
+_MOST_ROWS = 60
+"""Longer tables are cut: the rest is in their CSV"""
+
+
+def as_markdown(document: Document) -> str:
+    """Return a document as Markdown that links `curves/*.png` and `tables/*.csv`."""
+    lines = [f"# {_plain(document.title)}"]
+    if not document.sections:
+        lines += ["", "There is nothing to report."]
+    for part in named(document):
+        section = part.section
+        lines += ["", f"## {_plain(section.title)}"]
+        if section.lead:
+            lines += ["", _plain(section.lead)]
+        if section.warnings:
+            lines += ["", "> **Incomplete**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings)]
+        if section.verdicts:
+            lines += ["", *(f"- **{_plain(verdict)}**" for verdict in section.verdicts)]
+        for name, curves in part.curves.items():
+            lines += ["", f"### {_plain(curves.title)}", ""]
+            lines += [f"![{_plain(curves.title)}](curves/{name}.png)", "", f"[Its numbers](curves/{name}.csv)"]
+        for name, table in part.tables.items():
+            lines += ["", f"### {_plain(table.title)}", *_table(table, f"tables/{name}.csv")]
+        for name, settings in part.settings.items():
+            lines += ["", f"### {_plain(settings.title)}", *_settings(settings, f"settings/{name}.csv")]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(settings: Settings, path: str) -> Iterator[str]:
+    if settings.importance:
+        shares = sorted(settings.importance.items(), key=lambda item: -item[1])
+        what = _plain(settings.objectives[0]) if settings.objectives else "the result"
+        yield from ("", f"Share of the variance of {what} that each field explains:", "")
+        yield from _rows(["field", "share"], [False, True], [[key, show(share, 2)] for key, share in shares])
+    yield from _table(settings_table(settings), path, settings.note)
+
+
+def _table(table: Table, path: str, note: str = "") -> Iterator[str]:
+    if note := table.note or note:
+        yield from ("", _plain(note))
+    yield ""
+    if not table.rows:
+        yield "No rows."
+        return
+    cells = [
+        [show(cell, column.digits) for cell, column in zip(row, table.columns, strict=True)]
+        for row in table.rows[:_MOST_ROWS]
+    ]
+    right = [numeric(table, index) for index in range(len(table.columns))]
+    yield from _rows([column.name for column in table.columns], right, cells)
+    more = len(table.rows) - _MOST_ROWS
+    yield from ("", f"[All {len(table.rows)} rows]({path})" if more > 0 else f"[CSV]({path})")
+
+
+def _rows(head: Sequence[str], right: Sequence[bool], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(map(_plain, head))} |"
+    yield "|" + "|".join("--:" if own else ":--" for own in right) + "|"
+    for row in rows:
+        yield f"| {' | '.join(map(_plain, row))} |"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    text = re.sub(r"([\\`*\[\]|~])", r"\\\1", " ".join(text.split()))
+    text = re.sub(r"(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])", r"\\_", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;")
