@@ -6,10 +6,10 @@ import csv
 import io
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle import Scalar, canonical
 from lt_ray.results import RoundResult, winning_round
 
 _ROUND_FIELDS = (
@@ -67,6 +67,19 @@ class ReportedSweep:
     """Versions and hardware of its last run; empty where not known"""
     data: Mapping[str, Scalar]
     """Sizes of the splits and number of classes; empty where not known"""
+
+
+def reported_sweep(*, cycles: Sequence[ReportedCycle], data: Mapping[str, Scalar], **fields: Any) -> ReportedSweep:
+    """Return a sweep in an order and a precision of time, milliseconds, that do not depend on where it was read."""
+    ordered = sorted(cycles, key=lambda cycle: (canonical(dict(cycle.settings)), cycle.seed, cycle.id))
+    return ReportedSweep(cycles=tuple(map(_to_the_millisecond, ordered)), data=dict(sorted(data.items())), **fields)
+
+
+def _to_the_millisecond(cycle: ReportedCycle) -> ReportedCycle:
+    results = [
+        result.model_copy(update={"finished_at": int(result.finished_at * 1000) / 1000}) for result in cycle.results
+    ]
+    return replace(cycle, results=tuple(results))
 
 
 def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:

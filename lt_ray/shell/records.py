@@ -7,12 +7,14 @@ import shutil
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lt_ray.cycle import Cycle, Scalar, canonical
 from lt_ray.directory import RecordedCycle, SweepDirectory
-from lt_ray.report import curve, rows
-from lt_ray.report.rows import ReportedCycle
+from lt_ray.report import assemble, curve, files, published, rows
+from lt_ray.report.document import Document
+from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.results import EpochResult, RoundResult, winning_round
 from lt_ray.search import best
 from lt_ray.shell.events import (
@@ -41,7 +43,17 @@ from lt_ray.store import StoredRound, write_file
 
 ARM_TAG = "lt_ray.arm"
 """The searched settings of a cycle without its seed: what to group runs by"""
+_PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 _PARENT_COLOUR = "#777777"
+
+
+def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = None) -> Document:
+    """Return what a report of these sweeps says, beside published tables.
+
+    - `published_folder`: where the tables are; None = the logs', where lt_ray is in its repository
+    """
+    folder = published_folder or (_PUBLISHED if _PUBLISHED.is_dir() else None)
+    return assemble.assemble(sweeps, published.load(folder) if folder is not None else ())
 
 
 def parent(directory: SweepDirectory) -> Parent:
@@ -182,14 +194,30 @@ class Record:
                     mean = statistics.fmean(number(result, field) for result in members)
                     yield Point(name, mean, self._at_ms(members), round)
 
+    @property
+    def sweep(self) -> ReportedSweep:
+        """The sweep as a report sees it."""
+        tree = self.directory.read()
+        environment, data = self.directory.surroundings()
+        return rows.reported_sweep(
+            name=tree["name"],
+            space=self.space,
+            tolerance=self.tolerance,
+            task=tree["definition"]["cycle"]["task"]["name"],
+            cycles=[reported for _, reported in self.cycles],
+            environment=environment,
+            data={name: value for name, value in data.items() if name != "digest"},
+        )
+
     def write_report(self) -> None:
-        """Write the final table, the curve and the definition into the report's folder."""
+        """Write the report, the final table, the curve and the definition into the report's folder."""
         title = f"{self.directory.read()['name']}: test accuracy against sparsity"
         table = rows.final_table(self._arms, self.tolerance)
         folder = self.directory.report
         write_file(folder / "rounds.csv", rows.as_csv(table).encode())
         write_file(folder / "table.md", self._markdown.encode())
         write_file(folder / "curve.png", curve.draw(self._arms, self.tolerance, title))
+        files.write(document([self.sweep]), folder)
         folder.joinpath("sweep.json").unlink(missing_ok=True)
         shutil.copyfile(self.directory.path / "sweep.json", folder / "sweep.json")
 

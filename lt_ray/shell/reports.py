@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lt_ray.cycle import Scalar, canonical
 from lt_ray.directory import SweepDirectory
 from lt_ray.errors import StorageError, TrackingError, nearest
-from lt_ray.report import assemble, files, published
-from lt_ray.report.document import Document
-from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.report import files
+from lt_ray.report.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.results import RoundResult
 from lt_ray.shell.events import (
     CYCLE_TAG,
@@ -26,15 +24,11 @@ from lt_ray.shell.events import (
     SPACE_TAG,
     STATE_TAG,
     TASK_TAG,
-    milliseconds,
 )
+from lt_ray.shell.records import Record, document
 
 if TYPE_CHECKING:
     from lt_ray.shell.runs import ReadRun
-
-PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
-"""The logs' tables, where lt_ray is run from its repository"""
-
 
 def report(
     names: Sequence[str], *, storage: Path, uri: str | None, out: Path | None, published_folder: Path | None
@@ -56,28 +50,9 @@ def report(
     return out / "report.html"
 
 
-def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = None) -> Document:
-    """Return what a report of these sweeps says, beside the published tables."""
-    folder = published_folder or (PUBLISHED if PUBLISHED.is_dir() else None)
-    return assemble.assemble(sweeps, published.load(folder) if folder is not None else ())
-
-
 def from_store(directory: SweepDirectory) -> ReportedSweep:
     """Return a sweep as its store tells it, running or not; raises `StorageError` where there is none."""
-    from lt_ray.shell.records import Record
-
-    tree = directory.read()
-    record = Record(directory)
-    environment, data = directory.surroundings()
-    return _sweep(
-        name=tree["name"],
-        space=record.space,
-        tolerance=record.tolerance,
-        task=tree["definition"]["cycle"]["task"]["name"],
-        cycles=[reported for _, reported in record.cycles],
-        environment=environment,
-        data=data,
-    )
+    return Record(directory).sweep
 
 
 def from_mlflow(uri: str, name: str) -> ReportedSweep:
@@ -99,7 +74,7 @@ def from_mlflow(uri: str, name: str) -> ReportedSweep:
             f"the record of {name!r} in MLflow lacks what a report needs: it was written by an older lt_ray; give its "
             "store instead, or `lt-ray sync` it from there"
         )
-    return _sweep(
+    return reported_sweep(
         name=own.name,
         space=json.loads(own.tags[SPACE_TAG]),
         tolerance=float(own.params["tolerance"]),
@@ -112,22 +87,6 @@ def from_mlflow(uri: str, name: str) -> ReportedSweep:
             if key.startswith("data.") and key != "data.digest"
         },
     )
-
-
-def _sweep(*, cycles: Sequence[ReportedCycle], data: dict[str, Scalar], **fields: Any) -> ReportedSweep:
-    """One sweep in the order and precision that both sources have."""
-    ordered = sorted(cycles, key=lambda cycle: (canonical(dict(cycle.settings)), cycle.seed, cycle.id))
-    sizes = {key: value for key, value in sorted(data.items()) if key != "digest"}
-    return ReportedSweep(cycles=tuple(map(_rounded, ordered)), data=sizes, **fields)
-
-
-def _rounded(cycle: ReportedCycle) -> ReportedCycle:
-    """Times as MLflow keeps them."""
-    results = tuple(
-        result.model_copy(update={"finished_at": milliseconds(result.finished_at) / 1000}) for result in cycle.results
-    )
-    fields = {name: getattr(cycle, name) for name in ("id", "settings", "seed", "state", "params", "reason")}
-    return ReportedCycle(results=results, **fields)
 
 
 def _cycle(run: ReadRun) -> ReportedCycle:

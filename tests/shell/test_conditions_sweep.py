@@ -1,0 +1,109 @@
+"""Purity across conditions: how a cycle was run changes no bit of it."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lt_ray.directory import SweepDirectory
+from lt_ray.results import TIMES, RoundResult
+from lt_ray.rounds import run_cycle
+from lt_ray.store import RoundStore
+from lt_ray.tasks import registry
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+CYCLES = 30
+SPACE = """
+magnitude.restart: {choice: [rewind, random, final]}
+magnitude.rewind_epoch: {choice: [0, 1, last], when: {magnitude.restart: rewind}}
+magnitude.rewind_budget: {choice: [full, resume], when: {magnitude.rewind_epoch: [0, 1]}}
+magnitude.strategy: {choice: [iterative, one_shot]}
+magnitude.scope: {choice: [local, global]}
+magnitude.output_fraction: {choice: [null, 0.1], when: {magnitude.scope: local}}
+magnitude.random_pruning: {choice: [false, true]}
+magnitude.rounding: {choice: [percentile, nearest, ceil]}
+magnitude.exclude: {choice: [[], [embedding.weight]]}
+training.patience: {choice: [null, 1]}
+training.optimizer: {choice: [adam, adamw, sgd]}
+training.length_batches: {choice: [false, true]}
+training.lr: {log_uniform: [0.003, 0.03]}
+model.dropout: {uniform: [0.0, 0.6]}
+"""
+NAME = "imdb_lt-toy"
+
+
+def command(storage: Path, *more: str) -> list[str]:
+    (storage / "space.yaml").write_text(SPACE)
+    words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "2", "--samples", str(CYCLES)]
+    words += ["--set", "training.epochs=2", "--set", "task.train=300", "--set", "task.test=200"]
+    words += ["--space", str(storage / "space.yaml"), "--storage", str(storage), "--tracking-uri", "none"]
+    return [*words, "--partial-every", "0", *more]
+
+
+def run(storage: Path, *more: str) -> None:
+    done = subprocess.run(command(storage, *more), cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def kill_after(storage: Path, rounds: int) -> None:
+    with (storage / "killed.log").open("a") as log:
+        process = subprocess.Popen(command(storage), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 200
+    while len(list((storage / NAME).glob("rounds/*/manifest.json"))) < rounds:
+        assert process.poll() is None, (storage / "killed.log").read_text()
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+
+
+def bits(store: RoundStore, results: list[RoundResult]) -> list[dict]:
+    """What rounds are, to the bit: their rows, and the digests of their files."""
+    found = []
+    for result in results:
+        files = json.loads((store.root / "rounds" / result.key / "manifest.json").read_text())["files"]
+        masks = {name: digest for name, digest in files.items() if name.startswith("masks")}
+        assert masks
+        found.append({**result.model_dump(exclude={*TIMES, "source"}), **masks})
+    return found
+
+
+def of_sweep(storage: Path) -> dict[str, list[dict]]:
+    directory, known = SweepDirectory(storage / NAME), {}
+    return {
+        recorded.cycle.id: bits(directory.store, list(directory.results(recorded, known)))
+        for recorded in directory.cycles()
+    }
+
+
+def test_how_a_cycle_is_run_changes_no_bit_of_it(tmp_path):
+    """30 cycles of random conditions: equal alone, with `--local`, in a Ray sweep, and in one killed -9 and resumed."""
+    storages = {name: tmp_path / name for name in ("local", "ray", "killed")}
+    for storage in storages.values():
+        storage.mkdir()
+    run(storages["local"], "--local")
+    expected = of_sweep(storages["local"])
+    assert len(expected) == CYCLES
+    run(storages["ray"])
+    kill_after(storages["killed"], random.Random(4).randrange(10, 60))
+    run(storages["killed"])
+    assert of_sweep(storages["ray"]) == expected
+    assert of_sweep(storages["killed"]) == expected
+
+    torch.set_num_threads(1)
+    recorded = list(SweepDirectory(storages["local"] / NAME).cycles())
+    data = registry.load(recorded[0].cycle.task, recorded[0].cycle.model.vocabulary)[0]
+    for one in recorded:
+        store = RoundStore(tmp_path / "alone" / one.cycle.id)
+        events = run_cycle(one.cycle, data, store)
+        alone = [event for event in events if isinstance(event, RoundResult)]
+        assert bits(store, alone) == expected[one.cycle.id]
+    arms = {(p.restart, p.strategy, p.scope, p.random_pruning) for one in recorded for p in one.cycle.schedule[:1]}
+    assert len(arms) >= 10, "the draws must meet many conditions to show anything"
