@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle import Model
-from lt_ray.models.text import TextCnn
+from lt_ray.cycle import Cnn, Lstm, Model
+from lt_ray.models.text import TextCnn, TextRecurrent
 
 UNKNOWN, PADDING = 0, 1
 
@@ -20,19 +20,37 @@ def build(model: Model, rows: int, outputs: int) -> nn.Module:
     - `outputs`: logits of one example
     """
     with torch.device("meta"):
-        return TextCnn(rows, model.embedding, model.filters, model.widths, model.dropout, outputs, padding=PADDING)
+        if isinstance(model, Cnn):
+            return TextCnn(rows, model.embedding, model.filters, model.widths, model.dropout, outputs, padding=PADDING)
+        return TextRecurrent(
+            nn.LSTM if isinstance(model, Lstm) else nn.RNN,
+            rows,
+            model.embedding,
+            model.hidden,
+            model.layers,
+            model.bidirectional,
+            model.recurrent_init == "orthogonal",
+            model.dropout,
+            outputs,
+            padding=PADDING,
+        )
 
 
 def initial_weights(module: nn.Module, generator: Callable[[str], torch.Generator]) -> dict[str, Tensor]:
-    """Return a draw of the initialiser, on the CPU: Xavier normal for matrices and kernels, 0 for biases and for the
-    unknown and padding rows of an embedding.
+    """Return a draw of the initialiser, on the CPU: Xavier normal for matrices and kernels (where the model says so,
+    orthogonal for those from state to state), 0 for biases and for the unknown and padding rows of an embedding.
+
+    A matrix is drawn whole, as torch keeps it: an LSTM's four gates one below the other.
 
     - `generator`: parameter name → generator of its draw, so that no tensor's draw depends on another's shape
     """
+    orthogonal = module.orthogonal_names if isinstance(module, TextRecurrent) else ()
     weights = {}
     for name, parameter in module.named_parameters():
         weight = torch.zeros(parameter.shape, device="cpu")
-        if weight.dim() > 1:
+        if name in orthogonal:
+            nn.init.orthogonal_(weight, generator=generator(name))
+        elif weight.dim() > 1:
             nn.init.xavier_normal_(weight, generator=generator(name))
         weights[name] = weight
     for name, _embedding in _embeddings(module):

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from lt_ray.models.max_over_time import max_over_time
+from lt_ray.models.through_time import through_time
 
 
 class TextCnn(nn.Module):
@@ -54,3 +56,77 @@ class TextCnn(nn.Module):
             pooled = torch.cat([convolution(features).amax(dim=2) for convolution in self.convolutions], dim=1)
         logits: Tensor = self.output(self.dropout(torch.relu(pooled)))
         return logits
+
+
+class TextRecurrent(nn.Module):
+    """Embedding → dropout → recurrent layers, with dropout between them → last states → dropout → linear.
+
+    - `kind`: `nn.LSTM`, or `nn.RNN` with its tanh
+    - `rows`: embedding rows, words and the unknown and padding rows together
+    - `hidden`: features of a state, in each direction
+    - `orthogonal`: the weights from state to state are to be drawn orthogonal, which `registry.initial_weights` does
+    - `outputs`: 1 for two classes (a logit of class 1), else the number of classes
+    - `padding`: id of the padding, which follows a document and never stands within one
+
+    Source: the logs' LSTM and RNN. The last states are the top layer's, forward after the last word and backward after
+    the first, side by side. Differences: one torch layer for each layer instead of one for all, which has the same
+    tensors in the same order under other names (`recurrent.1.weight_ih_l0` is their `weight_ih_l1`): the dropout
+    between them is ours, since cuDNN's keeps a state of its own that no reseeding reaches. On the CPU `through_time`
+    computes the layers, elsewhere torch. The layers compute in float32 under autocast too: cuDNN's autocast would
+    choose float16, whatever it is asked for.
+    """
+
+    def __init__(
+        self,
+        kind: type[nn.LSTM] | type[nn.RNN],
+        rows: int,
+        embedding: int,
+        hidden: int,
+        layers: int,
+        bidirectional: bool,
+        orthogonal: bool,
+        dropout: float,
+        outputs: int,
+        padding: int,
+    ) -> None:
+        super().__init__()
+        features = hidden * (2 if bidirectional else 1)
+        self.embedding = nn.Embedding(rows, embedding, padding_idx=padding)
+        self.recurrent = nn.ModuleList(
+            kind(features if layer else embedding, hidden, bidirectional=bidirectional) for layer in range(layers)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(features, outputs)
+        self._hidden = hidden
+        self._orthogonal = orthogonal
+        self._padding = padding
+
+    @property
+    def orthogonal_names(self) -> tuple[str, ...]:
+        """The weights whose draw is orthogonal."""
+        return tuple(name for name, _ in self.named_parameters() if self._orthogonal and "weight_hh" in name)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return logits, float (B, outputs), for token ids, int64 (B, T), each document of at least one token."""
+        lengths = (tokens != self._padding).sum(dim=1).cpu()
+        packed = pack_padded_sequence(tokens, lengths, batch_first=True, enforce_sorted=False)
+        sizes = packed.batch_sizes
+        states = self.embedding(packed.data)
+        with torch.autocast(tokens.device.type, enabled=False):
+            for layer in self.recurrent:
+                states = self._through(layer, self.dropout(states), sizes)
+        assert packed.sorted_indices is not None
+        assert packed.unsorted_indices is not None
+        ends = (sizes.cumsum(0) - sizes)[lengths - 1].to(tokens.device) + packed.unsorted_indices
+        last = torch.cat([states[ends, : self._hidden], states[packed.unsorted_indices, self._hidden :]], dim=1)
+        logits: Tensor = self.output(self.dropout(last))
+        return logits
+
+    @staticmethod
+    def _through(layer: nn.Module, inputs: Tensor, sizes: Tensor) -> Tensor:
+        """Return a layer's states, packed as its inputs are."""
+        assert isinstance(layer, nn.RNNBase)
+        if inputs.device.type == "cpu":
+            return through_time(layer, inputs, sizes.tolist())
+        states: Tensor = layer(PackedSequence(inputs, sizes))[0].data
+        return states

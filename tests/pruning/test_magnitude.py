@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from lt_ray.cycle import Cnn
+from lt_ray.cycle import Cnn, Lstm
 from lt_ray.models import registry
 from lt_ray.pruning import magnitude, masks
 from lt_ray.training.randomness import generators
@@ -39,19 +39,8 @@ def sequence(before: dict[str, Tensor], rounds: int) -> list[int]:
     return counts
 
 
-class LogLstm(nn.Module):
-    """The logs' LSTM as shapes: embedding 100, two bidirectional layers of 256, one linear layer."""
-
-    def __init__(self, rows: int, outputs: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(rows, 100, padding_idx=1)
-        self.lstm = nn.LSTM(100, 256, num_layers=2, bidirectional=True)
-        self.output = nn.Linear(512, outputs)
-
-
 def lstm_masks(outputs: int) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        return registry.initial_masks(LogLstm(25_002, outputs))
+    return registry.initial_masks(registry.build(Lstm(), rows=25_002, outputs=outputs))
 
 
 def test_the_logs_21_sparsities():
