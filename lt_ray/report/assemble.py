@@ -152,7 +152,7 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     if results:
         prunable = _range([result.prunable for result in results])
         size = f" of {_range([result.parameters for result in results])} parameters, {prunable} prunable,"
-    sizes = [f"{value:,} {name}" for name, value in sweep.data.items() if name in _SPLITS and isinstance(value, int)]
+    sizes = [f"{value:,} {name}" for name in _SPLITS if isinstance(value := sweep.data.get(name), int)]
     data = ""
     if sizes:
         classes = sweep.data.get("classes")

@@ -61,7 +61,7 @@ def bills(cycles: Iterable[ReportedCycle], arm_of: Mapping[str, str]) -> dict[st
 
     A round that several cycles have is billed to the one that computed it, or to the first where none of these did.
 
-    - `arm_of`: cycle id → arm
+    - `arm_of`: cycle id → arm, in the order of the arms
     """
     everything = list(cycles)
     owner: dict[str, str] = {}
@@ -70,9 +70,9 @@ def bills(cycles: Iterable[ReportedCycle], arm_of: Mapping[str, str]) -> dict[st
             for result in cycle.results:
                 if result.source == source:
                     owner.setdefault(_key(result), cycle.id)
-    found: dict[str, Bill] = {}
+    found = {arm: Bill() for arm in dict.fromkeys(arm_of.values())}
     for cycle in everything:
-        _add(found.setdefault(arm_of[cycle.id], Bill()), cycle, owner)
+        _add(found[arm_of[cycle.id]], cycle, owner)
     return found
 
 

@@ -21,6 +21,11 @@ EQUAL_SPARSITY = 0.005
 _NOTHING = 1e-12
 """Accuracies, counts over counts, that differ by less are equal"""
 
+MOST_ARMS = 12
+"""Arms that are compared each with each [count]"""
+_MOST_COMPARED = 100
+"""Arms that are compared at all [count]"""
+
 PairKey = tuple[Scalar, ...]
 """What the cycles of a pair have in common: the seed, then the settings that make no arm"""
 
@@ -208,9 +213,19 @@ class Comparison:
 
 
 def comparisons(group: Group) -> list[Comparison]:
-    """Return every two arms against each other, control arms as what is compared with."""
+    """Return every two arms against each other, control arms as what is compared with.
+
+    Of more than `MOST_ARMS` only those that differ in one field, and of a hundred none.
+    """
+    if len(group.arms) > _MOST_COMPARED:
+        return []
     arms = sorted(group.arms, key=lambda arm: (any(_is_control(cycle) for cycle in group.arms[arm]), arm))
-    return [_compare(group, one, other) for i, one in enumerate(arms) for other in arms[i + 1 :]]
+    return [
+        _compare(group, one, other)
+        for i, one in enumerate(arms)
+        for other in arms[i + 1 :]
+        if len(arms) <= MOST_ARMS or _differing(group, one, other) == 1
+    ]
 
 
 def drops(group: Group, arm: str) -> list[Level]:
@@ -339,6 +354,13 @@ def _level(
         against_round=two,
         against_sparsity=statistics.fmean(sparsity for _, sparsity in right.values()),
     )
+
+
+def _differing(group: Group, arm: str, against: str) -> int:
+    """Fields of the arms that differ, of those that both have [count]."""
+    one, two = group.arms[arm][0].settings, group.arms[against][0].settings
+    both = [key for key in group.arm_keys if one.get(key) is not None and two.get(key) is not None]
+    return sum(one[key] != two[key] for key in both)
 
 
 def _is_control(cycle: ReportedCycle) -> bool:

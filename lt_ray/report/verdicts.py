@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from lt_ray.report.bill import Bill
-from lt_ray.report.compare import Comparison, Crossing, Group, Level, crossings, dense, drops
+from lt_ray.report.compare import MOST_ARMS, Comparison, Crossing, Group, Level, crossings, dense, drops
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.results import winning_round
 
@@ -20,15 +20,14 @@ _MOST_COMPARISONS = 10
 def verdicts(group: Group, compared: Sequence[Comparison]) -> list[str]:
     """Return the sentences on one task: each arm's winning tickets, each two arms' difference and crossings, and
     where each arm's mean leaves the dense accuracy."""
-    found = [_tickets(group, arm) for arm in group.arms]
+    few = len(group.arms) <= MOST_ARMS
+    found = [_tickets(group, arm) for arm in group.arms] if few else [_many_arms(group)]
     if len(compared) <= _MOST_COMPARISONS:
-        for item in compared:
-            found.append(_difference(item))
-            if len(item.levels) > 1:
-                found.append(_crossing(item))
+        found += [_difference(item) for item in compared]
+        found += _crossings(compared)
     elif compared:
         found.append(_many(compared))
-    found += [_falls(group, arm) for arm in group.arms if any(level.round > 0 for level in drops(group, arm))]
+    found += [_falls(group, arm) for arm in group.arms if few and any(level.round > 0 for level in drops(group, arm))]
     if group.main:
         return found
     return [f"On {group.task}, where tickets are found: {sentence}" for sentence in found]
@@ -64,9 +63,9 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str], last: str = "and") -> str:
     """Return words as a list: `a, b and c`."""
-    return " and ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), *words[-1:]])
+    return f" {last} ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), *words[-1:]])
 
 
 def _tickets(group: Group, arm: str) -> str:
@@ -88,8 +87,8 @@ def _tickets(group: Group, arm: str) -> str:
         so_far = " so far" if cycle.state == "unfinished" else ", the last" if winner.round == last else ""
         won.append(f"{percent(winner.density)} (round {winner.round}{so_far}) with {who}")
     if not won:
-        return f"{arm}: no winning ticket with {listed(lost)} ({rule})."
-    none = f", none with {listed(lost)}" if lost else ""
+        return f"{arm}: no winning ticket with {listed(lost, 'or')} ({rule})."
+    none = f", none with {listed(lost, 'or')}" if lost else ""
     keeps = "the sparsest winning ticket keeps" if len(looked) == 1 else "the sparsest winning tickets keep"
     return f"{arm}: {keeps} {listed(won)}{none} ({rule})."
 
@@ -102,6 +101,20 @@ def _many_tickets(arm: str, cycles: Sequence[ReportedCycle], tolerance: float, r
     kept = sorted(winner.density for winner in winners)
     middle = percent(statistics.median(kept))
     return f"{said}; the sparsest ones keep {percent(kept[0])} to {percent(kept[-1])}, median {middle}."
+
+
+def _many_arms(group: Group) -> str:
+    tolerance = group.sweep.tolerance
+    best: dict[str, float] = {}
+    for arm, cycles in group.arms.items():
+        kept = [w.density for w in (winning_round(cycle.results, tolerance) for cycle in cycles) if w is not None]
+        if kept:
+            best[arm] = min(kept)
+    said = f"{len(best)} of {len(group.arms)} arms have a winning ticket (test ≥ own dense − {tolerance:g})"
+    if not best:
+        return f"{said}."
+    arm = min(best, key=lambda arm: (best[arm], arm))
+    return f"{said}; the sparsest one, of {arm}, keeps {percent(best[arm])}: the best of many, which may be luck."
 
 
 def _difference(item: Comparison) -> str:
@@ -141,26 +154,28 @@ def _elsewhere(item: Comparison) -> str:
     return f"; {looked} the interval is {listed(parts)}"
 
 
+def _crossings(compared: Sequence[Comparison]) -> list[str]:
+    """A sentence on each two arms whose mean curves cross, and one on the others."""
+    looked = [item for item in compared if len(item.levels) > 1]
+    crossed = [item for item in looked if item.crossings]
+    found = [_crossing(item) for item in crossed]
+    if crossed and len(crossed) < len(looked):
+        found.append("The mean curves of no other two arms cross.")
+    elif len(looked) == 1 and not crossed:
+        found.append(f"The mean curves of {looked[0].arm} and {looked[0].against} do not cross.")
+    elif looked and not crossed:
+        found.append("The mean curves of no two arms cross.")
+    return found
+
+
 def _crossing(item: Comparison) -> str:
+    both = f"The mean curves of {item.arm} and {item.against} cross"
     found = item.crossings
-    first, last = item.levels[0], item.levels[-1]
-    looked = f"rounds {first.round} to {last.round}"
-    if not found:
-        means = [level.difference.mean for level in item.levels]
-        ahead = max(means, key=abs)
-        if ahead == 0:
-            return f"The mean curves of {item.arm} and {item.against} are equal in {looked}."
-        above = item.arm if ahead > 0 else item.against
-        return f"The mean curves of {item.arm} and {item.against} do not cross in {looked}: {above} is above."
     if len(found) > 1:
         where = listed([percent(crossing.sparsity) for crossing in found])
-        return (
-            f"The mean curves of {item.arm} and {item.against} cross {len(found)} times in {looked}, at {where} "
-            "sparsity: neither stays above."
-        )
-    crossing = found[0]
-    after = item.arm if crossing.rises else item.against
-    return f"The mean curves of {item.arm} and {item.against} cross once, {_at(crossing)}; after it {after} is above."
+        return f"{both} {len(found)} times, at {where} sparsity: neither stays above."
+    after = item.arm if found[0].rises else item.against
+    return f"{both} once, {_at(found[0])}; after it {after} is above."
 
 
 def _many(compared: Sequence[Comparison]) -> str:
@@ -192,7 +207,7 @@ def _falls(group: Group, arm: str) -> str:
 
 def _against(item: Comparison, difference: float) -> str:
     if abs(difference) < 5e-5:  # shown as 0.00 points
-        return f"{item.arm} and {item.against} are equal to 0.01 points"
+        return f"{item.arm} and {item.against} differ by less than 0.01 points"
     word = "above" if difference > 0 else "below"
     return f"{item.arm} is {100 * abs(difference):.2f} points {word} {item.against}"
 

@@ -223,6 +223,11 @@ def test_a_mean_falls_below_dense():
     """0.5 points above the bound at round 1, 1.5 below at round 2: a quarter of the way. The bound itself is above."""
     (found,) = crossings(drops(groups(a_sweep(a_cycle("rewind@0", 0, [0.90, 0.90, 0.88])))[0], "rewind@0"))
     assert (found.round, found.rises) == (pytest.approx(1.25), False)
+    back = crossings(drops(groups(a_sweep(a_cycle("rewind@0", 0, [0.900, 0.88, 0.895])))[0], "rewind@0"))
+    assert [(crossing.round, crossing.rises) for crossing in back] == [
+        (pytest.approx(0.25), False),
+        (pytest.approx(2), True),
+    ]
     at_bound = section(a_cycle("rewind@0", 0, [0.885, 0.880, 0.880]))
     assert any("stays at or above its own dense accuracy − 0.005 in all 2 rounds" in said for said in at_bound.verdicts)
 
@@ -263,6 +268,8 @@ def test_a_sweep_without_a_round_is_still_told():
     """Nothing finished: no curve and no verdict on arms, but what was planned, and that there is nothing yet."""
     found = section(a_cycle("rewind@0", 0, [], state="unfinished"))
     assert found.warnings[0] == "No round has finished yet: there is nothing to compare."
+    beside_another = section(a_cycle("rewind@0", 0, [], state="unfinished"), a_cycle("random", 0, [0.9]))
+    assert [curve.arm for curve in beside_another.curves[0].curves] == ["random"]
     assert (found.curves, found.settings) == ((), ())
     assert rows(found, "bill")[-1]["to come [epochs]"] == 16
     empty = section()
@@ -412,6 +419,27 @@ def test_settings_hold_what_finished_cycles_came_to():
     }  # fmt: skip
     assert own.importance is None
     assert own.note.startswith("2 of 3 cycles: those that finished all rounds.")
+
+
+@pytest.mark.parametrize(("rates", "compared"), [((0.001,), 3), ((0.001, 0.002, 0.003, 0.004, 0.005), 5 * 3 + 3 * 10)])
+def test_many_arms_are_compared_where_one_field_differs(rates, compared):
+    """3 arms: all 3 pairs. 15 arms of 5 rates: the 3 pairs at each rate and the 10 of each arm; and fewer sentences."""
+    space = SPACE | {LR: {"kind": "grid", "values": rates, "when": {}}}
+    cycles = [a_cycle(arm, 0, [0.9, 0.9], lr=lr) for arm in ("rewind@0", "rewind@1", "random") for lr in rates]
+    sweep = a_sweep(*cycles, space=space)
+    assert len(comparisons(groups(sweep)[0])) == compared
+    said = section(*cycles, space=space).verdicts
+    assert ("15 of 15 arms have a winning ticket" in said[0]) == (len(rates) > 1)
+    assert len(said) == (3 if len(rates) > 1 else 3 + 3 + 3 + 1)
+
+
+def test_importance_learns_of_a_few_hundred_cycles_at_most(monkeypatch):
+    """Of more cycles than it can learn from in seconds it takes some, spread evenly, and says how many."""
+    monkeypatch.setattr("lt_ray.report.importance._MOST_CYCLES", 12)
+    found, note = importance(*planted_points(24))
+    assert found is not None
+    assert next(iter(found)) == "a"
+    assert "of 12 cycles" in note
 
 
 def test_a_share_near_1_is_not_rounded_to_it():
