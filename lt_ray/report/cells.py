@@ -30,7 +30,7 @@ def show(cell: Cell, digits: int | None = None) -> str:
         text = f"{cell:.{digits}f}"
         text = text.removeprefix("-") if float(text) == 0 else text
     else:
-        text = str(cell) if isinstance(cell, int) else f"{cell:.6g}"
+        text = str(cell) if isinstance(cell, int) else re.sub(r"e([+-]?)0*", r"e\1", f"{cell:.6g}").replace("e+", "e")
     return text.replace("-", "−")
 
 
@@ -105,6 +105,10 @@ def named(document: Document) -> list[Named]:
     """Return the sections of a document with their files' names."""
     taken: set[str] = set()
 
+    def within(section: str, part: str) -> str:
+        name = slug(part)
+        return unique(name if name.startswith(f"{section}-") else f"{section}-{name}")
+
     def unique(name: str) -> str:
         count, found = 1, name
         while found in taken:
@@ -116,8 +120,8 @@ def named(document: Document) -> list[Named]:
     sections = []
     for section in document.sections:
         own = unique(slug(section.title))
-        curves = {unique(f"{own}-{slug(part.slug)}"): part for part in section.curves}
-        tables = {unique(f"{own}-{slug(part.slug)}"): part for part in section.tables}
-        settings = {unique(f"{own}-{slug(part.slug)}"): part for part in section.settings}
+        curves = {within(own, part.slug): part for part in section.curves}
+        tables = {within(own, part.slug): part for part in section.tables}
+        settings = {within(own, part.slug): part for part in section.settings}
         sections.append(Named(section, curves, tables, settings))
     return sections

@@ -43,6 +43,8 @@ _SHAPES = (
 _DASHES = ("", ' stroke-dasharray="6 4"', ' stroke-dasharray="2 3"')
 _LONG = 24
 """Rows above which a table scrolls within itself"""
+_PROSE = 36
+"""Letters above which a cell is broken into lines"""
 # The page may load nothing, whatever a name in the data or a chart's option says: the browser sees to it.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
@@ -127,7 +129,7 @@ def _curves(name: str, curves: Curves, places: Mapping[str, int], figures: list[
     tools = ["band"] if any(point.low is not None for point in points) else []
     tools += ["cycles"] if any(point.n > 1 for point in points) else []
     tools += ["zoom"] if curves.dense is not None else []
-    yield _controls(arms, places, tools)
+    yield _controls(arms, places, tools, _references(curves))
     yield _chart("curves")
     yield f"<details><summary>Numbers of this chart</summary>{''.join(_table(name, curve_table(curves)))}</details>"
     yield "</figure>"
@@ -199,7 +201,19 @@ def _importance(importance: Mapping[str, float], objectives: Sequence[str]) -> I
     yield "</dl>"
 
 
-def _controls(arms: Mapping[str, int], places: Mapping[str, int], tools: Sequence[str]) -> str:
+def _references(curves: Curves) -> str:
+    """What the grey lines are: a key that hides no data."""
+    if curves.dense is None:
+        return ""
+    texts = {"": f"dense {show(curves.dense, 4)}", ' stroke-dasharray="6 4"': f"dense − {show(curves.tolerance)}"}
+    return "".join(
+        '<span class="key"><svg width="28" height="12" aria-hidden="true" style="color:var(--reference)"><path '
+        f'd="M0 6h28" stroke="currentColor" stroke-width="1.5"{dash}/></svg>{text}</span>'
+        for dash, text in texts.items()
+    )
+
+
+def _controls(arms: Mapping[str, int], places: Mapping[str, int], tools: Sequence[str], key: str = "") -> str:
     """Buttons for each arm, with its number of cycles, and for what else can be hidden."""
     buttons = []
     for arm, many in arms.items():
@@ -221,18 +235,18 @@ def _controls(arms: Mapping[str, int], places: Mapping[str, int], tools: Sequenc
         for tool in tools
     ]
     tail = f'<div role="group" aria-label="View">{"".join(extra)}</div>' if extra else ""
-    return f'<div class="controls needs-js"><div role="group" aria-label="Arms">{"".join(buttons)}</div>{tail}</div>'
+    return (
+        f'<div class="controls needs-js"><div role="group" aria-label="Arms">{"".join(buttons)}{key}</div>{tail}</div>'
+    )
 
 
 _CHART = '<div class="chart {kind}"><div class="drawing"></div>{message}</div>'
 
 
 def _chart(kind: str) -> str:
-    message = (
-        '<p class="no-chart">The chart needs JavaScript and a browser of 2023 or later. Its numbers are below, and '
-        "<code>report.md</code> beside this page has the curves as pictures.</p>"
-    )
-    return _CHART.format(kind=kind, message=message)
+    message = "The chart needs JavaScript and a browser of 2023 or later. Its numbers are below"
+    message += ", and <code>report.md</code> beside this page shows it as a picture." if kind == "curves" else "."
+    return _CHART.format(kind=kind, message=f'<p class="no-chart">{message}</p>')
 
 
 def _table(name: str, table: Table) -> Iterator[str]:
@@ -254,8 +268,9 @@ def _table(name: str, table: Table) -> Iterator[str]:
             text = show(cell, column.digits)
             # What is sorted by, where the text that is shown has fewer digits.
             exact = own and cell is not None and text.replace("−", "-") != repr(cell)
+            prose = ' class="prose"' if len(text) > _PROSE else ""
             value = f' data-value="{cell!r}"' if exact else ""
-            yield f"<td{own}{value}>{escape(text)}</td>"
+            yield f"<td{own or prose}{value}>{escape(text)}</td>"
         yield "</tr>"
     yield "</tbody></table></div>"
     address = "data:text/csv;charset=utf-8," + quote(as_csv(table))

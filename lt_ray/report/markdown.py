@@ -25,7 +25,7 @@ def as_markdown(document: Document) -> str:
         if section.warnings:
             lines += ["", "> **Incomplete**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings)]
         if section.verdicts:
-            lines += ["", *(f"- **{_plain(verdict)}**" for verdict in section.verdicts)]
+            lines += ["", *(f"- {_plain(verdict)}" for verdict in section.verdicts)]
         for name, curves in part.curves.items():
             lines += ["", f"### {_plain(curves.title)}", ""]
             lines += [f"![{_plain(curves.title)}](curves/{name}.png)", "", f"[Its numbers](curves/{name}.csv)"]

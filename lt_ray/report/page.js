@@ -10,8 +10,7 @@
     .map(([dtickrange, value]) => ({ dtickrange, value }));
   const CONFIG = {
     displaylogo: false,
-    displayModeBar: coarse ? false : "hover",
-    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d"]],
     showTips: false,
   };
 
@@ -24,7 +23,7 @@
   const short = (value) =>
     typeof value === "number" ? minus(String(Number(value.toPrecision(4)))) : value === true ? "yes" : value === false ? "no" : String(value);
   const percent = (share) => `${Number((100 * share).toFixed(share > 0.99 ? 3 : 1))} %`;
-  const depth = (sparsity) => -Math.log(Math.max(1 - sparsity, 1e-6));
+  const depth = (sparsity) => sparsity === null ? null : -Math.log(Math.max(1 - sparsity, 1e-6));
   const wrap = (name) => {
     const lines = [""];
     for (const part of name.split(/(?<=[._ \-/])/)) {
@@ -200,23 +199,11 @@
       yaxis: axis(colour, {
         range, uirevision: `zoom ${state.zoom}`, tickformatstops: DECIMALS, title: { text: "test accuracy", standoff: 8 }, nticks: 8,
       }),
-      shapes: [],
-      annotations: [],
-    };
-    const reference = (level, text, dash, yanchor) => {
-      layout.shapes.push({
+      shapes: data.dense === null ? [] : [[data.dense, "solid"], [data.dense - data.tolerance, "dash"]].map(([level, dash]) => ({
         type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, layer: "below",
-        line: { color: colour("reference"), width: 1, dash },
-      });
-      layout.annotations.push({
-        xref: "paper", x: 1, xanchor: "right", y: level, yanchor, yshift: yanchor === "top" ? -2 : 2, text, showarrow: false,
-        borderpad: 1, bgcolor: clear(colour("ground"), 0.8), font: { size: 11, color: colour("soft") },
-      });
+        line: { color: colour("reference"), width: 1.2, dash },
+      })),
     };
-    if (data.dense !== null) {
-      reference(data.dense, `dense ${fixed(data.dense, 4)}`, "solid", "bottom");
-      reference(data.dense - data.tolerance, `dense − ${short(data.tolerance)}`, "dash", "top");
-    }
     return { traces, layout };
   };
 
@@ -298,7 +285,7 @@
     const shades = Math.min(7, best.length);
     for (let shade = shades - 1; shade >= 0; shade--) {
       const items = best.slice(Math.floor((shade * best.length) / shades), Math.floor(((shade + 1) * best.length) / shades));
-      const strength = shades > 1 ? 1 - shade / (shades - 1) : 1;
+      const strength = shades > 1 ? 1 - (0.7 * shade) / (shades - 1) : 1;
       traces.push(line(items.reverse(), "best", {
         hoverinfo: "text", line: { width: 1.2 + 0.8 * strength, color: mixed(colour("weak"), colour("strong"), strength) },
       }));
@@ -374,7 +361,7 @@
         if (!chart.width) return;
         const { traces, layout, path } = figure(data, state, colours(), chart.width);
         chart.path = path;
-        Plotly.react(drawing, traces, layout, CONFIG);
+        Plotly.react(drawing, traces, layout, { ...CONFIG, displayModeBar: figure === curves && !coarse ? "hover" : false });
       },
     };
     chart.draw();
@@ -425,14 +412,17 @@
 
   const load = async () => {
     const packed = document.getElementById("plotly");
-    if (!packed) return;
+    if (!packed) return; // there is nothing to draw
     const bytes = Uint8Array.from(atob(packed.textContent), (letter) => letter.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
     document.head.append(script);
     Plotly = window.Plotly;
-    document.querySelectorAll("figure[data-figure]").forEach(start);
+    for (const figure of document.querySelectorAll("figure[data-figure]")) {
+      start(figure);
+      await new Promise((resolve) => setTimeout(resolve)); // the page stays alive while many are drawn
+    }
     root.dataset.charts = "drawn";
   };
 
