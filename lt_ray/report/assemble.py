@@ -28,13 +28,10 @@ def assemble(sweeps: Sequence[ReportedSweep], published: Sequence[Published] = (
     """
     names = [sweep.name for sweep in sweeps]
     title = f"Prune-retrain sweeps: {listed(names)}" if names else "Prune-retrain sweeps: none"
-    slugs: list[str] = []
-    for name in names:
-        slugs.append(next(s for s in (name, *(f"{name}-{i}" for i in range(2, len(names) + 2))) if s not in slugs))
-    return Document(title, tuple(_section(*item, published) for item in zip(sweeps, slugs, strict=True)))
+    return Document(title, tuple(_section(sweep, published) for sweep in sweeps))
 
 
-def _section(sweep: ReportedSweep, slug: str, published: Sequence[Published]) -> Section:
+def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
     found = groups(sweep)
     arm_of = {
         cycle.id: arm if group.main else f"{arm}, on {group.task}"
@@ -48,24 +45,24 @@ def _section(sweep: ReportedSweep, slug: str, published: Sequence[Published]) ->
     listing: list[Table] = []
     settings: list[Settings] = []
     for group in found:
-        own = slug if group.main else f"{slug}-on-{group.task}"
+        own = "" if group.main else f"on-{group.task}-"
         if any(cycle.results for cycle in group.cycles):
             compared = comparisons(group)
             sentences += verdicts.verdicts(group, compared)
-            curves.append(_curves(group, f"{own}-accuracy"))
+            curves.append(_curves(group, f"{own}accuracy"))
             listing += [
-                tables.rounds(group, published, f"{own}-rounds"),
-                tables.before_pruning(group, published, f"{own}-before-pruning"),
-                tables.after_pruning(group, published, f"{own}-after-pruning"),
-                tables.tickets(group, f"{own}-tickets"),
-                tables.differences(group, compared, f"{own}-differences"),
-                tables.crossing_points(group, compared, f"{own}-crossings"),
+                tables.rounds(group, published, f"{own}rounds"),
+                tables.before_pruning(group, published, f"{own}before-pruning"),
+                tables.after_pruning(group, published, f"{own}after-pruning"),
+                tables.tickets(group, f"{own}tickets"),
+                tables.differences(group, compared, f"{own}differences"),
+                tables.crossing_points(group, compared, f"{own}crossings"),
             ]
         where = "" if group.main else f", on {group.task}"
-        searched = importance.settings(group, f"{own}-settings", f"Settings and what they came to{where}")
+        searched = importance.settings(group, f"{own}settings", f"Settings and what they came to{where}")
         settings += [searched] if searched is not None else []
     if sweep.cycles:
-        listing += [tables.unfinished(sweep.cycles, arm_of, f"{slug}-unfinished"), tables.bill(billed, f"{slug}-bill")]
+        listing += [tables.unfinished(sweep.cycles, arm_of, "unfinished"), tables.bill(billed, "bill")]
         sentences.append(verdicts.bill(bills.total(list(billed.values()))))
     return Section(
         title=sweep.name,
@@ -136,7 +133,7 @@ def _reason(cycle: ReportedCycle) -> str:
 
 
 def _lead(sweep: ReportedSweep) -> str:
-    cycles = [c for c in sweep.cycles if c.params.get("task.name", sweep.task) == sweep.task] or list(sweep.cycles)
+    cycles = [cycle for cycle in sweep.cycles if not cycle.finds_tickets] or list(sweep.cycles)
     sentences = [_what(sweep, cycles)]
     if any("training.epochs" in cycle.params for cycle in cycles):
         sentences.append(_training(sweep, cycles))

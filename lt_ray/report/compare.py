@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from lt_ray.cycle import Scalar
 from lt_ray.report.document import Curve, CurvePoint
-from lt_ray.report.rows import ReportedCycle, ReportedSweep, arm_keys, by_arm, short
+from lt_ray.report.rows import TASK_KEY, ReportedCycle, ReportedSweep, arm_keys, by_arm, short
 from lt_ray.results import RoundResult
 
 EQUAL_SPARSITY = 0.005
@@ -72,11 +72,8 @@ class Group:
     sweep: ReportedSweep
     task: str
     cycles: tuple[ReportedCycle, ...]
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the task that the sweep is about; on another one its tickets are found."""
-        return self.task == self.sweep.task
+    main: bool = True
+    """Whether this is the task that the sweep is about; on another one its tickets are found"""
 
     @cached_property
     def arm_keys(self) -> tuple[str, ...]:
@@ -86,7 +83,8 @@ class Group:
     @cached_property
     def arms(self) -> dict[str, list[ReportedCycle]]:
         """Arm → its cycles, by name."""
-        return by_arm(self.cycles, self.arm_keys, otherwise=self.sweep.name)
+        arms = by_arm(self.cycles, self.arm_keys, otherwise=self.sweep.name)
+        return arms if self.main else {arm.removeprefix(f"{self.task} "): cycles for arm, cycles in arms.items()}
 
     @cached_property
     def other_keys(self) -> tuple[str, ...]:
@@ -111,10 +109,13 @@ class Group:
 
 def groups(sweep: ReportedSweep) -> list[Group]:
     """Return the sweep's cycles by task, its own task first."""
-    tasks: dict[str, list[ReportedCycle]] = {sweep.task: []}
+    sources: dict[str, list[ReportedCycle]] = {}
     for cycle in sweep.cycles:
-        tasks.setdefault(str(cycle.params.get("task.name") or sweep.task), []).append(cycle)
-    return [Group(sweep, task, tuple(cycles)) for task, cycles in tasks.items() if cycles or task == sweep.task]
+        if cycle.finds_tickets:
+            sources.setdefault(str(cycle.settings[TASK_KEY]), []).append(cycle)
+    own = tuple(cycle for cycle in sweep.cycles if not cycle.finds_tickets)
+    found = [Group(sweep, task, tuple(cycles), main=False) for task, cycles in sources.items()]
+    return [Group(sweep, sweep.task, own), *found]
 
 
 def planned(cycle: ReportedCycle) -> tuple[int, ...] | None:

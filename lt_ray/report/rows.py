@@ -49,6 +49,11 @@ class ReportedCycle:
     reason: str = ""
     """Why it was stopped or failed"""
 
+    @property
+    def finds_tickets(self) -> bool:
+        """Whether it runs on the source task, for the sake of cycles that take its tickets over."""
+        return TASK_KEY in self.settings
+
 
 @dataclass(frozen=True)
 class ReportedSweep:
@@ -60,7 +65,7 @@ class ReportedSweep:
     tolerance: float
     """Test accuracy that a winning ticket may lose [0, 1]"""
     task: str
-    """Name of the task that the sweep is about; cycles on another one (`params["task.name"]`) find tickets for it"""
+    """Name of the task that the sweep is about"""
     cycles: tuple[ReportedCycle, ...]
     """In the order of the plan"""
     environment: Mapping[str, str]

@@ -31,7 +31,8 @@ EPOCHS, ROUNDS = 4, 3
 def a_cycle(arm, seed, tests, *, lr=0.001, state="finished", reason="", task="imdb", sparsities=None, **params):
     """A cycle of an arm such as `rewind@0` or `random`; `tests` = test accuracies of rounds 0, 1, …"""
     restart, _, epoch = arm.partition("@")
-    own = {RESTART: restart, EPOCH: int(epoch) if epoch else None, LR: lr}
+    own = {} if task == "imdb" else {"task.name": task}
+    own |= {RESTART: restart, EPOCH: int(epoch) if epoch else None, LR: lr}
     name = f"{task}-{arm}-{seed}-{lr}"
     results = []
     for index, test in enumerate(tests):
@@ -57,7 +58,7 @@ def section(*cycles, published=(), **more) -> Section:
 
 
 def table(found: Section, slug: str) -> Table:
-    return next(table for table in found.tables if table.slug == f"tickets-{slug}")
+    return next(table for table in found.tables if table.slug == slug)
 
 
 def rows(found: Section, slug: str) -> list[dict[str, object]]:
@@ -155,7 +156,7 @@ def test_arms_without_a_common_seed_are_not_compared():
     """No pair: no difference, and a sentence says why."""
     found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 1, [0.90, 0.90]))
     assert any("nothing can be said of their difference" in said for said in found.verdicts)
-    assert not any(own.slug == "tickets-differences" for own in found.tables)
+    assert not any(own.slug == "differences" for own in found.tables)
 
 
 def test_fields_that_hang_on_the_arm_make_no_other_pair():
