@@ -165,6 +165,7 @@ def test_markup_in_the_data_stays_text(tmp_path):
     assert all(re.fullmatch(r"[a-z0-9_.-]+", path.name) for path in tmp_path.rglob("*"))
     page = Found((tmp_path / "report.html").read_text())
     assert len(page.scripts) == 4
+    assert not set("<>&") & set(page.scripts[1])
     assert page.tags == Found(as_html(full_of("word"))).tags
     assert "img" not in page.tags
     assert page.words.count(EVIL) >= 8
