@@ -64,11 +64,13 @@ class Measurement(Row):
     """Seconds spent training, over all attempts whose work was kept [s]"""
     eval_s: float
     """Seconds spent measuring [s]"""
+    redone_s: float = 0.0
+    """Seconds of work that interrupted attempts lost and that were spent again [s]"""
     finished_at: float
     """Unix time [s]"""
 
 
-TIMES = frozenset({"train_s", "eval_s", "finished_at"})
+TIMES = frozenset({"train_s", "eval_s", "redone_s", "finished_at"})
 """Fields that tell how long or when, and so may differ between two computations of one round."""
 
 

@@ -32,6 +32,7 @@ log = logging.getLogger("lt_ray")
 
 Event = EpochResult | RoundResult
 PARTIAL_EVERY_S = 60.0
+_SIGN_OF_LIFE_S = 1.0
 _MEASURING_TOKENS = 32_768
 
 
@@ -99,6 +100,7 @@ class _Outcome:
     restart_epoch: int | None
     test: Measure
     test_s: float
+    redone_s: float
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,7 @@ class _Run:
                 test_accuracy=outcome.test.accuracy,
                 train_s=sum(epoch.train_s for epoch in history),
                 eval_s=sum(epoch.eval_s for epoch in history) + outcome.test_s,
+                redone_s=outcome.redone_s,
                 finished_at=time.time(),
             ),
             epochs=tuple(history),
@@ -230,13 +233,14 @@ class _Run:
         training = self.cycle.training
         start = self._start(round)
         model, trainee = self._trainee(start)
+        redone_s = self.store.begin_work(round.key)
         partial = self.store.load_partial(round.key)
         if partial is not None:
             trainee.restore(partial[0], Progress.loads(partial[1]))
             log.info("round %s goes on at epoch %d", round.key, trainee.progress.epoch)
         durable = len(trainee.progress.history)
         yield from trainee.progress.history
-        saved_at = time.monotonic()
+        saved_at = alive_at = time.monotonic()
         for progress in train(
             trainee,
             last_epoch=last_epoch or training.epochs,
@@ -248,6 +252,9 @@ class _Run:
             device=self.device,
             autocast=self._autocast,
         ):
+            if time.monotonic() - alive_at >= _SIGN_OF_LIFE_S:
+                self.store.show_life(round.key)
+                alive_at = time.monotonic()
             epoch_ended = progress.step == 0
             if epoch_ended and progress.epoch in keep:
                 self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
@@ -261,9 +268,9 @@ class _Run:
         progress = trainee.progress
         if any(epoch == "last" or epoch > progress.epoch for epoch in keep):
             self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
-        return self._outcome(trainee, start)
+        return self._outcome(trainee, start, redone_s)
 
-    def _outcome(self, trainee: Trainee, start: _Start) -> _Outcome:
+    def _outcome(self, trainee: Trainee, start: _Start, redone_s: float) -> _Outcome:
         """Measure on test, once, the weights the round ends with."""
         live = dict(trainee.model.named_parameters())
         with torch.no_grad():
@@ -278,6 +285,7 @@ class _Run:
             restart_epoch=start.restart_epoch,
             test=test,
             test_s=time.perf_counter() - started,
+            redone_s=redone_s,
         )
 
     def _trainee(self, start: _Start) -> tuple[nn.Module, Trainee]:

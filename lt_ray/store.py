@@ -37,6 +37,7 @@ from lt_ray.results import TIMES, Epoch, Measurement
 
 log = logging.getLogger("lt_ray")
 
+_AT_WORK = "work.json"
 _WEIGHTS, _MASKS, _MANIFEST = "weights.safetensors", "masks.safetensors", "manifest.json"
 
 
@@ -222,6 +223,26 @@ class RoundStore:
                 return _tensors(data), _metadata(data)["progress"]
             log.warning("partial state %s of round %s is damaged; an earlier one is taken", path.name, key)
         return None
+
+    def begin_work(self, key: str) -> float:
+        """Note that a round is being computed; return the seconds of earlier attempts whose work was lost [s].
+
+        An attempt's work is lost from its last saved state to its last sign of life (`show_life`).
+        """
+        path = self.root / "partial" / key / _AT_WORK
+        lost_s = 0.0
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads(path.read_text())
+            saved = [file.stat().st_mtime for file in path.parent.glob("*.safetensors")]
+            kept_at = max([float(told["began_at"]), *saved])
+            lost_s = float(told["redone_s"]) + max(0.0, path.stat().st_mtime - kept_at)
+        write_file(path, json.dumps({"began_at": time.time(), "redone_s": lost_s}).encode())
+        return lost_s
+
+    def show_life(self, key: str) -> None:
+        """Leave a sign of life of the process that computes a round."""
+        with contextlib.suppress(OSError):
+            os.utime(self.root / "partial" / key / _AT_WORK)
 
     def drop_partial(self, key: str) -> None:
         """Delete the state of a running round."""

@@ -1,6 +1,7 @@
 """Rounds: pure, resumable at any step, shared between cycles, and equal to a bare loop."""
 
 import dataclasses
+import time
 
 import bare_loop
 import numpy as np
@@ -114,6 +115,26 @@ def test_a_cycle_stopped_in_mid_epoch_is_bit_equal(stop_at, data, tmp_path, monk
     assert same(weights_of(store, cycle, data), weights_of(undisturbed, cycle, data))
     steps = 2 * 3 * (4 + 1)  # two rounds of three epochs of four steps, and each epoch's end
     assert len(saves) == steps, "a step was trained twice"
+
+
+def test_work_that_was_lost_is_billed(data, tmp_path, monkeypatch):
+    """A round's `redone_s` is what its interrupted attempts did after their last saved state, and no result of it."""
+    monkeypatch.setattr("lt_ray.rounds._SIGN_OF_LIFE_S", 0.0)
+    cycle = make_cycle(rounds=0, training=Training(lr=0.01, batch_size=1, epochs=3))
+    store = RoundStore(tmp_path / "stopped")
+    started = time.monotonic()
+    events = run_cycle(cycle, data, store, partial_every_s=0.2)
+    next(events)
+    monkeypatch.setattr(RoundStore, "save_partial", lambda *_: (_ for _ in ()).throw(Stop))
+    with pytest.raises(Stop):
+        list(events)
+    lived_s = time.monotonic() - started
+    monkeypatch.undo()
+    *_, result = run_cycle(cycle, data, store)
+    assert 0 < result.redone_s <= lived_s
+    *_, undisturbed = run_cycle(cycle, data, RoundStore(tmp_path / "undisturbed"))
+    assert undisturbed.redone_s == 0
+    assert pure([result]) == pure([undisturbed])
 
 
 def test_nothing_else_changes_a_round(data, tmp_path):

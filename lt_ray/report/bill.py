@@ -41,6 +41,8 @@ class Bill:
     """Seconds spent training [s]"""
     eval_s: float = 0.0
     """Seconds spent measuring [s]"""
+    redone_s: float = 0.0
+    """Seconds of work that kills and other interruptions lost, and that were spent again [s]"""
     shared_s: float = 0.0
     """Seconds that shared rounds would have taken again [s]"""
     began: float | None = None
@@ -122,6 +124,7 @@ def _computed(bill: Bill, result: RoundResult) -> None:
     bill.computed += result.epochs
     bill.train_s += result.train_s
     bill.eval_s += result.eval_s
+    bill.redone_s += result.redone_s
     began = result.finished_at - result.train_s - result.eval_s
     bill.began = began if bill.began is None else min(bill.began, began)
     bill.finished = result.finished_at if bill.finished is None else max(bill.finished, result.finished_at)

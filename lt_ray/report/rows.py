@@ -15,7 +15,7 @@ from lt_ray.results import RoundResult, winning_round
 _ROUND_FIELDS = (
     "round", "sparsity", "remaining", "prunable", "test_accuracy", "test_loss", "val_accuracy", "val_loss",
     "train_accuracy", "train_loss", "epochs", "best_epoch", "restart_epoch", "parameters", "train_s", "eval_s",
-    "source", "key",
+    "redone_s", "source", "key",
 )  # fmt: skip
 TASK_KEY = "task.name"
 """Among the settings of a cycle that finds tickets on another task: an arm of its own"""

@@ -215,7 +215,7 @@ def bill(found: Mapping[str, Bill], slug: str) -> Table:
         )
         if not item.known:
             known = (None, item.computed, item.shared, None, None, None, None)
-        seconds = (item.train_s, item.eval_s, item.shared_s)
+        seconds = (item.train_s, item.eval_s, item.redone_s, item.shared_s)
         span = None if item.span_s is None else item.span_s / _HOUR_S
         rows.append((arm, item.cycles, item.rounds, item.shared_rounds, *known, *seconds, span))
     columns = (
@@ -223,12 +223,14 @@ def bill(found: Mapping[str, Bill], slug: str) -> Table:
         Column("asked [epochs]"), Column("computed [epochs]"), Column("shared [epochs]"),
         Column("saved by early stopping [epochs]"), Column("ended by a rule [epochs]"),
         Column("lost to failures [epochs]"), Column("to come [epochs]"), Column("training [s]", 0),
-        Column("evaluation [s]", 0), Column("saved by sharing [s]", 0), Column("first to last [h]", 2),
+        Column("evaluation [s]", 0), Column("redone [s]", 0), Column("saved by sharing [s]", 0),
+        Column("first to last [h]", 2),
     )  # fmt: skip
     note = (
         "asked = computed + shared + saved + ended + lost + to come: all planned rounds, had each been trained alone "
-        "to its last epoch. A shared round is billed to the arm that computed it. Seconds are of work that was kept, "
-        "summed over trials at once; first to last is wall time and has pauses in it."
+        "to its last epoch. A shared round is billed to the arm that computed it. Seconds are summed over trials, "
+        "training and evaluation of work that was kept, redone of work that interruptions lost; first to last is wall "
+        "time and has pauses in it."
     )
     return Table(slug, "The bill", columns, tuple(rows), note)
 

@@ -37,6 +37,7 @@ def bill(whole: Bill) -> str:
     """Return the sentence on what all cycles together cost."""
     spent = f"{_count(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
     spent += f"{_time(whole.eval_s)} of evaluation"
+    spent += f", and {_time(whole.redone_s)} lost to interruptions and done again" if whole.redone_s >= 1 else ""
     if not whole.known or not whole.asked:
         return f"Cost: {spent}."
     parts = [

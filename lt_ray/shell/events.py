@@ -60,6 +60,7 @@ ROUND_METRICS = {
     "work/restart_epoch": "restart_epoch",
     "work/reused": "reused",
     "work/eval_s": "eval_s",
+    "work/redone_s": "redone_s",
     "work/train_s": "train_s",
 }
 """Metric at step = round → field of `RoundResult`: all that the row cannot be made of otherwise (`number`)"""
