@@ -30,6 +30,7 @@ from lt_ray.shell.records import Record, document
 if TYPE_CHECKING:
     from lt_ray.shell.runs import ReadRun
 
+
 def report(
     names: Sequence[str], *, storage: Path, uri: str | None, out: Path | None, published_folder: Path | None
 ) -> Path:
