@@ -8,8 +8,8 @@
 Steps alternate (A B C A B C …), one thread; the ratio is of the sums of seconds of the processor, which other programs
 disturb less than the clock's, each divided by the tokens trained. Before that, dropout off, both see one batch from
 equal weights and must find the same loss. Documents have the lengths of AG-news and IMDb; no data set is needed. At
-IMDb's lengths one step of the logs' way takes a minute or more: torch's packed backward grows with the square of the
-longest document.
+IMDb's lengths one step of the logs' LSTM takes minutes (torch's packed backward grows with the square of the longest
+document), so only one is measured there.
 """
 
 from __future__ import annotations
