@@ -199,6 +199,8 @@ class Rnn(Recurrent):
 
 
 Model = Cnn | Lstm | Rnn
+RECURRENT = ("lstm", "rnn")
+"""Names of the recurrent ones"""
 MODELS: dict[str, type[Model]] = {"cnn": Cnn, "lstm": Lstm, "rnn": Rnn}
 
 
@@ -345,6 +347,11 @@ class Cycle(Settings):
     def _tickets_have_a_source(self) -> Cycle:
         if self.tickets == "source" and self.source is None:
             raise ValueError("`tickets: source` needs a source task, but got none: give `source.name`")
+        if self.source == self.task:
+            raise ValueError(
+                f"`source` must be another task than `task`, but both are {self.task.name} with the same fields: name "
+                "another one, or leave `source` out"
+            )
         return self
 
     @property

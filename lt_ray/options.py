@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import ValidationError
 
-from lt_ray.cycle import Cycle, Scalar
+from lt_ray.cycle import RECURRENT, Cycle, Scalar
 from lt_ray.errors import CycleError, SpaceError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
@@ -32,6 +32,8 @@ TOY: dict[str, object] = {
 """What `--toy` makes of a sweep: the built-in corpus and a small model; `--set` and the options still win."""
 
 
+_TOY_RECURRENT: dict[str, object] = {"model.hidden": 12, "model.dropout": 0.2, "training.lr": 0.03}
+"""The same for a recurrent model, which learns little from the CNN's settings"""
 _TOY_ROUNDS = 4
 ADAPTIVE_SAMPLES = 30
 """Points of an adaptive search, unless said otherwise [count]"""
@@ -192,17 +194,25 @@ def _check_effect(options: Options) -> None:
 
 
 def _suffix(options: Options) -> str:
-    """Another task is another sweep, so it gets another name."""
-    return "-toy" if options.toy else f"-{options.task}" if options.task else ""
+    """Another task or model is another sweep, so it gets another name."""
+    task = "toy" if options.toy else options.task
+    return "".join(f"-{name}" for name in (options.model, task) if name)
 
 
 def _given(cycle: Cycle, options: Options) -> dict[str, object]:
     """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds, --set."""
-    given: dict[str, object] = {**TOY, "rounds": min(cycle.rounds, _TOY_ROUNDS)} if options.toy else {}
+    given: dict[str, object] = {**_toy(options.model or cycle.model.name)} if options.toy else {}
+    if options.toy:
+        given["rounds"] = min(cycle.rounds, _TOY_ROUNDS)
     if options.toy and cycle.source is not None:
         given |= {"source.name": "toy", "source.data_seed": 1, "ticket_every": min(cycle.ticket_every, 2)}
     named = {"task.name": options.task, "model.name": options.model, "rounds": options.rounds}
     return given | {key: value for key, value in named.items() if value is not None} | _parsed(options.set_)
+
+
+def _toy(model: str) -> dict[str, object]:
+    """What `--toy` makes of a sweep with this model."""
+    return TOY if model not in RECURRENT else {k: v for k, v in TOY.items() if k != "model.filters"} | _TOY_RECURRENT
 
 
 def _parsed(settings: list[str] | None) -> dict[str, Scalar]:

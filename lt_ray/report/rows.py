@@ -114,6 +114,8 @@ def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
     if not any(key.endswith(".restart") for key in settings):
         epochs = [value for key, value in settings.items() if key.endswith(".rewind_epoch") and value is not None]
         words[:0] = [f"rewind@{epoch}" for epoch in epochs]
+    if "random pruning" in words:  # no ticket is anybody's own then
+        words = [word for word in words if word != "own tickets"]
     return " ".join([*filter(None, words), *([] if seed is None else [f"s{seed}"]), *numbers])
 
 
