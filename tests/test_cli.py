@@ -166,6 +166,19 @@ def _cluster_is_running() -> bool:
     return False
 
 
+def test_the_plan_of_a_transfer_is_told_both_ways(sweep, tmp_path):
+    """A plan whose cycles have gaps between their rounds, and one that finds tickets, is shown and told as JSON."""
+    (tmp_path / "space.yaml").write_text("tickets: {grid: [own, source]}\n")
+    words = ["--set", "source.name=toy", "--set", "source.data_seed=1", "--rounds", "3", "--set", "ticket_every=3"]
+    code, told, _ = sweep(*words, "--plan")
+    assert code == 0
+    assert "2 points × 1 seed → 3 cycles" in told
+    code, told, _ = sweep(*words, "--plan", "--json")
+    assert code == 0
+    rounds = {tuple(r["round"] for r in cycle["rounds"]) for cycle in json.loads(told)["cycles"]}
+    assert rounds == {(0, 1, 2, 3), (0, 3)}
+
+
 scalars = st.one_of(
     st.none(),
     st.booleans(),

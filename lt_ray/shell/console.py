@@ -79,9 +79,9 @@ def plan_tree(plan: Plan, *, keep: str) -> dict[str, object]:
                     {
                         "round": r.index,
                         "key": r.key,
-                        "remaining": planned.remaining and planned.remaining[r.index],
+                        "remaining": planned.remaining and planned.remaining[place],
                     }
-                    for r in planned.rounds
+                    for place, r in enumerate(planned.rounds)
                 ],
             }
             for planned in plan.cycles

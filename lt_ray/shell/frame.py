@@ -280,7 +280,7 @@ def _columns(rows: Sequence[Row], layout: _Layout, tolerance: float, *, ids: boo
 
 def _heading(key: str, keys: Iterable[str], room: int, *, short: bool) -> tuple[str, ...]:
     """A field's own name, with its group where two have one name, and in two lines where it is wide."""
-    name = key.rpartition(".")[2]
+    name = key.removesuffix(".name").rpartition(".")[2]
     words = [name]
     if sum(other.rpartition(".")[2] == name for other in keys) > 1:
         words = key.rsplit(".", 1)
