@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from planted import a_round
+
+from lt_ray.agenda import Agenda
 from lt_ray.chain import chain
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.datasets import Datasets
@@ -183,3 +186,21 @@ def test_a_plan_finds_tickets_first(both):
     taking = [planned for planned in plan.cycles if planned.cycle.tickets == "source"]
     assert [planned.found for planned in taking] == [planned.rounds for planned in origins]
     assert taking[0].remaining == origins[0].remaining
+
+
+def test_a_ticket_is_waited_for_without_a_slot(both):
+    """While a running cycle finds tickets, the one that takes them is not handed out; once they are there, it is."""
+    space = Space(distributions={"tickets": Distribution(kind="grid", values=("source",))})
+    sweep = Sweep(name="s", cycle=TRANSFER, space=space)
+    args = (both.own.rows, both.own.outputs, both.own.digest, both.source.outputs, both.source.digest)
+    planner = Planner(sweep, *args)
+    plan = planner.plan()
+    finder, taker = plan.cycles
+    agenda = Agenda(planner, plan, lambda new: None)
+    for planned in plan.cycles:
+        agenda.queue(planned)
+    assert agenda.next() is finder
+    for index, round in enumerate(finder.rounds):
+        assert agenda.next() is None
+        agenda.finished(a_round(finder.id, index, val=0.5, key=round.key))
+    assert agenda.next() is taker

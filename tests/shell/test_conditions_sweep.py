@@ -107,3 +107,34 @@ def test_how_a_cycle_is_run_changes_no_bit_of_it(tmp_path):
         assert bits(store, alone) == expected[one.cycle.id]
     arms = {(p.restart, p.strategy, p.scope, p.random_pruning) for one in recorded for p in one.cycle.schedule[:1]}
     assert len(arms) >= 10, "the draws must meet many conditions to show anything"
+
+
+def test_a_transfer_killed_and_resumed_is_the_local_one(tmp_path):
+    """A sweep that transfers tickets, killed -9 while they are found or trained, ends with the local one's bits."""
+
+    def transfer(storage: Path, *more: str) -> list[str]:
+        words = [sys.executable, "sweeps/transfer_lt.py", "--toy", "--rounds", "2", "--set", "training.epochs=2"]
+        return [*words, "--storage", str(storage), "--tracking-uri", "none", "--partial-every", "0", *more]
+
+    def rounds(storage: Path) -> dict[str, list[dict]]:
+        directory, known = SweepDirectory(storage / "transfer_lt-toy"), {}
+        found = {
+            recorded.cycle.id: bits(directory.store, list(directory.results(recorded, known)))
+            for recorded in directory.cycles()
+        }
+        assert {len(results) for results in found.values()} == {2, 3}
+        return found
+
+    local, killed = tmp_path / "local", tmp_path / "killed"
+    done = subprocess.run(transfer(local, "--local"), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.Popen(transfer(killed), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while len(list(killed.glob("*/rounds/*/manifest.json"))) < 4 and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    done = subprocess.run(transfer(killed), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rounds(killed) == rounds(local)
