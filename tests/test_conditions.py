@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from planted import a_round
 
 from lt_ray.agenda import Agenda
