@@ -83,4 +83,4 @@ def test_charts_are_by_round_without_set_up(page: Page, runs_page: str):
     expand(page, f"{runs_page}?compareRunsMode=CHART")
     expect(page.get_by_text("round/test_accuracy", exact=True).first).to_be_visible(timeout=WAIT_MS)
     headers = page.get_by_test_id("experiment-view-compare-runs-section-header").all_inner_texts()
-    assert [header.split()[0] for header in headers][:4] == ["round", "summary", "training", "work"]
+    assert [header.split()[0] for header in headers][:5] == ["round", "summary", "training", "weights", "work"]
