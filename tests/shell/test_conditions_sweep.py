@@ -44,7 +44,7 @@ def command(storage: Path, *more: str) -> list[str]:
     words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "2", "--samples", str(CYCLES)]
     words += ["--set", "training.epochs=2", "--set", "task.train=300", "--set", "task.test=200"]
     words += ["--space", str(storage / "space.yaml"), "--storage", str(storage), "--tracking-uri", "none"]
-    return [*words, "--partial-every", "0", *more]
+    return [*words, "--partial-every", "1", *more]
 
 
 def run(storage: Path, *more: str) -> None:
@@ -114,7 +114,7 @@ def test_a_transfer_killed_and_resumed_is_the_local_one(tmp_path):
 
     def transfer(storage: Path, *more: str) -> list[str]:
         words = [sys.executable, "sweeps/transfer_lt.py", "--toy", "--rounds", "2", "--set", "training.epochs=2"]
-        return [*words, "--storage", str(storage), "--tracking-uri", "none", "--partial-every", "0", *more]
+        return [*words, "--storage", str(storage), "--tracking-uri", "none", "--partial-every", "1", *more]
 
     def rounds(storage: Path) -> dict[str, list[dict]]:
         directory, known = SweepDirectory(storage / "transfer_lt-toy"), {}
