@@ -45,7 +45,7 @@ def sweep(storage: Path, *options: str) -> int:
 def storage(tmp_path_factory) -> Path:
     """A sweep with finished, stopped and failed cycles, recorded in a database of its own."""
     path = tmp_path_factory.mktemp("reports")
-    assert sweep(path, "--max-drop", "0.12", "--drop-rounds", "1") == 1
+    assert sweep(path, "--max-drop", "0.1", "--drop-rounds", "1") == 1
     return path
 
 
