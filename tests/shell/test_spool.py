@@ -185,7 +185,8 @@ def test_a_server_away_for_the_whole_sweep_receives_all_by_sync(tmp_path, capfd)
         (experiment,) = (e for e in client.search_experiments() if e.name == "tiny")
         (parent,) = client.search_runs([experiment.experiment_id], "tags.`lt_ray.arm` IS NULL AND params.seeds = '2'")
         names = {item.path for item in client.list_artifacts(parent.info.run_id)}
-        assert names == {"rounds.csv", "table.md", "curve.png", "sweep.json"}
+        report = {"report.html", "report.md", "tables", "curves", "settings"}
+        assert names == {"rounds.csv", "table.md", "curve.png", "sweep.json"} | report
     code, said = sync("--tracking-uri", f"sqlite:///{tmp_path}/other.db")
     assert code == 0, said
     assert recorded(f"sqlite:///{tmp_path}/other.db") == everything()
