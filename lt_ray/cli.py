@@ -276,6 +276,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         interrupted=outcome.interrupted,
         resume=target.without_password(console.command_line(sys.argv)),
         status=f"lt-ray status {sweep.name} --storage {options.storage}",
+        report=directory.report / "report.html",
         mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
         sync=None if outcome.recorded else f"lt-ray sync {sweep.name} --storage {options.storage}",
     )

@@ -205,6 +205,7 @@ def show_end(
     interrupted: bool,
     resume: str,
     status: str,
+    report: Path,
     mlflow: str | None,
     sync: str | None = None,
 ) -> None:
@@ -225,6 +226,8 @@ def show_end(
         console.print(f"retry   {escape(resume)} --retry-errored", soft_wrap=True)
     console.print(f"resume  {escape(resume)}", soft_wrap=True)
     console.print(f"status  {escape(status)}", soft_wrap=True)
+    if report.exists():
+        console.print(f"report  {escape(str(report))}", soft_wrap=True)
     if mlflow:
         console.print(f"mlflow  {escape(mlflow)}", soft_wrap=True)
     if sync:
