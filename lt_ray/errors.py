@@ -5,10 +5,12 @@ LtRayError
 │   ├── CycleError        a cycle's field breaks a rule
 │   ├── SpaceError        a search space breaks a rule
 │   ├── DataError         a data set cannot be had or is not usable
+│   ├── ModelError        a pretrained model cannot be had or is not usable
 │   ├── StorageError      a path cannot be used, or holds another sweep
 │   ├── ClusterError      no cluster, or one too small for what a trial asks
 │   └── TrackingError     a record cannot be kept where it was asked for
 ├── DamagedError          a stored file is not what its manifest says
+├── DegenerateError       a block's output is the same for all examples
 └── DivergedError         a training left the finite numbers
 """
 
@@ -38,6 +40,10 @@ class DataError(InputError):
     """A data set cannot be had, or is not usable."""
 
 
+class ModelError(InputError):
+    """A pretrained model cannot be had, or is not usable."""
+
+
 class StorageError(InputError):
     """A path cannot be used, or holds another sweep than the one asked for."""
 
@@ -52,6 +58,10 @@ class TrackingError(InputError):
 
 class DamagedError(LtRayError):
     """A stored file is missing or is not what its manifest says."""
+
+
+class DegenerateError(LtRayError):
+    """A block's output is the same for all examples, so that nothing can be compared with it."""
 
 
 class DivergedError(LtRayError):

@@ -47,10 +47,10 @@ class Measurement(Row):
     epochs: int
     """Epochs trained in this round [count]"""
     best_epoch: int
-    """Epoch whose weights the round ends with [epochs]"""
-    train_loss: float
-    """Of the epoch whose weights the round ends with [nats]"""
-    train_accuracy: float
+    """Epoch whose weights the round ends with; 0 where it trained none [epochs]"""
+    train_loss: float | None
+    """Of the epoch whose weights the round ends with; None where it trained none [nats]"""
+    train_accuracy: float | None
     """Of the same epoch [0, 1]"""
     val_loss: float
     """With the weights the round ends with [nats]"""
@@ -60,18 +60,71 @@ class Measurement(Row):
     """With the weights the round ends with, measured once [nats]"""
     test_accuracy: float
     """With the weights the round ends with, measured once [0, 1]"""
+    before_val_loss: float | None = None
+    """On the validation split after pruning and before retraining; None where the pruned weights were restarted, and in
+    round 0 [nats]"""
+    before_val_accuracy: float | None = None
+    """The same [0, 1]"""
+    before_test_loss: float | None = None
+    """On the test split after pruning and before retraining, measured once [nats]"""
+    before_test_accuracy: float | None = None
+    """The same [0, 1]"""
+    nonzero: int | None = None
+    """Parameters that no mask prunes [count]"""
+    blocks: int | None = None
+    """Blocks of the model; None where it has none [count]"""
+    frozen_blocks: int | None = None
+    """Of them, those that were not trained [count]"""
+    start_round: int | None = None
+    """Round whose model was pruned: the one before, or the last accepted one; None for models without blocks, and in
+    round 0 [count]"""
+    stride: int | None = None
+    """Stride of the removal, where blocks were compared [count]"""
+    accepted: bool | None = None
+    """Whether the round lost no more than `similarity.max_drop`; None where it has no such rule"""
     train_s: float
     """Seconds spent training, over all attempts whose work was kept [s]"""
     eval_s: float
     """Seconds spent measuring [s]"""
+    test_s: float | None = None
+    """Seconds of one pass over the test split after a warm-up, for models with blocks [s]"""
+    latency_s: float | None = None
+    """Seconds that a batch of 32 validation examples takes, warmed up: the median, for models with blocks [s]"""
+    latency_low_s: float | None = None
+    """Lower quartile of the same [s]"""
+    latency_high_s: float | None = None
+    """Upper quartile of the same [s]"""
     redone_s: float = 0.0
     """Seconds of work that interrupted attempts lost and that were spent again [s]"""
     finished_at: float
     """Unix time [s]"""
 
 
-TIMES = frozenset({"train_s", "eval_s", "redone_s", "finished_at"})
+TIMES = frozenset(
+    {"train_s", "eval_s", "test_s", "latency_s", "latency_low_s", "latency_high_s", "redone_s", "finished_at"}
+)
 """Fields that tell how long or when, and so may differ between two computations of one round."""
+
+
+class BlockDecision(Row):
+    """How a round that compares blocks came to its own: all positions are those of the model it compared."""
+
+    cka: tuple[tuple[float, ...], ...]
+    """Linear CKA of every two blocks [0, 1]"""
+    threshold: float
+    """CKA from which blocks are alike (0, 1]"""
+    stride: int
+    """Of each cluster the positions `1::stride` are removed [count]"""
+    clusters: tuple[tuple[int, ...], ...]
+    """Blocks that are alike, the anchor first"""
+    removed: tuple[int, ...]
+    """Blocks that were removed"""
+    frozen: tuple[int, ...]
+    """Kept blocks that were not trained"""
+    origins: tuple[int, ...]
+    """The compared blocks' positions in the dense model"""
+    reason: str
+    """Why it came to this, in a sentence"""
 
 
 class EpochResult(Epoch):
