@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle import Cnn, Lstm, Model
+from lt_ray.cycle import Cnn, Encoder, Lstm, Model
+from lt_ray.errors import ModelError
+from lt_ray.models import encoder
+from lt_ray.models.pretrained import Base
 from lt_ray.models.text import TextCnn, TextRecurrent
 
 UNKNOWN, PADDING = 0, 1
 
 
-def build(model: Model, rows: int, outputs: int) -> nn.Module:
+def outputs_of(model: Model, classes: int) -> int:
+    """Return the logits of one example: one a class, but one alone for two classes of the text models [count]."""
+    return 1 if classes == 2 and not isinstance(model, Encoder) else classes
+
+
+def build(
+    model: Model, rows: int, outputs: int, base: Base | None = None, blocks: Sequence[int] | None = None
+) -> nn.Module:
     """Return the module on the meta device: shapes, no weights.
 
     - `rows`: embedding rows of the data
     - `outputs`: logits of one example
+    - `base`: what an encoder is made of; None where its path says enough
+    - `blocks`: positions of the blocks that an encoder keeps; None = all
+
+    Raises `ModelError` where an encoder has no stack of blocks, or fewer rows than the data has tokens.
     """
+    if isinstance(model, Encoder):
+        tree = base.config if base is not None else encoder.known_model(model)
+        assert tree is not None
+        module = encoder.build(encoder.configuration(tree, outputs, model.dropout, blocks))
+        own = int(getattr(module.config, "vocab_size", rows))
+        if rows > own:
+            raise ModelError(
+                f"`--model {model.path}`: its tokenizer must have no more tokens than its embedding has rows, but has "
+                f"{rows:,} for {own:,}: give the tokenizer that belongs to it."
+            )
+        return module
     with torch.device("meta"):
         if isinstance(model, Cnn):
             return TextCnn(rows, model.embedding, model.filters, model.widths, model.dropout, outputs, padding=PADDING)
@@ -36,13 +61,51 @@ def build(model: Model, rows: int, outputs: int) -> nn.Module:
         )
 
 
-def initial_weights(module: nn.Module, generator: Callable[[str], torch.Generator]) -> dict[str, Tensor]:
-    """Return a draw of the initialiser, on the CPU: Xavier normal for matrices and kernels (where the model says so,
-    orthogonal for those from state to state), 0 for biases and for the unknown and padding rows of an embedding.
+def live(module: nn.Module, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+    """Return a module like the one on the meta device, on a device and with these weights."""
+    made = encoder.build(module.config, device) if is_encoder(module) else module.to_empty(device=device)
+    parameters = dict(made.named_parameters())
+    assert parameters.keys() == weights.keys()
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
+    return made
 
-    A matrix is drawn whole, as torch keeps it: an LSTM's four gates one below the other.
+
+def logits(module: nn.Module, padding: int) -> Callable[[Tensor], Tensor]:
+    """Return tokens, int64 (B, T) → logits, float (B, outputs).
+
+    - `padding`: the token that fills a batch
+    """
+    return encoder.logits(module, padding) if is_encoder(module) else module
+
+
+def is_encoder(module: nn.Module) -> bool:
+    """Return whether a module is a Hugging Face one, with blocks, and none of ours."""
+    return hasattr(module, "config")
+
+
+def initial_weights(
+    module: nn.Module, generator: Callable[[str], torch.Generator], base: Base | None = None
+) -> dict[str, Tensor]:
+    """Return the weights that a model begins with: those that were found, and a draw of the initialiser for the rest.
 
     - `generator`: parameter name → generator of its draw, so that no tensor's draw depends on another's shape
+    - `base`: what an encoder is made of; its weights stand where they have the module's shapes
+    """
+    if not is_encoder(module):
+        return _drawn(module, generator)
+    weights = encoder.initial_weights(module, generator)
+    found = base.weights() if base is not None else {}
+    return weights | {n: w for n, w in found.items() if n in weights and w.shape == weights[n].shape}
+
+
+def _drawn(module: nn.Module, generator: Callable[[str], torch.Generator]) -> dict[str, Tensor]:
+    """Return a draw of the text models' initialiser, on the CPU: Xavier normal for matrices and kernels
+    (where the model says so, orthogonal for those from state to state), 0 for biases and for the unknown and padding
+    rows of an embedding.
+
+    A matrix is drawn whole, as torch keeps it: an LSTM's four gates one below the other.
     """
     orthogonal = module.orthogonal_names if isinstance(module, TextRecurrent) else ()
     weights = {}
@@ -59,8 +122,14 @@ def initial_weights(module: nn.Module, generator: Callable[[str], torch.Generato
 
 
 def initial_masks(module: nn.Module) -> dict[str, Tensor]:
-    """Return the masks of the dense model: all True, but for the padding rows, whose zeros count as pruned."""
+    """Return the masks of the dense model: all True, but for the text models' padding rows, whose zeros count as
+    pruned.
+
+    An encoder's padding row holds what it was trained with.
+    """
     masks = {name: torch.ones(p.shape, dtype=torch.bool, device="cpu") for name, p in module.named_parameters()}
+    if is_encoder(module):
+        return masks
     for name, embedding in _embeddings(module):
         if embedding.padding_idx is not None:
             masks[f"{name}.weight"][embedding.padding_idx] = False
@@ -80,8 +149,17 @@ def weight_names(module: nn.Module) -> tuple[str, ...]:
 
 
 def output_names(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of the output layer's parameters."""
+    """Return the names of the output layer's parameters; of an encoder its whole head's."""
+    if is_encoder(module):
+        inner = str(module.base_model_prefix) + "."
+        return tuple(name for name, _ in module.named_parameters() if not name.startswith(inner))
     return tuple(name for name, _ in module.named_parameters() if name.startswith("output."))
+
+
+def undecayed_names(module: nn.Module) -> frozenset[str]:
+    """Return the names of the biases and of the parameters of normalising layers, which decay of `matrices` spares."""
+    vectors = {name for name, parameter in module.named_parameters() if parameter.dim() < 2}
+    return frozenset(vectors | set(encoder.norm_names(module)))
 
 
 def _embeddings(module: nn.Module) -> list[tuple[str, nn.Embedding]]:

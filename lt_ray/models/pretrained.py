@@ -1,0 +1,224 @@
+"""Pretrained models: found on the hub or in a folder, kept once where all workers find them, known by their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from lt_ray.cycle import MODELS, Encoder, canonical
+from lt_ray.errors import DamagedError, ModelError
+
+OURS = ", ".join(name for name in MODELS if name != "encoder")
+CONNECT_S = 10.0
+"""Longest wait for the hub's first answer [s]"""
+REVISIONS = {
+    "google-bert/bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
+    "distilbert/distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
+    "FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+}
+"""The hub's models that lt_ray pins"""
+_CONFIG, _WEIGHTS, _DIGEST = "config.json", "weights.safetensors", "digest.json"
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+    "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+_NOISE = frozenset({"_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "use_cache"})
+"""Keys of a configuration that change no number"""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the models of one sweep start from: `config.json`, a tokenizer, and the weights that were found."""
+
+    directory: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The configuration as it was found."""
+        config: dict[str, Any] = json.loads((self.directory / _CONFIG).read_text())
+        return config
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the configuration and the weights."""
+        digest: str = json.loads((self.directory / _DIGEST).read_text())["digest"]
+        return digest
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights that were found, float32, by the classifier's own names; raises `DamagedError`."""
+        try:
+            weights: dict[str, Tensor] = safetensors.torch.load_file(self.directory / _WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise DamagedError(f"{self.directory}: {_WEIGHTS} cannot be read ({error}).") from None
+        return weights
+
+
+def keep(source: Path, encoder: Encoder, cache: Path) -> tuple[Encoder, Base]:
+    """Copy what a model is made of into a cache, and return the model with its digest, and the copy.
+
+    - `source`: a folder as the hub lays it out: config.json, a tokenizer, and weights as safetensors where
+      `encoder.weights` is `pretrained`
+    - `cache`: on a path that every node sees; `<cache>/<digest>/` appears whole or not at all
+
+    Raises `ModelError` where something is missing or is no sequence classifier's encoder.
+    """
+    config = _read_config(source, encoder)
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = cache / f".{uuid.uuid4().hex}"
+    temporary.mkdir()
+    try:
+        (temporary / _CONFIG).write_text(json.dumps(config, indent=1))
+        for name in _TOKENIZER:
+            if (source / name).exists():
+                shutil.copyfile(source / name, temporary / name)
+        weights = _found_weights(source, encoder) if encoder.weights == "pretrained" else {}
+        data = safetensors.torch.save(dict(sorted(weights.items())))
+        (temporary / _WEIGHTS).write_bytes(data)
+        kept = {key: value for key, value in config.items() if key not in _NOISE}
+        parts = canonical(kept).encode(), hashlib.sha256(data).hexdigest().encode()
+        digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
+        (temporary / _DIGEST).write_text(json.dumps({"digest": digest, "path": encoder.path}))
+        final = cache / _folder(digest, temporary)
+        if not final.exists():
+            try:
+                temporary.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return encoder.model_copy(update={"digest": digest}), Base(final)
+
+
+def find(encoder: Encoder) -> Path:
+    """Return the folder with a model's files: its path, or the hub's snapshot, from the local cache where it is there.
+
+    Raises `ModelError` with the ways out where there is none.
+    """
+    folder = Path(encoder.path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or encoder.path.startswith((".", "~")) or encoder.path.count("/") > 1:
+        raise ModelError(
+            f"`--model {encoder.path}` must be a model of the hub or a folder laid out as there, but there is no such "
+            "folder: name another one, or use --toy."
+        )
+    from huggingface_hub import HfApi, snapshot_download
+
+    revision = encoder.revision or REVISIONS.get(encoder.path, "main")
+    wanted = [*_TOKENIZER, _CONFIG, *(["*.safetensors", "*.safetensors.index.json"] if _needs_weights(encoder) else [])]
+    try:
+        return Path(snapshot_download(encoder.path, revision=revision, allow_patterns=wanted, local_files_only=True))
+    except Exception:  # the hub's client raises many kinds for "not cached"; the hub is asked next
+        pass
+    try:
+        HfApi().model_info(encoder.path, revision=revision, timeout=CONNECT_S)
+        return Path(snapshot_download(encoder.path, revision=revision, allow_patterns=wanted))
+    except Exception as error:  # … and what its transports raise
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+        raise ModelError(
+            f"`--model {encoder.path}` must be one of {OURS}, or an encoder within reach, but it is not ({reason}).\n"
+            "Give a folder with its config.json, tokenizer and model.safetensors (--model DIR), with --from-config one "
+            "without weights, or use --toy."
+        ) from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from telling what it loads, in words and bars; restored on exit."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    own = logging.getLogger("transformers").propagate
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        logging.getLogger("transformers").propagate = own
+
+
+def _folder(digest: str, copy: Path) -> str:
+    """The copy's name: equal models with other tokenizers are two."""
+    tokenizer = hashlib.sha256()
+    for name in _TOKENIZER:
+        if (copy / name).exists():
+            tokenizer.update(name.encode() + b"\0" + (copy / name).read_bytes())
+    return f"{digest[:16]}-{tokenizer.hexdigest()[:8]}"
+
+
+def _needs_weights(encoder: Encoder) -> bool:
+    return encoder.weights == "pretrained"
+
+
+def _read_config(source: Path, encoder: Encoder) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((source / _CONFIG).read_text())
+        kind = config["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"`--model {encoder.path}`: {source} must hold a model's config.json with `model_type`, but it cannot be "
+            f"read ({said}); name another one."
+        ) from None
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise ModelError(
+            f"`--model {encoder.path}` must be an encoder that transformers can give a classification head, but its "
+            f"`model_type` is {kind!r}; name another one, such as google-bert/bert-base-uncased."
+        )
+    return config
+
+
+def _found_weights(source: Path, encoder: Encoder) -> dict[str, Tensor]:
+    """The weights at `source` by the names of the classifier; those that it lacks are not there."""
+    if not any(source.glob("*.safetensors")):
+        if encoder.path == "toy":
+            return {}
+        raise ModelError(
+            f"`--model {encoder.path}`: {source} must hold weights as safetensors, but there is no such file: convert "
+            "them, or say --from-config to draw them from the seed."
+        )
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with quiet():
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                source,
+                output_loading_info=True,
+                local_files_only=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                dtype="float32",
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"`--model {encoder.path}`: the weights in {source} cannot be loaded ({said}); get them again, or name "
+            "another model."
+        ) from None
+    missing = set(told["missing_keys"]) | {key for key, *_ in told.get("mismatched_keys", ())}
+    found = {name: p.detach().float().contiguous() for name, p in model.named_parameters() if name not in missing}
+    if len(found) < len(missing):
+        raise ModelError(
+            f"`--model {encoder.path}`: the weights in {source} must be the model's own, but {len(missing)} of "
+            f"{len(missing) + len(found)} of its tensors are not among them; name another model, or say --from-config."
+        )
+    return found
