@@ -60,6 +60,13 @@ class Trainee:
     optimizer: Optimizer
     progress: Progress
     best_weights: dict[str, Tensor] | None = None
+    forward: Callable[[Tensor], Tensor] | None = None
+    """Inputs → logits; None = the model itself"""
+
+    @property
+    def logits(self) -> Callable[[Tensor], Tensor]:
+        """Inputs → logits."""
+        return self.model if self.forward is None else self.forward
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor of the running training, on the CPU, under names that `restore` understands."""
@@ -100,6 +107,9 @@ def train(
     patience: int | None,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
+    lr_at: Callable[[int, int], float] | None = None,
+    gradient_norm: float | None = None,
+    accumulation: int = 1,
 ) -> Iterator[Progress]:
     """Train up to `last_epoch`, yielding the progress after every step and after every finished epoch.
 
@@ -109,6 +119,9 @@ def train(
     - `after_step`: called after each optimizer step
     - `patience`: stop after so many epochs in a row without a lower validation loss, keeping the weights of the
       lowest; None = never, and no weights are kept aside [epochs]
+    - `lr_at`: (epoch, step) → the step's learning rate; None = the optimizer's own
+    - `gradient_norm`: norm to which the gradient of all parameters together is clipped; None = never
+    - `accumulation`: parts in which a batch goes through the model one after the other [count]
 
     After a yield with `step == 0` an epoch has just finished and been validated. Raises `DivergedError` when a loss
     leaves the finite numbers.
@@ -120,15 +133,16 @@ def train(
         for inputs, labels in batches(progress.epoch, progress.step):
             started = time.perf_counter()
             seed_step(progress.epoch, progress.step)
-            labels = labels.to(device, non_blocking=True)
-            with autocast():
-                logits = model(inputs.to(device, non_blocking=True))
-            loss, correct = loss_and_correct(logits, labels)
+            if lr_at is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = lr_at(progress.epoch, progress.step)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+            loss, correct = _backward(trainee, inputs, labels, accumulation, device, autocast)
+            if gradient_norm is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
             optimizer.step()
             after_step()
-            value = float(loss.detach())
+            value = float(loss)
             if not math.isfinite(value):
                 raise DivergedError(
                     f"the training loss became {value} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
@@ -142,6 +156,30 @@ def train(
             yield progress
         _finish_epoch(trainee, validate, patience)
         yield trainee.progress
+
+
+def _backward(
+    trainee: Trainee,
+    inputs: Tensor,
+    labels: Tensor,
+    parts: int,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> tuple[Tensor, Tensor]:
+    """Add a batch's gradient to the parameters', part by part; return its mean loss and how many are right."""
+    size = len(labels)
+    losses, corrects = [], []
+    for some, some_labels in zip(inputs.chunk(parts), labels.chunk(parts), strict=True):
+        some_labels = some_labels.to(device, non_blocking=True)
+        with autocast():
+            logits = trainee.logits(some.to(device, non_blocking=True))
+        loss, correct = loss_and_correct(logits, some_labels)
+        if len(some_labels) < size:
+            loss = loss * (len(some_labels) / size)
+        loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+        losses.append(loss.detach())
+        corrects.append(correct)
+    return (losses[0], corrects[0]) if len(losses) == 1 else (torch.stack(losses).sum(), torch.stack(corrects).sum())
 
 
 def _finish_epoch(trainee: Trainee, validate: Callable[[nn.Module], Measure], patience: int | None) -> None:

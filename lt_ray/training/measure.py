@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -39,11 +41,19 @@ def loss_and_correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def measure(model: nn.Module, batches: Iterable[Batch], device: torch.device) -> Measure:
+def measure(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    device: torch.device,
+    logits: Callable[[Tensor], Tensor] | None = None,
+) -> Measure:
     """Return the mean loss and accuracy over all examples of the batches, dropout off.
+
+    - `logits`: inputs → logits; None = the model itself
 
     A batch counts by its examples, so a short last one does not weigh too much; sums are float64.
     """
+    forward = model if logits is None else logits
     was_training = model.training
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -51,9 +61,57 @@ def measure(model: nn.Module, batches: Iterable[Batch], device: torch.device) ->
     seen = 0
     for inputs, labels in batches:
         labels = labels.to(device, non_blocking=True)
-        batch_loss, batch_correct = loss_and_correct(model(inputs.to(device, non_blocking=True)), labels)
+        batch_loss, batch_correct = loss_and_correct(forward(inputs.to(device, non_blocking=True)), labels)
         loss += batch_loss.double() * len(labels)
         correct += batch_correct
         seen += len(labels)
     model.train(was_training)
     return Measure(loss=float(loss) / seen, accuracy=int(correct) / seen)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long one batch takes, over repeated passes."""
+
+    median_s: float
+    """[s]"""
+    low_s: float
+    """Lower quartile [s]"""
+    high_s: float
+    """Upper quartile [s]"""
+
+
+@torch.no_grad()
+def latency(
+    model: nn.Module,
+    inputs: Tensor,
+    device: torch.device,
+    logits: Callable[[Tensor], Tensor],
+    *,
+    warm_up: int = 3,
+    repeats: int = 15,
+    most_s: float = 5.0,
+) -> Latency:
+    """Return how long a batch takes, dropout off, after passes that do not count.
+
+    - `inputs`: the batch
+    - `warm_up`, `repeats`: passes that do not count, and that do, at least 5 [count]
+    - `most_s`: no further pass is begun after so long [s]
+    """
+    was_training = model.training
+    model.eval()
+    inputs = inputs.to(device)
+    taken: list[float] = []
+    began = time.perf_counter()
+    for place in range(warm_up + repeats):
+        if len(taken) >= 5 and time.perf_counter() - began > most_s:
+            break
+        started = time.perf_counter()
+        logits(inputs)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if place >= warm_up:
+            taken.append(time.perf_counter() - started)
+    model.train(was_training)
+    low, _, high = statistics.quantiles(taken, n=4)
+    return Latency(statistics.median(taken), low, high)
