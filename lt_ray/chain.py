@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from lt_ray.cycle import SCHEMA, Cycle, Magnitude, digest
-from lt_ray.models import registry
+from lt_ray.cycle import SCHEMA, Cycle, Magnitude, Pruning, Similarity, Wanda, digest
+from lt_ray.models import encoder, registry
 from lt_ray.pruning.restart import matches
 
 RewindEpoch = int | Literal["last"]
@@ -28,7 +28,7 @@ class Round:
     index: int
     """0 = dense [count]"""
     key: str
-    pruning: Magnitude | None
+    pruning: Pruning | None
     """What leads here from the round before; None for round 0"""
     inputs: Mapping[str, Any]
     """What the key is the digest of"""
@@ -52,8 +52,8 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
         return (dense, *(_transferred(cycle, data_digest, found, index) for index in cycle.trained_rounds[1:]))
     rounds = [dense]
     for index, pruning in enumerate(cycle.schedule, 1):
-        if pruning.strategy == "one_shot":
-            at_once = _at_once(cycle.schedule[:index])
+        if isinstance(pruning, Magnitude) and pruning.strategy == "one_shot":
+            at_once = _at_once([p for p in cycle.schedule[:index] if isinstance(p, Magnitude)])
             rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))
         else:
             rounds.append(_round(cycle, data_digest, index, pruning, rounds[-1], dense))
@@ -61,7 +61,7 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
 
 
 def _round(
-    cycle: Cycle, data_digest: str, index: int, pruning: Magnitude | None, parent: Round | None, dense: Round | None
+    cycle: Cycle, data_digest: str, index: int, pruning: Pruning | None, parent: Round | None, dense: Round | None
 ) -> Round:
     inputs: dict[str, Any] = _common(cycle, data_digest) | {
         "parent": parent.key if parent else None,
@@ -85,7 +85,7 @@ def _common(cycle: Cycle, data_digest: str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "data": data_digest,
-        "model": cycle.model.model_dump(mode="json"),
+        "model": cycle.model.meaning(),
         "seed": cycle.seed,
         "training": cycle.training.meaning(),
     }
@@ -111,7 +111,8 @@ def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
     A transferred ticket goes back to the weights of its origin's round 0, not of its own.
     """
     rewinding = [cycle for cycle in cycles if cycle.tickets == "own"]
-    wanted = {p.rewind_epoch for cycle in rewinding for p in cycle.schedule if p.restart == "rewind"}
+    prunings = [p for cycle in rewinding for p in cycle.schedule if isinstance(p, Magnitude)]
+    wanted = {p.rewind_epoch for p in prunings if p.restart == "rewind"}
     return frozenset(wanted - {0})
 
 
@@ -129,8 +130,12 @@ def prunable_names(cycle: Cycle, module: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in names if name in touched or not cycle.schedule)
 
 
-def touches(pruning: Magnitude, module: nn.Module) -> tuple[str, ...]:
+def touches(pruning: Pruning, module: nn.Module) -> tuple[str, ...]:
     """Return the parameters that one pruning may touch."""
+    if isinstance(pruning, Similarity):
+        return encoder.block_names(module)
+    if isinstance(pruning, Wanda):
+        return encoder.linear_names(module)
     names = (
         registry.weight_names(module)
         if pruning.parameters == "weights"

@@ -1,14 +1,17 @@
-"""The encoded data of a sweep: its task's, and its source task's where it has one."""
+"""What the cycles of a sweep train on: its task's encoded data, its source task's, and a pretrained model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lt_ray.cycle import Cycle
+from lt_ray.cycle import Cycle, Toy
 from lt_ray.errors import CycleError
+from lt_ray.models.pretrained import Base
+from lt_ray.models.registry import outputs_of
 from lt_ray.tasks import registry
-from lt_ray.tasks.text import TextData, load
+from lt_ray.tasks.text import TextData, load, longest_document
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +20,8 @@ class Datasets:
 
     own: TextData
     source: TextData | None = None
+    base: Base | None = None
+    """What an encoder is made of"""
 
     def of(self, cycle: Cycle) -> TextData:
         """Return what a cycle of the sweep trains on: in a sweep with a source, a cycle without one is on it."""
@@ -28,38 +33,70 @@ class Datasets:
         return None if self.source is None else self.source.digest
 
 
+def inputs(cycle: Cycle, data: TextData, directory: Path, base: Base | None) -> dict[str, Any]:
+    """Return what a model of this cycle needs besides its weights, as a tree of plain values.
+
+    - `directory`: where the encoded data is
+    """
+    longest = data.train.lengths.max()
+    if base is not None:
+        task = cycle.task
+        longest = longest_document(
+            registry.tokenizer(base.directory), None if isinstance(task, Toy) else task.max_tokens
+        )
+    return {
+        "classes": list(data.classes),
+        "rows": data.rows,
+        "outputs": outputs_of(cycle.model, len(data.classes)),
+        "padding": data.padding,
+        "longest": int(longest),
+        "data": str(directory),
+    }
+
+
 @dataclass(frozen=True)
 class Directories:
     """Where workers read a sweep's data; on paths that every node sees."""
 
     own: Path
     source: Path | None = None
+    base: Path | None = None
 
     def load(self) -> Datasets:
         """Return the data, mapped from its files; raises `DamagedError`."""
-        return Datasets(load(self.own), None if self.source is None else load(self.source))
+        return Datasets(
+            load(self.own),
+            None if self.source is None else load(self.source),
+            None if self.base is None else Base(self.base),
+        )
 
     def resolved(self) -> Directories:
         """Return the same directories by their whole paths."""
-        return Directories(self.own.resolve(), None if self.source is None else self.source.resolve())
+        others = (None if path is None else path.resolve() for path in (self.source, self.base))
+        return Directories(self.own.resolve(), *others)
 
 
-def prepare(cycle: Cycle, vocabulary: int, data_dir: Path | None, cache: Path) -> tuple[Datasets, Directories]:
+def prepare(
+    cycle: Cycle, words: int | Path, data_dir: Path | None, cache: Path, base: Base | None = None
+) -> tuple[Datasets, Directories]:
     """Return the data of a sweep whose cycles share this one's tasks, encoded once, and where it is kept.
 
-    - `vocabulary`: most frequent train words that are kept, of the source task where there is one [count]
+    - `words`: most frequent train words that are kept, of the source task where there is one [count]; or a folder with
+      a tokenizer
     - `data_dir`, `cache`: see `tasks.registry.load`
+    - `base`: what an encoder is made of
 
     Raises `DataError` where the texts cannot be had or used.
     """
-    own, directory = registry.load(cycle.task, vocabulary, data_dir, cache, source=cycle.source)
+    own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source)
     assert directory is not None  # there is a cache
+    folder = None if base is None else base.directory
     if cycle.source is None:
-        return Datasets(own), Directories(directory)
-    source, source_directory = registry.load(cycle.source, vocabulary, data_dir, cache)
+        return Datasets(own, base=base), Directories(directory, base=folder)
+    source, source_directory = registry.load(cycle.source, words, data_dir, cache)
     if source.digest == own.digest:
         raise CycleError(
             f"`source` must be another task than `task`, but both are the same texts ({cycle.task.name}): name another "
             "one, or leave `source` out"
         )
-    return Datasets(own, source), Directories(directory, source_directory)
+    return Datasets(own, source, base), Directories(directory, source_directory, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import ValidationError
 
-from lt_ray.cycle import RECURRENT, Cycle, Scalar
-from lt_ray.errors import CycleError, SpaceError
+from lt_ray.cycle import MODELS, PRUNINGS, RECURRENT, TOY_ENCODER, Cycle, Encoder, Scalar, folded
+from lt_ray.errors import CycleError, SpaceError, nearest
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
+    from lt_ray.models.pretrained import Base
     from lt_ray.space import Space
     from lt_ray.stopping import Asha, MaxDrop
     from lt_ray.sweep import Sweep
@@ -34,6 +36,21 @@ TOY: dict[str, object] = {
 
 _TOY_RECURRENT: dict[str, object] = {"model.hidden": 12, "model.dropout": 0.2, "training.lr": 0.03}
 """The same for a recurrent model, which learns little from the CNN's settings"""
+_TOY_ENCODER: dict[str, object] = {
+    "task.name": "toy",
+    "model.name": "encoder",
+    "model.path": TOY_ENCODER,
+    "model.revision": None,
+    "training.epochs": 6,
+    "training.lr": 0.001,
+    "training.batch_size": 20,
+    "training.warmup": 0.2,
+    "similarity.epochs": 2,
+    "similarity.calibration": 512,
+    "similarity.calibration_batch": 128,
+    "wanda.calibration": 256,
+}
+"""The same for an encoder; what its schedule does not have is left out"""
 _TOY_ROUNDS = 4
 ADAPTIVE_SAMPLES = 30
 """Points of an adaptive search, unless said otherwise [count]"""
@@ -81,6 +98,7 @@ class Options:
     local: bool
     task: str | None
     model: str | None
+    from_config: bool
     rounds: int | None
     space: Path | None
     set_: list[str] | None
@@ -124,6 +142,7 @@ def sweep_of(defaults: Defaults, options: Options) -> Sweep:
     _check_effect(options)
     given = _given(defaults.cycle, options)
     cycle = defaults.cycle.with_settings(given)
+    _check_methods(cycle, options, options.space or defaults.space)
     path = options.space or defaults.space
     space = spaces.Space()
     if path is not None:
@@ -196,22 +215,59 @@ def _check_effect(options: Options) -> None:
 def _suffix(options: Options) -> str:
     """Another task or model is another sweep, so it gets another name."""
     task = "toy" if options.toy else options.task
-    return "".join(f"-{name}" for name in (options.model, task) if name)
+    model = None if options.model is None else re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(options.model).name).strip("-.")
+    return "".join(f"-{name}" for name in (model, task) if name)
+
+
+def _check_methods(cycle: Cycle, options: Options, space: Path | None) -> None:
+    """Raise `CycleError` for a `--set` of a pruning that the schedule does not have, and no space brings in."""
+    methods = {pruning.method for pruning in cycle.schedule}
+    text = space.read_text(encoding="utf-8", errors="replace") if space is not None and space.is_file() else ""
+    for key in _parsed(options.set_):
+        group = key.partition(".")[0]
+        if group in PRUNINGS and methods and group not in methods and "schedule" not in text:
+            raise CycleError(
+                f"`--set {key}` changes nothing, since the schedule has no {group} pruning: it is "
+                f"`{folded(cycle.schedule)}`; say `--set schedule=…`, or leave it out"
+            )
 
 
 def _given(cycle: Cycle, options: Options) -> dict[str, object]:
     """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds, --set."""
-    given: dict[str, object] = {**_toy(options.model or cycle.model.name)} if options.toy else {}
+    name = cycle.model.name if options.model is None else _model_name(options.model)
+    given: dict[str, object] = {**_toy(name, cycle)} if options.toy else {}
     if options.toy:
         given["rounds"] = min(cycle.rounds, _TOY_ROUNDS)
     if options.toy and cycle.source is not None:
         given |= {"source.name": "toy", "source.data_seed": 1, "ticket_every": min(cycle.ticket_every, 2)}
-    named = {"task.name": options.task, "model.name": options.model, "rounds": options.rounds}
+    named: dict[str, object] = {"task.name": options.task, "rounds": options.rounds}
+    if options.model is not None:
+        named["model.name"] = name
+        if name == "encoder" and options.model != name:
+            named |= {"model.path": options.model, "model.revision": None}
+    if options.from_config:
+        if name != "encoder":
+            raise CycleError(f"`--from-config` draws an encoder's weights, but model {name} is none: leave it out")
+        named["model.weights"] = "random"
     return given | {key: value for key, value in named.items() if value is not None} | _parsed(options.set_)
 
 
-def _toy(model: str) -> dict[str, object]:
+def _model_name(model: str) -> str:
+    """A model's name in a cycle: one of ours, or `encoder` for a name of the hub or a folder."""
+    if model in MODELS or ("/" not in model and not Path(model).is_dir() and nearest(model, MODELS)):
+        return model  # a slip of one of ours is told as such
+    return "encoder"
+
+
+def _toy(model: str, cycle: Cycle) -> dict[str, object]:
     """What `--toy` makes of a sweep with this model."""
+    if model == "encoder":
+        methods = {pruning.method for pruning in cycle.schedule}
+        return {
+            key: value
+            for key, value in _TOY_ENCODER.items()
+            if key.partition(".")[0] not in PRUNINGS or key.partition(".")[0] in methods
+        }
     return TOY if model not in RECURRENT else {k: v for k, v in TOY.items() if k != "model.filters"} | _TOY_RECURRENT
 
 
@@ -230,15 +286,23 @@ def _parsed(settings: list[str] | None) -> dict[str, Scalar]:
     return parsed
 
 
-def vocabulary_of(sweep: Sweep) -> int:
-    """Return the vocabulary that all cycles share, since the data is tokenised once [count].
+def words_of(sweep: Sweep, base: Base | None) -> int | Path:
+    """Return the words that all cycles share, since the data is tokenised once: how many, or where their tokenizer is.
+
+    - `base`: what an encoder is made of
 
     Raises `SpaceError` where the space searches what the data is made by.
     """
+    shared: tuple[str, ...] = ("model.vocabulary", "model.path", "model.revision", "model.weights", "model.digest")
+    if isinstance(sweep.cycle.model, Encoder):
+        shared += ("model.name",)
     for key in sweep.space.distributions:
-        if key == "model.vocabulary" or key.startswith(("task.", "source.")):
+        if key in shared or key.startswith(("task.", "source.")):
             raise SpaceError(
                 f"`{key}` cannot be searched within one sweep, whose data is tokenised once: "
                 f"run a sweep for each value, with `--set {key}=…` and a `--name`"
             )
-    return sweep.cycle.model.vocabulary
+    model = sweep.cycle.model
+    if isinstance(model, Encoder):
+        return Path() if base is None else base.directory
+    return model.vocabulary

@@ -110,7 +110,7 @@ class BlockDecision(Row):
     """How a round that compares blocks came to its own: all positions are those of the model it compared."""
 
     cka: tuple[tuple[float, ...], ...]
-    """Linear CKA of every two blocks [0, 1]"""
+    """Linear CKA of every two blocks [0, 1]; empty where they were not compared any more"""
     threshold: float
     """CKA from which blocks are alike (0, 1]"""
     stride: int

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
+import math
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lt_ray.chain import RewindEpoch, Round, chain, fractions, prunable_names, rewind_epochs, touches
-from lt_ray.cycle import Cycle, Training
+from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
+from lt_ray.cycle import Cycle, Magnitude, Similarity, Training
 from lt_ray.models import registry
-from lt_ray.pruning import magnitude
+from lt_ray.models.pretrained import Base
+from lt_ray.network import Network
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.pruning.restart import sharing, ticket
 from lt_ray.results import Epoch, EpochResult, Measurement, RoundResult
+from lt_ray.starts import Parent, Pruner, Start, next_stride
 from lt_ray.store import RoundStore, StoredRound
 from lt_ray.tasks import text
 from lt_ray.training.loop import Progress, Trainee, train
-from lt_ray.training.measure import Batch, Measure, measure
+from lt_ray.training.measure import Batch, Latency, Measure, latency, measure
 from lt_ray.training.randomness import generators, order, seed_step
 
 log = logging.getLogger("lt_ray")
@@ -34,6 +39,10 @@ Event = EpochResult | RoundResult
 PARTIAL_EVERY_S = 60.0
 _SIGN_OF_LIFE_S = 1.0
 _MEASURING_TOKENS = 32_768
+_LATENCY_BATCH = 32
+"""Examples of the batch whose latency is measured [count]"""
+_ABOVE = 1e-12
+"""Counts over counts differ from decimal bounds in the last bit: 0.90 − 0.85 is not more than 0.05"""
 
 
 def run_cycle(
@@ -42,6 +51,7 @@ def run_cycle(
     store: RoundStore,
     *,
     source: text.TextData | None = None,
+    base: Base | None = None,
     keep_epochs: Collection[RewindEpoch] = (),
     device: str | torch.device = "cpu",
     partial_every_s: float = PARTIAL_EVERY_S,
@@ -55,13 +65,14 @@ def run_cycle(
 
     - `data`: of the cycle's task; `source`: of its source task, where tickets come from there. Rounds that find tickets
       are computed, without events, where the store does not have them
+    - `base`: what an encoder is made of
     - `keep_epochs`: epochs of round 0 to keep for other cycles to rewind to, besides this cycle's own
     - `device`: where to train; torch's own generators are reseeded before every step
     - `partial_every_s`: the running state is saved after so many seconds, and at an epoch's end after a twelfth [s]
 
     Raises `DivergedError` when a training leaves the finite numbers.
     """
-    run = _Run(cycle, data, source, store, frozenset(keep_epochs), torch.device(device), partial_every_s)
+    run = _Run(cycle, data, source, base, store, frozenset(keep_epochs), torch.device(device), partial_every_s)
     for round in run.rounds:
         yield from run.events(round)
 
@@ -91,27 +102,40 @@ def _epoch_result(cycle: Cycle, round: Round, epoch: Epoch) -> EpochResult:
 
 
 @dataclass(frozen=True)
+class _Measured:
+    """What one model measures on the two splits that are not trained on."""
+
+    val: Measure
+    test: Measure
+    test_s: float
+    """After the validation split, which warms up [s]"""
+    both_s: float
+
+    def tree(self) -> dict[str, float]:
+        """Return it as plain values."""
+        losses = {"val_loss": self.val.loss, "val_accuracy": self.val.accuracy}
+        losses |= {"test_loss": self.test.loss, "test_accuracy": self.test.accuracy}
+        return losses | {"test_s": self.test_s, "both_s": self.both_s}
+
+    @classmethod
+    def loaded(cls, tree: Mapping[str, float]) -> _Measured:
+        """Return what `tree` told of."""
+        val, test = (Measure(tree[f"{split}_loss"], tree[f"{split}_accuracy"]) for split in ("val", "test"))
+        return cls(val, test, tree["test_s"], tree["both_s"])
+
+
+@dataclass(frozen=True)
 class _Outcome:
     """What training a round gave."""
 
     weights: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
+    start: Start
+    before: _Measured | None
+    """As pruned, before retraining"""
     progress: Progress
-    restart_epoch: int | None
-    test: Measure
-    test_s: float
+    after: _Measured
+    latency: Latency | None
     redone_s: float
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where a round's training starts."""
-
-    weights: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
-    epoch: int
-    """First epoch of the data order [epochs]"""
-    restart_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +145,7 @@ class _Run:
     cycle: Cycle
     data: text.TextData
     source: text.TextData | None
+    base: Base | None
     store: RoundStore
     keep_epochs: frozenset[RewindEpoch]
     device: torch.device
@@ -144,13 +169,20 @@ class _Run:
         return {round.key: round for round in self.rounds}
 
     @cached_property
-    def module(self) -> nn.Module:
-        """The model on the meta device."""
-        return registry.build(self.cycle.model, self.data.rows, self.data.outputs)
+    def network(self) -> Network:
+        """The model's shapes on this data."""
+        model, data = self.cycle.model, self.data
+        outputs = registry.outputs_of(model, len(data.classes))
+        return Network(model, data.rows, outputs, data.padding, self.base)
+
+    @cached_property
+    def pruner(self) -> Pruner:
+        """What prunes the models of this cycle."""
+        return Pruner(self.network, self.data.train, self.cycle.seed, self.store, self.device)
 
     @cached_property
     def prunable(self) -> tuple[str, ...]:
-        return prunable_names(self.cycle, self.module)
+        return prunable_names(self.cycle, self.network.dense)
 
     def result(self, round: Round, stored: StoredRound) -> RoundResult:
         return round_result(self.cycle, round.key, stored, self.prunable)
@@ -188,35 +220,51 @@ class _Run:
         """Train a round from its partial state or its start, yielding each epoch once it is durable, and store it."""
         keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
         outcome = yield from self._train(round, keep)
-        return self.store.put(self._stored(round, outcome), outcome.weights, outcome.masks)
+        return self.store.put(self._stored(round, outcome), outcome.weights, outcome.start.masks)
 
     def _stored(self, round: Round, outcome: _Outcome) -> StoredRound:
-        history = outcome.progress.history
+        history, start = outcome.progress.history, outcome.start
         # With early stopping the round ends with the best epoch's weights, else with the last one's.
-        best = outcome.progress.best if self.cycle.training.patience is not None else history[-1]
-        assert best is not None
+        best = outcome.progress.best if self.cycle.training.patience is not None else history[-1] if history else None
+        before, after = outcome.before, outcome.after
+        blocks = start.blocks
         return StoredRound(
             key=round.key,
             inputs=round.inputs,
             measurement=Measurement(
                 round=round.index,
                 parameters=sum(weight.numel() for weight in outcome.weights.values()),
-                restart_epoch=outcome.restart_epoch,
+                restart_epoch=start.restart_epoch,
                 epochs=len(history),
-                best_epoch=best.epoch,
-                train_loss=best.train_loss,
-                train_accuracy=best.train_accuracy,
-                val_loss=best.val_loss,
-                val_accuracy=best.val_accuracy,
-                test_loss=outcome.test.loss,
-                test_accuracy=outcome.test.accuracy,
+                best_epoch=0 if best is None else best.epoch,
+                train_loss=None if best is None else best.train_loss,
+                train_accuracy=None if best is None else best.train_accuracy,
+                val_loss=after.val.loss,
+                val_accuracy=after.val.accuracy,
+                test_loss=after.test.loss,
+                test_accuracy=after.test.accuracy,
+                before_val_loss=None if before is None else before.val.loss,
+                before_val_accuracy=None if before is None else before.val.accuracy,
+                before_test_loss=None if before is None else before.test.loss,
+                before_test_accuracy=None if before is None else before.test.accuracy,
+                nonzero=sum(int(mask.sum()) for mask in start.masks.values()),
+                blocks=None if blocks is None else len(blocks),
+                frozen_blocks=None if blocks is None else len(start.frozen),
+                start_round=start.start_round,
+                stride=start.stride,
+                accepted=self._accepted(round, after.val.accuracy),
                 train_s=sum(epoch.train_s for epoch in history),
-                eval_s=sum(epoch.eval_s for epoch in history) + outcome.test_s,
+                eval_s=sum(epoch.eval_s for epoch in history)
+                + sum(measured.both_s for measured in {before, after} if measured is not None),
+                test_s=None if blocks is None else after.test_s,
+                latency_s=None if outcome.latency is None else outcome.latency.median_s,
+                latency_low_s=None if outcome.latency is None else outcome.latency.low_s,
+                latency_high_s=None if outcome.latency is None else outcome.latency.high_s,
                 redone_s=outcome.redone_s,
                 finished_at=time.time(),
             ),
             epochs=tuple(history),
-            counts={name: (int(mask.sum()), mask.numel()) for name, mask in outcome.masks.items()},
+            counts=self.network.counts(start.masks, blocks),
             computed_by=self.cycle.id,
             made_with={
                 "device": self.device.type,
@@ -224,33 +272,60 @@ class _Run:
                 "torch": torch.__version__,
                 "lt_ray": version("lt_ray"),
             },
+            blocks=blocks,
+            frozen=start.frozen,
+            decision=start.decision,
         )
+
+    def _accepted(self, round: Round, val_accuracy: float) -> bool | None:
+        """Whether a round that compared blocks lost no more than its pruning allows."""
+        pruning = round.pruning
+        if not isinstance(pruning, Similarity) or pruning.max_drop is None:
+            return None
+        dense = self.store.find(round.dense)
+        assert dense is not None
+        return dense.measurement.val_accuracy - val_accuracy <= pruning.max_drop + _ABOVE
 
     def _train(
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
     ) -> Generator[Epoch, None, _Outcome]:
         """Train a round, yielding durable epochs; `keep` names the epochs whose weights go to the store."""
         training = self.cycle.training
-        start = self._start(round)
-        model, trainee = self._trainee(start)
         redone_s = self.store.begin_work(round.key)
+        saved_at = alive_at = time.monotonic()
         partial = self.store.load_partial(round.key)
-        if partial is not None:
-            trainee.restore(partial[0], Progress.loads(partial[1]))
+        if partial is None:
+            start = self._start(round)
+            trainee, before = self._trainee(start), None
+            if start.goes_on:
+                before = self._measured(trainee)
+        else:
+            tensors, told = partial[0], json.loads(partial[1])
+            weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+            start = Start.loaded(tensors, told["start"], weights)
+            before = None if told["before"] is None else _Measured.loaded(told["before"])
+            trainee = self._trainee(start)
+            trainee.restore(tensors, Progress.loads(told["progress"]))
             log.info("round %s goes on at epoch %d", round.key, trainee.progress.epoch)
+        fixed = start.tensors()
+        told = {"start": start.tree(), "before": None if before is None else before.tree()}
+        model = trainee.model
+        last = self.cycle.epochs_of(round.pruning) if start.trains else start.epoch
         durable = len(trainee.progress.history)
         yield from trainee.progress.history
-        saved_at = alive_at = time.monotonic()
         for progress in train(
             trainee,
-            last_epoch=last_epoch or training.epochs,
+            last_epoch=last if last_epoch is None else last_epoch,
             batches=self._batches,
-            validate=lambda model: self._measure(model, self.data.validation),
+            validate=lambda _: self._measure(trainee, self.data.validation),
             seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
             after_step=ZeroPruned(dict(model.named_parameters()), start.masks),
             patience=training.patience,
             device=self.device,
             autocast=self._autocast,
+            lr_at=self._lr_at(last),
+            gradient_norm=training.gradient_norm,
+            accumulation=training.accumulation,
         ):
             if time.monotonic() - alive_at >= _SIGN_OF_LIFE_S:
                 self.store.show_life(round.key)
@@ -261,46 +336,87 @@ class _Run:
             due_s = self.partial_every_s / 12 if epoch_ended else self.partial_every_s
             if time.monotonic() - saved_at >= due_s:
                 position = (progress.epoch, progress.step)
-                self.store.save_partial(round.key, trainee.state(), progress.dumps(), position)
+                whole = json.dumps({**told, "progress": progress.dumps()})
+                self.store.save_partial(round.key, trainee.state() | fixed, whole, position)
                 saved_at = time.monotonic()
                 yield from progress.history[durable:]
                 durable = len(progress.history)
         progress = trainee.progress
         if any(epoch == "last" or epoch > progress.epoch for epoch in keep):
             self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
-        return self._outcome(trainee, start, redone_s)
+        return self._outcome(trainee, start, before, redone_s)
 
-    def _outcome(self, trainee: Trainee, start: _Start, redone_s: float) -> _Outcome:
-        """Measure on test, once, the weights the round ends with."""
+    def _outcome(self, trainee: Trainee, start: Start, before: _Measured | None, redone_s: float) -> _Outcome:
+        """Measure on test the weights the round ends with."""
         live = dict(trainee.model.named_parameters())
         with torch.no_grad():
             for name, weight in (trainee.best_weights or {}).items():
                 live[name].copy_(weight)
-        started = time.perf_counter()
-        test = self._measure(trainee.model, self.data.test)
+        # A round that trained nothing ends as it was pruned.
+        after = before if before is not None and not trainee.progress.history else self._measured(trainee)
         return _Outcome(
             weights={name: parameter.detach().cpu().clone() for name, parameter in live.items()},
-            masks=start.masks,
+            start=start,
+            before=before,
             progress=trainee.progress,
-            restart_epoch=start.restart_epoch,
-            test=test,
-            test_s=time.perf_counter() - started,
+            after=after,
+            latency=None if start.blocks is None else self._latency(trainee),
             redone_s=redone_s,
         )
 
-    def _trainee(self, start: _Start) -> tuple[nn.Module, Trainee]:
-        model = registry.build(self.cycle.model, self.data.rows, self.data.outputs).to_empty(device=self.device)
-        model.load_state_dict(dict(start.weights))
-        return model, Trainee(model, _optimizer(self.cycle.training, model), Progress(epoch=start.epoch))
+    def _trainee(self, start: Start) -> Trainee:
+        model = self.network.live(start.weights, start.blocks, self.device, start.frozen_places)
+        optimizer = _optimizer(self.cycle.training, model)
+        return Trainee(model, optimizer, Progress(epoch=start.epoch), forward=self.network.logits(model))
+
+    def _lr_at(self, last_epoch: int) -> Callable[[int, int], float] | None:
+        """The learning rate at (epoch, step), of a round whose last epoch is known; None where it stays as it is."""
+        training = self.cycle.training
+        if training.lr_schedule == "constant" and training.warmup == 0:
+            return None
+        steps = math.ceil(len(self.data.train) / training.batch_size)
+        total = max(1, steps * last_epoch)
+        warm = math.ceil(training.warmup * total)
+
+        def lr(epoch: int, step: int) -> float:
+            done = epoch * steps + step
+            if done < warm:
+                return training.lr * (done + 1) / warm
+            return training.lr * ((total - done) / (total - warm) if training.lr_schedule == "linear" else 1.0)
+
+        return lr
 
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
-        training = self.cycle.training
-        permutation = order(self.cycle.seed, epoch, len(self.data.train)).numpy()
-        return text.batches(self.data.train, permutation, training.batch_size, training.length_batches, start=step)
+        training, data = self.cycle.training, self.data
+        permutation = order(self.cycle.seed, epoch, len(data.train)).numpy()
+        return text.batches(
+            data.train,
+            permutation,
+            training.batch_size,
+            training.length_batches,
+            start=step,
+            padding=data.padding,
+        )
 
-    def _measure(self, model: nn.Module, split: text.Split) -> Measure:
+    def _measure(self, trainee: Trainee, split: text.Split) -> Measure:
+        batches = text.measuring_batches(split, _MEASURING_TOKENS, padding=self.data.padding)
         with self._autocast():
-            return measure(model, text.measuring_batches(split, _MEASURING_TOKENS), self.device)
+            return measure(trainee.model, batches, self.device, trainee.logits)
+
+    def _measured(self, trainee: Trainee) -> _Measured:
+        began = time.perf_counter()
+        val = self._measure(trainee, self.data.validation)
+        started = time.perf_counter()
+        test = self._measure(trainee, self.data.test)
+        ended = time.perf_counter()
+        return _Measured(val, test, test_s=ended - started, both_s=ended - began)
+
+    def _latency(self, trainee: Trainee) -> Latency:
+        split = self.data.validation
+        first = np.arange(min(_LATENCY_BATCH, len(split)))
+        ((tokens, _),) = text.in_order(split, first, _LATENCY_BATCH, padding=self.data.padding)
+        with self._autocast():
+            return latency(trainee.model, tokens, self.device, trainee.logits)
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.cycle.training.precision == "float32":
@@ -309,55 +425,61 @@ class _Run:
 
     # What a round starts from
 
-    def _start(self, round: Round) -> _Start:
-        if round.pruning is None:
-            masks = registry.initial_masks(self.module)
-            return _Start(ticket(masks, self._initial()), masks, epoch=0, restart_epoch=None)
+    def _start(self, round: Round) -> Start:
+        pruning, dense = round.pruning, self.network.blocks
+        if pruning is None:
+            masks = registry.initial_masks(self.network.dense)
+            return Start(ticket(masks, self._initial()), masks, dense)
         finding = self.origin if round.transferred else self
-        assert round.parent is not None
-        masks, trained = finding._ticket(round)
-        if round.pruning.restart == "rewind":
-            epoch, weights = finding._rewound(round.pruning.rewind_epoch)
-            first = epoch if round.pruning.rewind_budget == "resume" else 0
-            return _Start(ticket(masks, weights), masks, epoch=first, restart_epoch=epoch)
-        if round.pruning.restart == "random":
-            drawn = registry.initial_weights(self.module, generators(self.cycle.seed, "reinit", round.index))
-            trained = sharing(drawn, self._initial(), round.pruning.shared_start)
-        return _Start(ticket(masks, trained), masks, epoch=0, restart_epoch=None)
+        start = finding._ticket(round)
+        if not isinstance(pruning, Magnitude) or pruning.restart == "final":
+            return start
+        if pruning.restart == "rewind":
+            epoch, weights = finding._rewound(pruning.rewind_epoch)
+            first = epoch if pruning.rewind_budget == "resume" else 0
+        else:
+            first, epoch = 0, None
+            drawn = registry.initial_weights(self.network.dense, generators(self.cycle.seed, "reinit", round.index))
+            weights = sharing(drawn, self._initial(), pruning.shared_start)
+        weights = ticket(start.masks, self.network.cut(weights, start.blocks))
+        return dataclasses.replace(start, weights=weights, epoch=first, restart_epoch=epoch, goes_on=False)
 
     def _initial(self) -> dict[str, Tensor]:
-        return registry.initial_weights(self.module, generators(self.cycle.seed, "init"))
+        return registry.initial_weights(self.network.dense, generators(self.cycle.seed, "init"), self.base)
 
-    def _ticket(self, round: Round) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """A round's masks, and the weights that its parent, one of this run's rounds, ended with: {} where nothing is
-        made of them."""
+    def _ticket(self, round: Round) -> Start:
+        """A round's masks and blocks, with the weights that its parent, one of this run's rounds, ended with: {} where
+        nothing is made of them."""
         assert round.pruning is not None
         assert round.parent is not None
         parent = self.by_key[round.parent]
-        if not round.transferred:
-            trained = self._trained(parent)
-            return self._prune(round, trained), trained
-        needs_weights = round.pruning.restart == "final"
-        return self.store.masks(parent.key), self._trained(parent) if needs_weights else {}
+        if round.transferred:
+            goes_on = isinstance(round.pruning, Magnitude) and round.pruning.restart == "final"
+            weights = self._trained(parent) if goes_on else {}
+            return Start(weights, self.store.masks(parent.key), goes_on=goes_on)
+        stride, over = None, ""
+        if isinstance(round.pruning, Similarity):
+            earlier = [self._found(ancestor).measurement for ancestor in self._ancestors(round)]
+            stride, over = next_stride(round.pruning, [(found.stride, found.accepted) for found in earlier])
+        return self.pruner.pruned(round.pruning, self._parent(round), round.index, stride, over)
 
-    def _prune(self, round: Round, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        pruning = round.pruning
-        assert pruning is not None
-        assert round.parent is not None
-        before = self.store.masks(round.parent)
-        after = magnitude.prune(
-            trained,
-            before,
-            pruning.fraction,
-            scope=pruning.scope,
-            rounding=pruning.rounding,
-            names=touches(pruning, self.module),
-            fractions=fractions(pruning, self.module),
-        )
-        if pruning.random_pruning:
-            draws = generators(self.cycle.seed, "random pruning", round.index)
-            after = magnitude.at_random(before, after, draws)
-        return after
+    def _parent(self, round: Round) -> Parent:
+        """The round whose model a round prunes: the latest one before it that was not rejected."""
+        accepted = next(a for a in self._ancestors(round) if self._found(a).measurement.accepted is not False)
+        found = self._found(accepted)
+        weights, masks = self._trained(accepted), self.store.masks(accepted.key)
+        return Parent(accepted.key, accepted.index, weights, masks, found.blocks, found.frozen)
+
+    def _ancestors(self, round: Round) -> Iterator[Round]:
+        """The rounds that a round comes from, the latest first."""
+        while round.parent is not None:
+            round = self.by_key[round.parent]
+            yield round
+
+    def _found(self, round: Round) -> StoredRound:
+        found = self.store.find(round.key)
+        assert found is not None
+        return found
 
     def _trained(self, round: Round) -> dict[str, Tensor]:
         """The weights a finished round ended with; trained again where they were dropped."""
@@ -389,7 +511,12 @@ class _Run:
 
 
 def _optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
-    parameters, lr, decay = model.parameters(), training.lr, training.weight_decay
+    lr, decay = training.lr, training.weight_decay
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    spared = registry.undecayed_names(model) & trained.keys() if training.decayed == "matrices" else frozenset[str]()
+    parameters: list[dict[str, object]] = [{"params": [p for name, p in trained.items() if name not in spared]}]
+    if spared:
+        parameters.append({"params": [p for name, p in trained.items() if name in spared], "weight_decay": 0.0})
     if training.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=True)
     if training.optimizer == "adamw":

@@ -3,6 +3,7 @@
     rounds/<key>/   manifest.json  weights.safetensors  masks.safetensors
     rewind/<key>-<epoch>/   the weights of one epoch of a round, for later rounds to rewind to
     partial/<key>/  the running state of an unfinished round
+    statistics/<key>/   what was measured of a round's model and several prunings of it need
     claims/         locks of rounds being computed; the kernel frees them when their process dies
     damaged/        what was found not to be what its manifest says
 
@@ -33,12 +34,13 @@ from torch import Tensor
 from lt_ray.cycle import canonical, digest
 from lt_ray.errors import DamagedError, StorageError
 from lt_ray.pruning.masks import pack, unpack
-from lt_ray.results import TIMES, Epoch, Measurement
+from lt_ray.results import TIMES, BlockDecision, Epoch, Measurement
 
 log = logging.getLogger("lt_ray")
 
 _AT_WORK = "work.json"
 _WEIGHTS, _MASKS, _MANIFEST = "weights.safetensors", "masks.safetensors", "manifest.json"
+_STATISTICS = "statistics.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,37 @@ class StoredRound:
     """Identity of the cycle that computed it"""
     made_with: Mapping[str, str | int]
     """Device, threads and versions: recorded, not part of the key"""
+    blocks: tuple[int, ...] | None = None
+    """Its blocks' positions in the dense model; None for a model without blocks"""
+    frozen: tuple[int, ...] = ()
+    """Of them, those that were not trained"""
+    decision: BlockDecision | None = None
+    """How blocks were compared and removed; None where they were not"""
 
     def pure(self) -> str:
         """Return all that another computation of the round must find too, as canonical JSON."""
         measurement = self.measurement.model_dump(exclude=set(TIMES))
         epochs = [epoch.model_dump(exclude=set(TIMES)) for epoch in self.epochs]
-        return canonical({"measurement": measurement, "epochs": epochs, "counts": self.counts})
+        own = {"measurement": measurement, "epochs": epochs, "counts": self.counts}
+        return canonical(own | {"blocks": self.blocks, "frozen": self.frozen, "decision": self._decided()})
+
+    def manifest(self) -> dict[str, Any]:
+        """Return all of it as a tree of plain values."""
+        return {
+            "key": self.key,
+            "inputs": self.inputs,
+            "measurement": self.measurement.model_dump(),
+            "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "counts": self.counts,
+            "computed_by": self.computed_by,
+            "made_with": self.made_with,
+            "blocks": self.blocks,
+            "frozen": self.frozen,
+            "decision": self._decided(),
+        }
+
+    def _decided(self) -> dict[str, Any] | None:
+        return None if self.decision is None else self.decision.model_dump(mode="json")
 
 
 class RoundStore:
@@ -87,16 +114,7 @@ class RoundStore:
                 pack(masks), {"shapes": json.dumps({n: list(m.shape) for n, m in masks.items()})}
             ),
         }
-        manifest = {
-            "key": stored.key,
-            "inputs": stored.inputs,
-            "measurement": stored.measurement.model_dump(),
-            "epochs": [epoch.model_dump() for epoch in stored.epochs],
-            "counts": stored.counts,
-            "computed_by": stored.computed_by,
-            "made_with": stored.made_with,
-        }
-        if not _write_directory(self._round(stored.key), files, manifest):
+        if not _write_directory(self._round(stored.key), files, stored.manifest()):
             first = self.find(stored.key)
             if first is None:  # it was damaged, and has just been set aside
                 return self.put(stored, weights, masks)
@@ -138,6 +156,9 @@ class RoundStore:
                 counts={name: (kept, size) for name, (kept, size) in manifest["counts"].items()},
                 computed_by=manifest["computed_by"],
                 made_with=manifest["made_with"],
+                blocks=None if manifest["blocks"] is None else tuple(manifest["blocks"]),
+                frozen=tuple(manifest["frozen"]),
+                decision=BlockDecision(**manifest["decision"]) if manifest["decision"] is not None else None,
             )
         except (KeyError, ValidationError):
             raise DamagedError(f"{key}: the manifest has other fields than this version of lt_ray reads") from None
@@ -198,6 +219,25 @@ class RoundStore:
         """Delete all weights kept to rewind to of one round."""
         for directory in (self.root / "rewind").glob(f"{key}-*"):
             shutil.rmtree(directory, ignore_errors=True)
+
+    # What was measured of a round's model
+
+    def put_statistics(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep what was measured of a round's model; the first writer wins."""
+        files = {_STATISTICS: safetensors.torch.save(dict(tensors))}
+        _write_directory(self.root / "statistics" / key, files, {"key": key})
+
+    def statistics(self, key: str) -> dict[str, Tensor] | None:
+        """Return what was measured of a round's model, or None where it was not kept or is damaged."""
+        directory = self.root / "statistics" / key
+        try:
+            if _read_manifest(directory, optional=set()) is None:
+                return None
+            return _tensors(_read_file(directory, _STATISTICS))
+        except DamagedError as error:
+            log.warning("%s; it is measured again", error)
+            shutil.rmtree(directory, ignore_errors=True)
+            return None
 
     # Running rounds
 
@@ -268,7 +308,7 @@ class RoundStore:
 
     def clear_leftovers(self, older_than_s: float = 600) -> None:
         """Delete half-written entries of killed processes."""
-        for kind in ("rounds", "rewind"):
+        for kind in ("rounds", "rewind", "statistics"):
             for path in (self.root / kind).glob(".tmp-*"):
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > older_than_s:

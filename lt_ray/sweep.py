@@ -11,12 +11,13 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from lt_ray.chain import RewindEpoch, Round, chain, fractions, prunable_names, rewind_epochs, touches
-from lt_ray.cycle import Cycle, Scalar, Settings, canonical
+from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs, touches
+from lt_ray.cycle import Cycle, Magnitude, Scalar, Settings, Wanda, canonical
 from lt_ray.errors import CycleError, SpaceError, nearest
+from lt_ray.forecast import Forecast, forecast
 from lt_ray.models import registry
+from lt_ray.models.pretrained import Base
 from lt_ray.objective import OBJECTIVES
-from lt_ray.pruning.magnitude import removed_count
 from lt_ray.pruning.restart import matches
 from lt_ray.search import Asked, suggest
 from lt_ray.space import Space
@@ -27,6 +28,8 @@ MOST_POINTS = 10_000
 """Most points of one sweep [count]"""
 _ORIGINS = MOST_POINTS
 """Cycles that find tickets come before all others, so their order is negative"""
+_MOST_NAMED = 40
+"""Parameters that a message lists [count]"""
 _ATTEMPTS = 100
 """Suggestions in place of one that was asked before, after which an adaptive search ends"""
 
@@ -106,7 +109,9 @@ class Sweep(Settings):
             if "winning_sparsity" in self.objectives:
                 fields |= {"tolerance"}
         digests = {"data": data_digest} | ({"source_data": source_digest} if source_digest is not None else {})
-        return {**self.model_dump(mode="json", include=fields), **digests}
+        tree = self.model_dump(mode="json", include=fields)
+        tree["cycle"]["model"] = self.cycle.model.meaning()
+        return {**tree, **digests}
 
 
 @dataclass(frozen=True)
@@ -126,8 +131,8 @@ class PlannedCycle:
     rounds: tuple[Round, ...]
     prunable: tuple[str, ...]
     """Parameters over which sparsity counts"""
-    remaining: tuple[int, ...] | None
-    """Predicted remaining prunable weights of each round, distinct magnitudes; None where the scopes mix [count]"""
+    forecast: tuple[Forecast, ...]
+    """What each round will have, as far as it is known before"""
     found: tuple[Round, ...] = ()
     """Rounds of another cycle that find its tickets"""
 
@@ -205,6 +210,7 @@ class Planner:
 
     - `rows`, `outputs`: embedding rows and logits that the data asks for
     - `source_outputs`, `source_digest`: of the source task, where there is one
+    - `base`: what an encoder is made of
     """
 
     sweep: Sweep
@@ -213,6 +219,7 @@ class Planner:
     data_digest: str
     source_outputs: int | None = None
     source_digest: str | None = None
+    base: Base | None = None
 
     def plan(self) -> Plan:
         """Return the sweep's plan; of an adaptive search the points that need no result.
@@ -351,7 +358,7 @@ class Planner:
             origins[cycle.origin.id] = self._planned(len(origins) - _ORIGINS, -1, {}, cycle.origin)
 
     def _planned(self, order: int, index: int, point: Mapping[str, Scalar], cycle: Cycle) -> PlannedCycle:
-        module = registry.build(cycle.model, self.rows, self.outputs)
+        module = self._module(cycle)
         digest = self.data_digest if index >= 0 else self.source_digest
         assert digest is not None
         _check_names(cycle, module)
@@ -360,7 +367,8 @@ class Planner:
         found: tuple[Round, ...] = ()
         if cycle.tickets == "source":
             found = chain(cycle.origin, self.source_digest or "")[: rounds[-1].index + 1]
-        remaining = _predicted(cycle, found or rounds, module)
+        whole = found or rounds
+        expected = dict(zip([round.index for round in whole], forecast(cycle, whole, module), strict=True))
         return PlannedCycle(
             order=order,
             point=index,
@@ -370,13 +378,23 @@ class Planner:
             | {key: flat[key] for key in self.sweep.space.distributions if key in flat},
             rounds=rounds,
             prunable=prunable_names(cycle, module),
-            remaining=None if remaining is None else tuple(remaining[r] for r in cycle.trained_rounds),
+            forecast=tuple(expected[index] for index in cycle.trained_rounds),
             found=found,
         )
 
     def _parameters(self, planned: Iterable[PlannedCycle]) -> int:
-        models = {canonical(p.cycle.model.model_dump(mode="json")): p.cycle.model for p in planned}
-        return max(_size(registry.build(model, self.rows, self.outputs)) for model in models.values())
+        return max((_size(self._module(item.cycle)) for item in planned), default=0)
+
+    def _module(self, cycle: Cycle) -> nn.Module:
+        """A cycle's dense module on the meta device; equal models are one."""
+        key = canonical(cycle.model.model_dump(mode="json"))
+        if key not in self._modules:
+            self._modules[key] = registry.build(cycle.model, self.rows, self.outputs, self.base)
+        return self._modules[key]
+
+    @cached_property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {}
 
 
 def plan(sweep: Sweep, rows: int, outputs: int, data_digest: str) -> Plan:
@@ -398,44 +416,31 @@ def _check_names(cycle: Cycle, module: nn.Module) -> None:
     """Raise `CycleError` for a pattern that names no parameter, and for a pruning that leaves nothing to prune."""
     names = [name for name, _ in module.named_parameters()]
     for pruning in cycle.schedule:
+        if isinstance(pruning, Wanda) and pruning.kept_of is not None:
+            _check_pattern(pruning, module)
+        if not isinstance(pruning, Magnitude):
+            continue
         for field, patterns in (("exclude", pruning.exclude), ("shared_start", pruning.shared_start)):
             for pattern in patterns:
                 if not any(matches(name, [pattern]) for name in names):
                     raise CycleError(
                         f"`magnitude.{field}` must name parameters of the model, but got {pattern!r}."
-                        f"{nearest(pattern, names) or ' There are: ' + ', '.join(names) + '.'}"
+                        f"{nearest(pattern, names) or ' There are: ' + ', '.join(names[:_MOST_NAMED]) + '.'}"
                     )
         if not touches(pruning, module):
             raise CycleError(f"`magnitude.exclude` must leave something to prune, but got {', '.join(pruning.exclude)}")
 
 
-def _predicted(cycle: Cycle, rounds: Sequence[Round], module: nn.Module) -> list[int] | None:
-    """Remaining weights of each round, by the rounding rule alone; None where the scopes mix.
-
-    - `rounds`: a whole chain, each round after its parent
-    """
-    if len({pruning.scope for pruning in cycle.schedule}) > 1:
-        return None
-    counted = prunable_names(cycle, module)
-    left: dict[str, dict[str, int]] = {}
-    totals: dict[str, int] = {}
-    for round in rounds:
-        if round.pruning is None or round.parent is None:
-            left[round.key] = {name: int(mask.sum()) for name, mask in registry.initial_masks(module).items()}
-            totals[round.key] = sum(left[round.key][name] for name in counted)
-            continue
-        pruning, names = round.pruning, touches(round.pruning, module)
-        if pruning.scope == "local":
-            before, own = left[round.parent], fractions(pruning, module)
-            gone = {n: removed_count(before[n], own.get(n, pruning.fraction), pruning.rounding) for n in names}
-            left[round.key] = {name: count - gone.get(name, 0) for name, count in before.items()}
-            totals[round.key] = sum(left[round.key][name] for name in counted)
-        elif set(names) == set(counted):
-            before_all = totals[round.parent]
-            totals[round.key] = before_all - removed_count(before_all, pruning.fraction, pruning.rounding)
-        else:
-            return None
-    return [totals[round.key] for round in rounds]
+def _check_pattern(pruning: Wanda, module: nn.Module) -> None:
+    """Raise `CycleError` where a row cannot be cut into groups of the pattern's size."""
+    assert pruning.kept_of is not None
+    for name in touches(pruning, module):
+        inputs = module.get_parameter(name).shape[1]
+        if inputs % pruning.kept_of[1]:
+            raise CycleError(
+                f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {pruning.pattern} and {inputs} "
+                f"inputs in {name}: take another pattern, or `row`"
+            )
 
 
 def _size(module: nn.Module) -> int:

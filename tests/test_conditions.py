@@ -97,7 +97,7 @@ def test_the_plan_predicts_what_remains(data, tmp_path):
     sweep = Sweep(name="s", cycle=cycle, space=space)
     for planned in Planner(sweep, data.rows, data.outputs, data.digest).plan().cycles:
         found = rounds_of(run_cycle(planned.cycle, data, RoundStore(tmp_path)))
-        assert [result.remaining for result in found] == list(planned.remaining)
+        assert [result.remaining for result in found] == [expected.remaining for expected in planned.forecast]
 
 
 # The output layer
@@ -184,7 +184,7 @@ def test_a_plan_finds_tickets_first(both):
     assert len(plan.cycles) == 2 + 3 * 2
     taking = [planned for planned in plan.cycles if planned.cycle.tickets == "source"]
     assert [planned.found for planned in taking] == [planned.rounds for planned in origins]
-    assert taking[0].remaining == origins[0].remaining
+    assert taking[0].forecast == origins[0].forecast
 
 
 def test_a_ticket_is_waited_for_without_a_slot(both):

@@ -233,20 +233,21 @@ def test_test_data_decides_nothing(data, tmp_path):
 
 def test_the_key_is_of_every_input():
     """Other data, model, seed or training makes another round 0; another pruning makes another round 1 alone."""
-    cycle = make_cycle(training=TRAINING.model_copy(update={"optimizer": "sgd"}))
+    cycle = make_cycle(training=TRAINING.model_copy(update={"optimizer": "sgd", "weight_decay": 0.01}))
     dense, pruned, _ = chain(cycle, "data")
     assert chain(cycle, "other data")[0].key != dense.key
     of_round_0 = {
         "seed": 1, "model.vocabulary": 7, "model.embedding": 7, "model.filters": 7, "model.widths": [3],
         "model.dropout": 0.1, "training.optimizer": "adam", "training.lr": 0.1, "training.weight_decay": 0.1,
         "training.momentum": 0.1, "training.batch_size": 7, "training.epochs": 7, "training.patience": 1,
-        "training.length_batches": True, "training.precision": "bfloat16",
+        "training.length_batches": True, "training.precision": "bfloat16", "training.lr_schedule": "linear",
+        "training.warmup": 0.1, "training.decayed": "matrices", "training.gradient_norm": 1, "training.accumulation": 2,
     }  # fmt: skip
     of_round_1 = {
         "magnitude.fraction": 0.1, "magnitude.scope": "global", "magnitude.rounding": "ceil",
         "magnitude.parameters": "weights", "magnitude.exclude": ["a"], "magnitude.random_pruning": True,
         "magnitude.restart": "random", "magnitude.rewind_epoch": 1, "magnitude.rewind_budget": "resume",
-        "magnitude.output_fraction": 0.1,
+        "magnitude.output_fraction": 0.1, "magnitude.epochs": 2,
     }  # fmt: skip
     fields = {*(f"model.{n}" for n in Cnn.model_fields), *(f"training.{n}" for n in Training.model_fields), "seed"}
     assert fields - {"model.name"} == set(of_round_0), "a new field needs its line here"

@@ -82,7 +82,7 @@ def test_predicted_remaining_weights_are_the_measured_ones(scope, rounding, para
     planned = make_plan(base=base, rows=data.rows, digest=data.digest).cycles[0]
     events = run_cycle(planned.cycle, data, RoundStore(tmp_path))
     measured = [event.remaining for event in events if hasattr(event, "remaining")]
-    assert list(planned.remaining) == measured
+    assert [expected.remaining for expected in planned.forecast] == measured
 
 
 def test_weights_are_dropped_once_nothing_starts_from_them(tmp_path):
