@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from lt_ray.cycle import MODELS, TASKS, Cycle
-from lt_ray.errors import InputError, nearest
+from lt_ray.cycle import MODELS, TASKS, Cycle, Encoder
+from lt_ray.errors import InputError, ModelError, nearest
 from lt_ray.objective import OBJECTIVES
-from lt_ray.options import ADAPTIVE_SAMPLES, Defaults, Keep, Options, Scheduler, Search, sweep_of, vocabulary_of
+from lt_ray.options import ADAPTIVE_SAMPLES, Defaults, Keep, Options, Scheduler, Search, sweep_of, words_of
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from lt_ray.directory import SweepDirectory
+    from lt_ray.models.pretrained import Base
     from lt_ray.shell.interruption import Interruption
     from lt_ray.shell.tracking import Tracker
+    from lt_ray.shell.tuner import Resources
+    from lt_ray.sweep import Sweep
     from lt_ray.tasks.text import TextData
 
 app = typer.Typer(
@@ -64,7 +67,9 @@ def _sweep_command(defaults: Defaults) -> Callable[..., None]:
     cluster = option("Ray cluster: local (this machine), auto (the running one that this node is in) or HOST:PORT.")
     local_ = option("Run in this process, without Ray; the results are the same.", "--local")
     task_ = option(f"Task: {', '.join(TASKS)}.")
-    model_ = option(f"Model: {', '.join(MODELS)}.")
+    ours = ", ".join(name for name in MODELS if name != "encoder")
+    model_ = option(f"Model: {ours}; or an encoder: its name on the Hugging Face hub, or its folder.")
+    config_ = option("Draw an encoder's weights from the seed: only its configuration is needed.", "--from-config")
     rounds_ = option("Prunings after the dense round.")
     space_ = option("Search-space file (YAML).")
     fix = option("Fix a cycle field (training.lr=0.001), also a searched one.", "--set", metavar="KEY=VALUE")
@@ -108,6 +113,7 @@ def _sweep_command(defaults: Defaults) -> Callable[..., None]:
         local: Annotated[bool, local_] = False,
         task: Annotated[str | None, task_] = None,
         model: Annotated[str | None, model_] = None,
+        from_config: Annotated[bool, config_] = False,
         rounds: Annotated[int | None, rounds_] = None,
         space: Annotated[Path | None, space_] = None,
         set_: Annotated[list[str] | None, fix] = None,
@@ -195,6 +201,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
     with terminal.doing("loading torch"), interruption.postponed():
         from lt_ray import datasets
         from lt_ray.directory import SweepDirectory
+        from lt_ray.models import registry
         from lt_ray.shell import console, driver, target
         from lt_ray.shell.tuner import Resources, check_machine, describe_resources
         from lt_ray.store import check_writable
@@ -213,26 +220,34 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         check_machine(resources)
     check_writable(options.storage)
     uri = target.default_uri(options.storage) if options.tracking_uri is None else target.checked(options.tracking_uri)
-    vocabulary = vocabulary_of(sweep)
+    cache = options.storage / "cache"
+    words_of(sweep, None)  # what cannot be searched is told before a model is fetched
+    with terminal.doing(f"reading model {sweep.cycle.model.name}"):
+        sweep, base, reached = _with_model(sweep, options, cache / "models")
     directory = SweepDirectory(options.storage / sweep.name)
+    words = words_of(sweep, base)
     # All that can be known to be wrong without the data is told before they are read, which may take minutes.
-    Planner(sweep, rows=vocabulary, outputs=1, data_digest="", source_outputs=1, source_digest="").plan()
+    rows, outputs = words if isinstance(words, int) else 1, 1 if base is None else 2
+    Planner(sweep, rows, outputs, data_digest="", source_outputs=outputs, source_digest="", base=base).plan()
+    if not reached:
+        _plan_unreached(sweep, options, resources, address)
+        return 0
     if not options.fresh:
         directory.check(sweep.definition(""), but=("data", "source_data"))
     with contextlib.ExitStack() as stack:
         if joined:
             stack.enter_context(driver.connected(options.address, resources, interruption))
         with terminal.doing(f"reading the data of task {sweep.cycle.task.name}"):
-            cache = options.storage / "cache"
-            data, data_directories = datasets.prepare(sweep.cycle, vocabulary, options.data_dir, cache)
+            data, data_directories = datasets.prepare(sweep.cycle, words, options.data_dir, cache, base)
         with terminal.doing("planning"):
             planner = Planner(
                 sweep,
                 data.own.rows,
-                data.own.outputs,
+                registry.outputs_of(sweep.cycle.model, len(data.own.classes)),
                 data.own.digest,
-                None if data.source is None else data.source.outputs,
+                None if data.source is None else registry.outputs_of(sweep.cycle.model, len(data.source.classes)),
                 data.source_digest,
+                base,
             )
             planned = planner.plan()
         if not options.fresh:
@@ -251,6 +266,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
             aside = directory.set_aside()
             if aside is not None:
                 terminal.show_warning(f"the sweep of this name was set aside as {aside}")
+        directory.take(datasets.inputs(sweep.cycle, data.own, data_directories.own, base))
         outcome = driver.run(
             planner,
             planned,
@@ -281,6 +297,42 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         sync=None if outcome.recorded else f"lt-ray sync {sweep.name} --storage {options.storage}",
     )
     return driver.exit_code(outcome)
+
+
+def _with_model(sweep: "Sweep", options: Options, cache: Path) -> "tuple[Sweep, Base | None, bool]":
+    """Return the sweep with its encoder's digest, what the encoder is made of, and whether it was found.
+
+    A plan needs no more than a configuration, and some of those are known.
+    """
+    from lt_ray import bases
+    from lt_ray.models import encoder
+    from lt_ray.shell.terminal import show_warning
+
+    try:
+        cycle, base = bases.prepare(sweep.cycle, cache)
+    except ModelError as error:
+        known = isinstance(sweep.cycle.model, Encoder) and encoder.known_model(sweep.cycle.model) is not None
+        if not (options.plan and known):
+            raise
+        show_warning(f"{error}\nPlanned from its known configuration; what the store has of it is not known.")
+        return sweep, None, False
+    return sweep.model_copy(update={"cycle": cycle}), base, True
+
+
+def _plan_unreached(sweep: "Sweep", options: Options, resources: "Resources", address: str | None) -> None:
+    """Print the plan of a sweep whose model is known by its configuration alone."""
+    from lt_ray.shell import console
+    from lt_ray.shell.tuner import describe_resources
+    from lt_ray.sweep import Planner
+    from lt_ray.tasks import registry
+
+    classes = registry.classes_of(sweep.cycle.task)
+    planned = Planner(sweep, 1, classes, data_digest="unknown").plan()
+    if options.json:
+        print(json.dumps(console.plan_tree(planned, keep=options.keep.value), indent=1))
+    else:
+        share = describe_resources(resources, None if address is None else {})
+        console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=0)
 
 
 def _tracker(
@@ -384,6 +436,41 @@ def report(
         with terminal.doing("writing the report"):
             page = reports.report(names, storage=storage, uri=uri, out=out, published_folder=published)
         terminal.console.print(f"report  {page}", soft_wrap=True)
+        return 0
+
+    _guarded(execute)
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's name.")],
+    cycle: Annotated[str, typer.Argument(metavar="CYCLE", help="The cycle's id, or its beginning: see lt-ray status.")],
+    round_: Annotated[
+        int | None, typer.Option("--round", help="Round; default: the last one that was not rejected.", min=0)
+    ] = None,
+    storage: Annotated[Path, typer.Option(help="Where sweeps are kept.")] = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default: SWEEP-CYCLE-rROUND here.")] = None,
+) -> None:
+    """Write a round's model: a Hugging Face folder for an encoder, safetensors and config.json for a text model."""
+
+    def execute() -> int:
+        from lt_ray.shell import terminal
+
+        with terminal.doing("loading torch"):
+            from lt_ray import export as exports
+            from lt_ray.directory import SweepDirectory
+
+        directory = SweepDirectory(storage / name)
+        directory.read()
+        suffix = "" if round_ is None else f"-r{round_}"
+        folder = out or Path(f"{name}-{cycle}{suffix}")
+        with terminal.doing("writing the model"):
+            result = exports.export(directory, cycle, round_, folder, storage / "cache" / "models")
+        terminal.console.print(
+            f"round {result.round} of {result.cycle}: test accuracy {result.test_accuracy:.4f}, "
+            f"{result.parameters:,} parameters"
+        )
+        terminal.console.print(f"model   {folder}", soft_wrap=True)
         return 0
 
     _guarded(execute)

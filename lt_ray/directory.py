@@ -6,6 +6,7 @@ failures/<id>.json  cycles that failed, and why
 stopped/<id>.json   cycles that a rule ended early, and why
 rounds/ rewind/ partial/ claims/ damaged/   the round store
 environment.json    what the last run of it ran on, and the sizes of its data
+inputs.json         what an exported model needs: classes, sizes of the encoded data
 report/             the final table and the accuracy-sparsity curve, written when a run ends
 spool/              what MLflow was not told yet; can be deleted: `lt-ray sync` reads the store
 ray/                Ray's own files; can be deleted at any time
@@ -91,6 +92,20 @@ class SweepDirectory:
             return dict(tree["environment"]), dict(tree["data"])
         except (OSError, ValueError, KeyError, TypeError):
             return {}, {}
+
+    def take(self, inputs: Mapping[str, Any]) -> None:
+        """Keep what its models need besides weights: classes, sizes of the encoded data, where the data is."""
+        write_file(self.path / "inputs.json", json.dumps(inputs, indent=1).encode())
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what `take` kept; raises `StorageError` where it is not there."""
+        try:
+            tree: dict[str, Any] = json.loads((self.path / "inputs.json").read_text())
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"{self.path}/inputs.json cannot be read ({error}): run the sweep's command again, which writes it anew"
+            ) from None
+        return tree
 
     def exists(self) -> bool:
         """Return whether a sweep was defined here."""

@@ -161,7 +161,7 @@ class Board:
 
     def epochs_of(self, cycle: str) -> int:
         """Return the most epochs that a cycle's rounds may have [count]."""
-        return self._rows[cycle].cycle.training.epochs
+        return self._rows[cycle].cycle.most_epochs
 
     @property
     def finished(self) -> int:
@@ -210,7 +210,7 @@ class Board:
         if measured:
             usual = statistics.fmean(measured)
         else:
-            bounds = [row.training.seconds * row.cycle.training.epochs for row in ahead if row.training is not None]
+            bounds = [row.training.seconds * row.cycle.most_epochs for row in ahead if row.training is not None]
             if not bounds:
                 return None
             usual = statistics.fmean(bounds)
@@ -293,7 +293,7 @@ class Board:
                 settings=row.settings,
                 seed=row.cycle.seed,
                 rounds=row.cycle.rounds,
-                epochs=row.cycle.training.epochs,
+                epochs=row.cycle.most_epochs,
                 dense=self._results.get(row.keys[0]),
                 latest=self._latest(row),
                 training=row.training,

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lt_ray.agenda import Standing
+from lt_ray.cycle import Encoder, Similarity
 from lt_ray.results import RoundResult, winning_round
 from lt_ray.shell.terminal import console
 from lt_ray.sweep import Plan, PlannedCycle, describe
@@ -40,7 +41,8 @@ def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
     table.add_column("seed", justify="right")
     table.add_column("rounds", justify="right")
     table.add_column("shared", justify="right")
-    table.add_column("remaining weights, predicted", justify="right")
+    encoder = isinstance(plan.sweep.cycle.model, Encoder)
+    table.add_column("parameters, predicted" if encoder else "remaining weights, predicted", justify="right")
     uses = [round.key for planned in plan.cycles for round in planned.rounds]
     for planned in plan.cycles:
         shared = sum(uses.count(round.key) > 1 for round in planned.rounds)
@@ -50,7 +52,7 @@ def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
             str(planned.cycle.seed),
             str(len(planned.rounds)),
             str(shared),
-            _remaining(planned),
+            _kept(planned) if encoder else _remaining(planned),
         )
     console.print(f"[italic]{plan.sweep.name}: {_many(len(plan.cycles), 'cycle')}[/]")
     console.print(table)
@@ -79,9 +81,9 @@ def plan_tree(plan: Plan, *, keep: str) -> dict[str, object]:
                     {
                         "round": r.index,
                         "key": r.key,
-                        "remaining": planned.remaining and planned.remaining[place],
+                        **vars(expected),
                     }
-                    for place, r in enumerate(planned.rounds)
+                    for r, expected in zip(planned.rounds, planned.forecast, strict=True)
                 ],
             }
             for planned in plan.cycles
@@ -262,11 +264,35 @@ def _columns(rounds: int, most: int = 9) -> list[int]:
 
 
 def _remaining(planned: PlannedCycle) -> str:
-    if planned.remaining is None:
+    counts = [expected.remaining for expected in planned.forecast]
+    if all(count is None for count in counts[1:]) and len(counts) > 1:
         return "depends on the weights"
-    shown = _columns(len(planned.remaining) - 1, most=5)
+    return _chained([_count(count) for count in counts])
+
+
+def _kept(planned: PlannedCycle) -> str:
+    """An encoder's parameters and, where they are fewer, nonzero ones, round by round."""
+    shown = []
+    for pruning, expected in zip((None, *planned.cycle.schedule), planned.forecast, strict=True):
+        if isinstance(pruning, Similarity):
+            shown.append("fewer blocks")
+        elif expected.nonzero is None:
+            shown.append(f"{pruning.method}" if pruning is not None else "?")
+        elif expected.nonzero == expected.parameters:
+            shown.append(_count(expected.parameters))
+        else:
+            shown.append(f"{_count(expected.nonzero)} nonzero")
+    return _chained(shown)
+
+
+def _count(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
+
+
+def _chained(words: Sequence[str]) -> str:
+    shown = _columns(len(words) - 1, most=5)
     gaps = ["", *(" → " if b == a + 1 else " → … → " for a, b in itertools.pairwise(shown))]
-    return "".join(f"{gap}{planned.remaining[index]:,}" for gap, index in zip(gaps, shown, strict=True))
+    return "".join(f"{gap}{words[index]}" for gap, index in zip(gaps, shown, strict=True))
 
 
 def _with_shared(plan: Plan, results: Results) -> Results:

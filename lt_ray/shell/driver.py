@@ -66,7 +66,7 @@ class Outcome:
     @property
     def asked_epochs(self) -> int:
         """Epochs of all planned rounds, had each been trained alone and to its last epoch [epochs]."""
-        return sum(len(p.rounds) * p.cycle.training.epochs for p in self.plan.cycles)
+        return sum(p.cycle.epochs_of(round.pruning) for p in self.plan.cycles for round in p.rounds)
 
     @property
     def trained_epochs(self) -> int:
@@ -219,7 +219,9 @@ class _Record:
         self.outcome.results.setdefault(result.cycle, []).append(result)
         self.agenda.finished(result)
         if self._tracker is not None:
-            self._tracker.round(result, epochs)
+            # Only what compared blocks has a stride, and only its record tells how it decided.
+            stored = self._directory.store.find(result.key) if result.stride is not None else None
+            self._tracker.round(result, epochs, None if stored is None else stored.decision)
         if self._retention is not None:
             self._retention.finished(result)
         if result.round == self._planned[result.cycle].rounds[-1].index:
@@ -329,6 +331,7 @@ def _run_here(record: _Record, data: Datasets, directory: SweepDirectory, resour
             data.of(planned.cycle),
             directory.store,
             source=data.source,
+            base=data.base,
             keep_epochs=record.agenda.plan.keep_epochs(planned),
             device=device,
             partial_every_s=resources.partial_every_s,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from lt_ray.cycle import Scalar
-from lt_ray.results import EpochResult, RoundResult
+from lt_ray.cycle import Scalar, canonical
+from lt_ray.results import BlockDecision, EpochResult, RoundResult
 
 if TYPE_CHECKING:
     from lt_ray.shell.runs import Runs
@@ -52,6 +52,16 @@ ROUND_METRICS = {
     "round/val_loss": "val_loss",
     "round/train_accuracy": "train_accuracy",
     "round/train_loss": "train_loss",
+    "round/before_test_accuracy": "before_test_accuracy",
+    "round/before_test_loss": "before_test_loss",
+    "round/before_val_accuracy": "before_val_accuracy",
+    "round/before_val_loss": "before_val_loss",
+    "blocks/accepted": "accepted",
+    "blocks/blocks": "blocks",
+    "blocks/frozen": "frozen_blocks",
+    "blocks/start_round": "start_round",
+    "blocks/stride": "stride",
+    "weights/nonzero": "nonzero",
     "weights/remaining": "remaining",
     "weights/prunable": "prunable",
     "weights/parameters": "parameters",
@@ -60,10 +70,21 @@ ROUND_METRICS = {
     "work/restart_epoch": "restart_epoch",
     "work/reused": "reused",
     "work/eval_s": "eval_s",
+    "work/latency_high_s": "latency_high_s",
+    "work/latency_low_s": "latency_low_s",
+    "work/latency_s": "latency_s",
     "work/redone_s": "redone_s",
+    "work/test_s": "test_s",
     "work/train_s": "train_s",
 }
 """Metric at step = round → field of `RoundResult`: all that the row cannot be made of otherwise (`number`)"""
+OPTIONAL = frozenset(
+    {"train_accuracy", "train_loss"}
+    | {name for name, field in RoundResult.model_fields.items() if field.default is None and not field.is_required()}
+)
+"""Fields of `RoundResult` that a round may lack: then it has no such metric"""
+DECISION_TAG = "lt_ray.decision"
+"""On a cycle's run, followed by `.<round>.<part>`: how a round that compared blocks decided, JSON cut into parts"""
 ROUND_MARK = "work/train_s"
 """The last metric of a round to be sent: where it is, the round is"""
 EPOCH_METRICS = {f"training/{name}": name for name in ("train_accuracy", "train_loss", "val_accuracy", "val_loss")}
@@ -136,15 +157,23 @@ class RoundDone(_Event):
     result: RoundResult
     epochs: tuple[EpochResult, ...]
     epochs_a_round: Scalar
+    decision: BlockDecision | None = None
 
     def send(self, runs: Runs) -> None:
         """Make its points be there; the first metric of a run is the one that MLflow's comparison starts with."""
+        if self.decision is not None:
+            text = canonical(self.decision.model_dump(mode="json"))
+            parts = [text[i : i + VALUE_LENGTH] for i in range(0, len(text), VALUE_LENGTH)]
+            name = f"{DECISION_TAG}.{self.result.round}"
+            runs.tag(self.result.cycle, {f"{name}.{place}": part for place, part in enumerate(parts)})
         *points, mark = self._round_points()
         runs.log_round(self.result.cycle, self.result.round, [*points, *self._epoch_points(), mark])
 
     def _round_points(self) -> Iterator[Point]:
         for name, field in ROUND_METRICS.items():
             value = number(self.result, field)
+            if value is None:
+                continue
             yield Point(name, value, milliseconds(self.result.finished_at), self.result.round)
 
     def _epoch_points(self) -> Iterator[Point]:
@@ -246,12 +275,15 @@ def parse(line: str) -> Event:
     return _EVENTS.validate_python(json.loads(line))
 
 
-def number(result: RoundResult, field: str) -> float:
-    """Return a round's field as a metric: `reused` is 0 or 1, `restart_epoch` −1 where nothing was rewound."""
+def number(result: RoundResult, field: str) -> float | None:
+    """Return a round's field as a metric: `reused` is 0 or 1, `restart_epoch` −1 where nothing was rewound; None for
+    another one that it lacks."""
     if field == "reused":
         return float(result.source == "reused")
     value = getattr(result, field)
-    return -1.0 if value is None else float(value)
+    if value is None:
+        return -1.0 if field == "restart_epoch" else None
+    return float(value)
 
 
 def milliseconds(time_s: float) -> int:

@@ -114,7 +114,11 @@ class Record:
             cycle = recorded.cycle
             state, reason = self._state(recorded, results)
             flat = cycle.flat()
-            reported = ReportedCycle(cycle.id, recorded.settings, cycle.seed, state, results, flat, reason)
+            decided = {result.round: self._known[result.key].decision for result in results}
+            decisions = {round: decision for round, decision in decided.items() if decision is not None}
+            reported = ReportedCycle(
+                cycle.id, recorded.settings, cycle.seed, state, results, flat, reason, decisions=decisions
+            )
             found.append((recorded, reported))
         return found
 
@@ -144,7 +148,8 @@ class Record:
                 yield RoundDone(
                     result=result,
                     epochs=self._epochs(recorded.cycle, result),
-                    epochs_a_round=recorded.cycle.training.epochs,
+                    epochs_a_round=recorded.cycle.most_epochs,
+                    decision=self._known[result.key].decision,
                 )
             at = max((result.finished_at for result in reported.results), default=began)
             ended = max(at, ended)
@@ -191,8 +196,9 @@ class Record:
             members = [result for result in results if result.round == round]
             for name, field in ROUND_METRICS.items():
                 if name.startswith("round/"):
-                    mean = statistics.fmean(number(result, field) for result in members)
-                    yield Point(name, mean, self._at_ms(members), round)
+                    numbers = [value for result in members if (value := number(result, field)) is not None]
+                    if numbers:
+                        yield Point(name, statistics.fmean(numbers), self._at_ms(members), round)
 
     @property
     def sweep(self) -> ReportedSweep:

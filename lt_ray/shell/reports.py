@@ -14,11 +14,13 @@ from lt_ray.directory import SweepDirectory
 from lt_ray.errors import StorageError, TrackingError, nearest
 from lt_ray.report import files
 from lt_ray.report.rows import ReportedCycle, ReportedSweep, reported_sweep
-from lt_ray.results import RoundResult
+from lt_ray.results import BlockDecision, RoundResult
 from lt_ray.shell.events import (
     CYCLE_TAG,
+    DECISION_TAG,
     FIELDS_TAG,
     KEYS_TAG,
+    OPTIONAL,
     REASON_TAG,
     ROUND_METRICS,
     SPACE_TAG,
@@ -100,8 +102,20 @@ def _cycle(run: ReadRun) -> ReportedCycle:
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
         results=tuple(_results(run, fields["params"])),
         params=fields["params"],
+        decisions=_decisions(run),
         reason=run.tags.get(REASON_TAG, ""),
     )
+
+
+def _decisions(run: ReadRun) -> dict[int, BlockDecision]:
+    """How rounds that compared blocks decided."""
+    parts: dict[int, dict[int, str]] = {}
+    for name, text in run.tags.items():
+        if name.startswith(f"{DECISION_TAG}."):
+            round, part = name.removeprefix(f"{DECISION_TAG}.").split(".")
+            parts.setdefault(int(round), {})[int(part)] = text
+    whole = {round: "".join(found[part] for part in sorted(found)) for round, found in sorted(parts.items())}
+    return {round: BlockDecision.model_validate_json(text) for round, text in whole.items()}
 
 
 def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
@@ -111,9 +125,12 @@ def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
     for place, key in enumerate(run.tags[KEYS_TAG].split()):
         round = place * every
         points = {field: run.points[name].get(round) for name, field in ROUND_METRICS.items() if name in run.points}
-        values = {field: point[0] for field, point in points.items() if point is not None}
-        if len(values) < len(ROUND_METRICS):
+        values: dict[str, Any] = {field: point[0] for field, point in points.items() if point is not None}
+        if not (set(ROUND_METRICS.values()) - OPTIONAL) <= values.keys():
             break
+        if "accepted" in values:
+            values["accepted"] = values["accepted"] > 0
+        values |= {name: None for name in ("train_loss", "train_accuracy") if name not in values}
         finished_at = next(point[1] for point in points.values() if point is not None) / 1000
         reused, restart = values.pop("reused"), values.pop("restart_epoch")
         found.append(

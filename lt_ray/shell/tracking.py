@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lt_ray.cycle import Scalar
-from lt_ray.results import EpochResult, RoundResult
+from lt_ray.results import BlockDecision, EpochResult, RoundResult
 from lt_ray.shell.events import (
     Closed,
     Ended,
@@ -113,24 +113,26 @@ class Tracker:
     def cycle(self, cycle_id: str, name: str, params: Mapping[str, Scalar], tags: Mapping[str, str] = {}) -> None:
         """Record that a cycle runs: its run exists, is a child of the sweep's and is RUNNING.
 
-        - `params`: flat fields of the cycle; `training.epochs` also places its epochs (`round`).
+        - `params`: flat fields of the cycle; `training.epochs`, or `most_epochs` where it is there, places its
+          epochs (`round`).
         """
-        self._epochs[cycle_id] = params.get("training.epochs")
+        self._epochs[cycle_id] = params.get("most_epochs", params.get("training.epochs"))
         at_ms, params, tags = milliseconds(time.time()), dict(params), dict(tags)
         self._put(Opened(cycle=cycle_id, name=name, params=params, tags=tags, dataset=self._dataset, at_ms=at_ms))
 
-    def round(self, result: RoundResult, epochs: Sequence[EpochResult]) -> None:
+    def round(self, result: RoundResult, epochs: Sequence[EpochResult], decision: BlockDecision | None = None) -> None:
         """Record one finished round and the epochs trained in it, in any order of rounds.
 
         The round is one point of each curve, at step = round. An epoch is one at step = round · E + epoch, E
-        being the cycle's `training.epochs`: no two epochs of a cycle share a step, a round starts at a
+        being the most of any of the cycle's rounds: no two epochs of a cycle share a step, a round starts at a
         multiple of E whatever the others did, and one that stopped early leaves a gap. Points bear the stored
         times, so that a point sent again is the same point; a round that had to be computed again (it was damaged)
         has other times, and is not sent where the run has it.
         """
         self._finished_at[result.cycle] = max(result.finished_at, self._finished_at.get(result.cycle, 0))
         if (result.cycle, result.round) not in self._spooled:
-            self._put(RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=self._epochs.get(result.cycle)))
+            a_round = self._epochs.get(result.cycle)
+            self._put(RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=a_round, decision=decision))
 
     def finish(self, cycle_id: str, status: Status, reason: str = "") -> None:
         """Record how a cycle ended, and in one line why; FINISHED for a reason is stopped early."""

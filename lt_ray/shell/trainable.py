@@ -52,6 +52,7 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
             data.of(self._cycle),
             RoundStore(Path(trial["store"])),
             source=data.source,
+            base=data.base,
             keep_epochs=trial["keep_epochs"],
             device=_device(trial["gpus"]),
             partial_every_s=trial["partial_every_s"],
@@ -117,7 +118,7 @@ def trial_config(
     return {
         "id": cycle.id,
         "cycle": cycle.model_dump(mode="json"),
-        "data": [str(data.own), None if data.source is None else str(data.source)],
+        "data": [None if path is None else str(path) for path in (data.own, data.source, data.base)],
         "store": str(store),
         "keep_epochs": sorted(keep_epochs, key=str),
         "threads": threads,
@@ -258,9 +259,9 @@ def _data(trainable: CycleTrainable, paths: list[str | None]) -> Datasets:
     """The data at these paths; a reused actor that has it keeps it."""
     held: tuple[list[str | None], Datasets] | None = getattr(trainable, "_held", None)
     if held is None or held[0] != paths:
-        own, source = (None if path is None else Path(path) for path in paths)
+        own, source, base = (None if path is None else Path(path) for path in paths)
         assert own is not None
-        held = (paths, Directories(own, source).load())
+        held = (paths, Directories(own, source, base).load())
         trainable._held = held
     return held[1]
 

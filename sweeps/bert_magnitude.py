@@ -1,0 +1,36 @@
+"""What does plain magnitude pruning of a fine-tuned BERT cost, without any retraining?
+
+Source: the logs' first try (002): torch.nn.utils.prune at 30 % on BERT, not fine-tuned and not measured. Here the smallest
+30 % of each weight matrix of the fine-tuned model go (`nearest` rounding, as torch's), once and once more, each measured
+as pruned; `--set magnitude.epochs=3` retrains. `search_spaces/scope.yaml` is of rewinding: not for this sweep.
+
+Hardware and time: one fine-tuning of BERT-base on Emotion, minutes on a GPU; with the six-block MiniLM 6 min on a CPU
+core. `--toy` 1 min. Expected: no number in the logs, which only tried whether it runs.
+"""
+
+from lt_ray.cli import main
+from lt_ray.cycle import Cycle, Emotion, Encoder, Magnitude, Training
+
+if __name__ == "__main__":
+    main(
+        name="bert_magnitude",
+        cycle=Cycle(
+            task=Emotion(max_tokens=128),
+            model=Encoder(),
+            training=Training(
+                optimizer="adamw",
+                lr=5e-5,
+                lr_schedule="linear",
+                warmup=0.06,
+                weight_decay=0.01,
+                decayed="matrices",
+                gradient_norm=1.0,
+                batch_size=32,
+                epochs=1,
+                length_batches=True,
+            ),
+            schedule=(Magnitude(fraction=0.3, rounding="nearest", parameters="weights", restart="final", epochs=0),)
+            * 2,
+        ),
+        summary=__doc__,
+    )
