@@ -113,7 +113,7 @@ class YahooAnswers(PublicTexts):
 
     name: Literal["yahoo_answers"] = "yahoo_answers"
     dataset: str = "community-datasets/yahoo_answers_topics"
-    revision: str = "main"
+    revision: str = "6652a1e7c94f7260a0bfd0c9092dd48e2d536ea1"
     validation_share: float = Field(default=0.05, gt=0, lt=1)
     """Share that validates of the official train, of which there are 1,400,000 [0, 1]"""
     columns: tuple[Literal["question_title", "question_content", "best_answer"], ...] = Field(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.cycle import AgNews, YelpFull, YelpPolarity
+from lt_ray.cycle import AgNews, Emotion, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.tasks import registry
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +54,20 @@ def test_the_real_public_sets_have_the_sizes_of_their_readme():
     official = polarity.train + polarity.validation
     assert [int((official.labels == label).sum()) for label in (0, 1)] == [1_185, 3_299]
     assert [int((polarity.test.labels == label).sum()) for label in (0, 1)] == [1_141, 3_314]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not ((DATA / "emotion").is_dir() and (DATA / "yahoo_answers").is_dir()), reason=f"no Emotion and Yahoo below {DATA}"
+)
+def test_the_real_sets_of_the_encoders_have_the_sizes_of_their_readme(caplog):
+    """Emotion's official 16,000/2,000/2,000 and Yahoo's 47,500 titles, of which 5 % validate, and 9,500; none empty."""
+    emotion, yahoo = registry.corpus(Emotion(), DATA), registry.corpus(YahooAnswers(), DATA)
+    assert [len(split) for split in (emotion.train, emotion.validation, emotion.test)] == [16_000, 2_000, 2_000]
+    assert emotion.classes == ("sadness", "joy", "love", "anger", "fear", "surprise")
+    assert [int((emotion.test.labels == label).sum()) for label in range(6)] == [581, 695, 159, 275, 224, 66]
+    assert [len(split) for split in (yahoo.train, yahoo.validation, yahoo.test)] == [45_125, 2_375, 9_500]
+    assert len(yahoo.classes) == 10
+    assert yahoo.classes[::9] == ("Society & Culture", "Politics & Government")
+    assert [int((yahoo.test.labels == label).sum()) for label in range(10)] == [950] * 10
+    assert not caplog.records

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from lt_ray.cycle import Folder
 from lt_ray.errors import DataError, nearest
 from lt_ray.tasks.corpus import Corpus, Texts, cut_shares
-from lt_ray.tasks.tables import Table, labelled, listed, table
+from lt_ray.tasks.tables import PLAIN, Layout, Table, labelled, listed, table
 
 SPLITS = {
     "train": "train",
@@ -43,13 +43,13 @@ def corpus(task: Folder, directory: Path, group: str = "task") -> Corpus:
     return Corpus(splits["train"], splits["validation"], splits["test"], classes)
 
 
-def read(directory: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
+def read(directory: Path, layout: Layout = PLAIN) -> tuple[dict[str, Texts], tuple[str, ...]]:
     """Return split → texts for the files in `directory`, `train` always among them, and the class names.
 
     The stem names the split (`train`, `validation` = `valid` = `val` = `dev`, `test`), the suffix the format:
     `.parquet`, `.csv`, `.tsv` (both with a header; quoted as spreadsheets do), `.jsonl` or `.json` (objects, one a
-    line or in one array). Other columns and other files are left alone. `labels.json` lists the class names in label
-    order; without it they are the sorted labels of train.
+    line or in one array). The columns are `text` and `label`, or those of `layout`; other columns and other files are
+    left alone. `labels.json` lists the class names in label order; without it they are the sorted labels of train.
 
     Raises `DataError` for a folder or a file that breaks a rule.
     """
@@ -59,7 +59,7 @@ def read(directory: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
         )
     if not directory.is_dir():
         raise DataError(f"{directory}: a data directory must exist, but there is none; name another with --data-dir.")
-    tables = {split: _table(path) for split, path in _find(directory).items()}
+    tables = {split: _table(path, layout) for split, path in _find(directory).items()}
     return labelled(tables, _class_names(directory / CLASSES))
 
 
@@ -114,15 +114,15 @@ def _find(directory: Path) -> dict[str, Path]:
     return {str(split): found[0] for split, found in named.items()}
 
 
-def _table(path: Path) -> Table:
+def _table(path: Path, layout: Layout) -> Table:
     import pyarrow
 
     try:
-        columns = READERS[path.suffix.lower()](path)
+        columns = READERS[path.suffix.lower()](path, layout.columns)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         kind = path.suffix.lower().removeprefix(".")
         raise DataError(f"{path}: the file must be readable as {kind}, but it is not ({_line(error)}).") from None
-    return table(str(path), columns)
+    return table(str(path), columns, layout)
 
 
 def _class_names(path: Path) -> tuple[str, ...] | None:
@@ -140,19 +140,19 @@ def _class_names(path: Path) -> tuple[str, ...] | None:
     return tuple(map(str, names))
 
 
-def _parquet(path: Path) -> Columns:
+def _parquet(path: Path, read: Collection[str]) -> Columns:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         names = file.schema_arrow.names
-        wanted = [name for name in names if name in ("text", "label")]
+        wanted = [name for name in names if name in read]
         # The others are only named in messages; a column of pictures is not worth reading for that.
         columns: dict[str, Sequence[object]] = dict.fromkeys(names, ())
         columns |= file.read(columns=wanted).to_pydict()
     return columns
 
 
-def _separated(path: Path, delimiter: str) -> Columns:
+def _separated(path: Path, read: Collection[str], delimiter: str) -> Columns:
     from pyarrow import csv
 
     content = csv.read_csv(
@@ -161,15 +161,13 @@ def _separated(path: Path, delimiter: str) -> Columns:
         read_options=csv.ReadOptions(block_size=max(1, path.stat().st_size + 1)),
         parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         # Without these a text "NA" would be no text, and a label "1.0" a float.
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(("text", "label"), "string"), strings_can_be_null=False
-        ),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(read, "string"), strings_can_be_null=False),
     )
     columns: dict[str, Sequence[object]] = content.to_pydict()
     return columns
 
 
-def _json(path: Path) -> Columns:
+def _json(path: Path, read: Collection[str]) -> Columns:
     content = path.read_text(encoding="utf-8-sig")
     if content.lstrip().startswith("["):
         rows = json.loads(content)
@@ -195,11 +193,11 @@ def _line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-READERS: dict[str, Callable[[Path], Columns]] = {
+READERS: dict[str, Callable[[Path, Collection[str]], Columns]] = {
     ".parquet": _parquet,
-    ".csv": lambda path: _separated(path, ","),
-    ".tsv": lambda path: _separated(path, "\t"),
+    ".csv": lambda path, read: _separated(path, read, ","),
+    ".tsv": lambda path, read: _separated(path, read, "\t"),
     ".jsonl": _json,
     ".json": _json,
 }
-"""Suffix → reader"""
+"""Suffix → reader of a file: its columns, with values at least for those of the given names"""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lt_ray.errors import DataError
 from lt_ray.tasks.corpus import Texts
-from lt_ray.tasks.tables import labelled, table
+from lt_ray.tasks.tables import PLAIN, Layout, labelled, table
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
@@ -18,16 +18,22 @@ CONNECT_S = 10.0
 """Longest wait for the hub's first answer [s]"""
 SPLITS = ("train", "validation", "test")
 """Splits that are read; IMDb's `unsupervised` has no labels"""
+CONFIGURATIONS = {"dair-ai/emotion": "split"}
+"""Data set → its configuration, where it has several: the one the hub takes by default. In its cache, the library takes
+any that is there."""
 BRANCH = "main"
 """The one revision that moves: any cached copy will do for it"""
 
 
-def read(dataset: str, revision: str, group: str, folder: str) -> tuple[dict[str, Texts], tuple[str, ...]]:
+def read(
+    dataset: str, revision: str, group: str, folder: str, layout: Layout = PLAIN
+) -> tuple[dict[str, Texts], tuple[str, ...]]:
     """Return split → texts of the hub's `dataset`, `train` always among them, and the class names.
 
     - `dataset`: its name there, or a folder laid out as on the hub; `revision` has no meaning then.
     - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
     - `group`, `folder`: who asks (`task` or `source`), and where its files could be instead: for the message.
+    - `layout`: the columns that count where `text` and `label` are not both there.
 
     Raises `DataError` where the data set cannot be had or used.
     """
@@ -45,10 +51,10 @@ def read(dataset: str, revision: str, group: str, folder: str) -> tuple[dict[str
         raise DataError(f"{dataset}: a data set must have a `train` split, but it has {list(splits)}.")
     tables = {}
     for name, split in splits.items():
-        wanted = [column for column in split.column_names if column in ("text", "label")]
+        wanted = [column for column in split.column_names if column in layout.columns]
         columns = dict.fromkeys(split.column_names, ()) | split.select_columns(wanted)[:]
-        tables[name] = table(f"{dataset} ({name})", columns)
-    names = getattr(splits["train"].features["label"], "names", None)
+        tables[name] = table(f"{dataset} ({name})", columns, layout)
+    names = getattr(splits["train"].features[layout.of(splits["train"].column_names).label], "names", None)
     return labelled(tables, tuple(names) if names else None)
 
 
@@ -58,9 +64,10 @@ def _builder(dataset: str, revision: str) -> DatasetBuilder:
 
     if Path(dataset).is_dir():
         return datasets.load_dataset_builder(dataset)
+    name = CONFIGURATIONS.get(dataset)
     with _offline():
         try:
-            cached = datasets.load_dataset_builder(dataset)
+            cached = datasets.load_dataset_builder(dataset, name)
         except Exception:  # the library raises many kinds for "not cached"; the hub is asked next
             cached = None
     # Offline, the library takes the latest revision it finds, whichever was asked for.
@@ -68,7 +75,7 @@ def _builder(dataset: str, revision: str) -> DatasetBuilder:
         return cached
     # It also tries a hub that cannot be reached six times over; this asks once.
     HfApi().dataset_info(dataset, revision=revision, timeout=CONNECT_S)
-    return datasets.load_dataset_builder(dataset, revision=revision)
+    return datasets.load_dataset_builder(dataset, name, revision=revision)
 
 
 @contextmanager

@@ -7,22 +7,24 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_ray.cycle import AgNews, Imdb, YelpFull, YelpPolarity
+from lt_ray.cycle import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
 from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
-from lt_ray.tasks.tables import listed
+from lt_ray.tasks.tables import PLAIN, Layout, listed
 
-Public = Imdb | AgNews | YelpPolarity | YelpFull
+Public = Imdb | AgNews | YelpPolarity | YelpFull | Emotion | YahooAnswers
 
 FOLDERS = {
     "imdb": ("imdb",),
     "ag_news": ("ag_news",),
     "yelp_polarity": ("yelp_polarity", "yelp"),
     "yelp_full": ("yelp_full", "yelp_review_full", "yelp"),
+    "emotion": ("emotion",),
+    "yahoo_answers": ("yahoo_answers", "yahoo_answers_topics"),
 }
 """Task → folders of a data directory that may hold it; the first that is there does"""
-CLASSES = {"imdb": 2, "ag_news": 4, "yelp_polarity": 2, "yelp_full": 5}
+CLASSES = {"imdb": 2, "ag_news": 4, "yelp_polarity": 2, "yelp_full": 5, "emotion": 6, "yahoo_answers": 10}
 """Task → its classes [count]"""
 STARS = (tuple("12345"), tuple("01234"))
 """First words of the class names that are stars, and become polarity"""
@@ -39,13 +41,15 @@ def corpus(task: Public, data_dir: Path | None, group: str = "task") -> Corpus:
       hub's `task.dataset` at `task.revision`.
     - `group`: who asks, `task` or `source`: the key that messages name.
 
-    Reviews by stars become polarity where the task is `yelp_polarity`: 1–2 negative, 4–5 positive, 3 dropped.
+    Reviews by stars become polarity where the task is `yelp_polarity`: 1–2 negative, 4–5 positive, 3 dropped. A row of
+    Yahoo's is its `topic` and the task's `columns`, joined by a space; the few without a text there are left out of
+    every split, and a warning says how many. Tables with `text` and `label` are taken as they are.
 
     Raises `DataError` where the texts cannot be had, have other classes than the task, or are too few for its cut.
     """
     if data_dir is None:
         source = task.dataset
-        splits, classes = hub.read(task.dataset, task.revision, group, FOLDERS[task.name][0])
+        splits, classes = hub.read(task.dataset, task.revision, group, FOLDERS[task.name][0], _layout(task))
     else:
         directory = place(task, data_dir)
         source, (splits, classes) = str(directory), _from_folder(task, directory)
@@ -80,7 +84,11 @@ def _from_folder(task: Public, directory: Path) -> tuple[dict[str, Texts], tuple
             f"{directory}: task `{task.name}` must have its files there, or in a folder {wanted} there, but it holds "
             f"{listed(sorted(path.name for path in directory.iterdir()))}; name another with --data-dir."
         )
-    return files.read(directory)
+    return files.read(directory, _layout(task))
+
+
+def _layout(task: Public) -> Layout:
+    return Layout(task.columns, "topic") if isinstance(task, YahooAnswers) else PLAIN
 
 
 def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]) -> dict[str, Texts]:

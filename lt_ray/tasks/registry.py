@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle import Folder, Task, Toy, digest
 from lt_ray.errors import DamagedError, DataError
@@ -12,12 +12,15 @@ from lt_ray.tasks import files, public, text, toy
 from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.text import TextData
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 log = logging.getLogger("lt_ray")
 
 
 def load(
     task: Task,
-    vocabulary: int,
+    words: int | Path,
     data_dir: Path | None = None,
     cache: Path | None = None,
     *,
@@ -25,35 +28,44 @@ def load(
 ) -> tuple[TextData, Path | None]:
     """Return the task's encoded data, and the directory it can be loaded from; None without a cache.
 
-    - `vocabulary`: most frequent train words that are kept [count].
+    - `words`: most frequent train words that are kept [count]; or a folder with a Hugging Face tokenizer, whose tokens
+      are kept instead.
     - `data_dir`: where the user's files are; None = where the task has them from by itself.
     - `cache`: encoded data is kept there, under the digest of the texts and of how they are encoded. Workers
       `text.load` the returned directory and so share one copy.
     - `source`: another task, whose train words are the vocabulary; None = the task's own. It is read from the same
       `data_dir`: each of the two has a folder there, named as the task, and one may have its files there themselves.
+      A tokenizer has its own words, and makes the same of a task whatever its source.
 
-    Raises `DataError` where the texts cannot be had or used.
+    Raises `DataError` where the texts or the tokenizer cannot be had or used.
     """
     if source is not None and data_dir is not None:
         _check_apart(task, source, data_dir)
-    texts = corpus(task, data_dir)
-    words = None if source is None else corpus(source, data_dir, "source")
     max_tokens = None if isinstance(task, Toy) else task.max_tokens
+    key: dict[str, Any] = {"task": task.model_dump(mode="json"), "encoding": text.ENCODING}
+    if isinstance(words, Path):
+        # Before the texts: to read it takes a moment, to read them may take minutes.
+        tokens = tokenizer(words)
+        texts = corpus(task, data_dir)
+        key |= {"tokenizer": _identity(tokens), "max_tokens": max_tokens}
 
-    def encoded() -> TextData:
-        return text.encode(texts, vocabulary, max_tokens, words_of=None if words is None else words.train)
+        def encoded() -> TextData:
+            return text.encode_with(texts, tokens, max_tokens)
+
+    else:
+        vocabulary = words
+        texts = corpus(task, data_dir)
+        theirs = None if source is None else corpus(source, data_dir, "source")
+        key |= {"vocabulary": vocabulary}
+        if source is not None and theirs is not None:
+            key |= {"source": source.model_dump(mode="json"), "source_corpus": theirs.digest}
+
+        def encoded() -> TextData:
+            return text.encode(texts, vocabulary, max_tokens, words_of=None if theirs is None else theirs.train)
 
     if cache is None:
         return encoded(), None
-    key: dict[str, Any] = {
-        "task": task.model_dump(mode="json"),
-        "corpus": texts.digest,
-        "vocabulary": vocabulary,
-        "encoding": text.ENCODING,
-    }
-    if source is not None and words is not None:
-        key |= {"source": source.model_dump(mode="json"), "source_corpus": words.digest}
-    directory = cache / digest(key)[:16]
+    directory = cache / digest(key | {"corpus": texts.digest})[:16]
     if directory.exists():
         try:
             return text.load(directory), directory
@@ -83,6 +95,45 @@ def corpus(task: Task, data_dir: Path | None = None, group: str = "task") -> Cor
             return public.corpus(task, data_dir, group)
 
 
+def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Return the Hugging Face tokenizer in a folder, as its `save_pretrained` writes it; nothing else is looked at.
+
+    Raises `DataError` where there is none, and for one that is not fast or has no tokens but special ones.
+    """
+    from transformers import AutoTokenizer
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: a tokenizer must be a folder, but there is none; name the folder of a model.")
+    try:
+        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the library raises what its readers raise
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".: ")
+        raise DataError(
+            f"{folder}: the folder must hold a tokenizer that can be read, but it does not ({reason}); name the folder "
+            "of a model with its tokenizer.json."
+        ) from None
+    if not found.is_fast:
+        raise DataError(
+            f"{folder}: a tokenizer must be a fast one, with a tokenizer.json, but this is a {type(found).__name__}; "
+            "name the folder of another model."
+        )
+    # Without its files, the library makes some tokenizers out of nothing.
+    if len(found) <= len(set(found.all_special_ids)):
+        raise DataError(
+            f"{folder}: a tokenizer must have tokens of text, but this one has {len(found)} special ones and no other; "
+            "put its tokenizer.json, or its vocabulary, into the folder."
+        )
+    return found
+
+
+def _identity(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of all that makes a tokenizer's tokens, wherever it lies."""
+    program = text.backend_of(tokenizer).to_str()
+    return digest([program, tokenizer.special_tokens_map, int(tokenizer.model_max_length)])
+
+
 def _check_apart(task: Task, source: Task, data_dir: Path) -> None:
     """Raise `DataError` where two tasks would read the same files in `data_dir` itself, and so be one."""
     places = [_place(one, data_dir) for one in (task, source)]
@@ -101,3 +152,15 @@ def _place(task: Task, data_dir: Path) -> Path | None:
             return files.place(data_dir)
         case _:
             return public.place(task, data_dir)
+
+
+def classes_of(task: Task) -> int:
+    """Return how many classes a task has, without its texts [count]; raises `DataError` where only they tell."""
+    if isinstance(task, Toy):
+        return 2
+    if isinstance(task, Folder):
+        raise DataError(
+            "task `folder` tells its classes by its files, which cannot be read without the model: name one that is within "
+            "reach."
+        )
+    return public.CLASSES[task.name]

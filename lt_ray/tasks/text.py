@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +19,23 @@ import torch
 from torch import Tensor
 
 from lt_ray.cycle import canonical
-from lt_ray.errors import DamagedError
+from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks.corpus import Corpus, Texts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
 
 UNKNOWN = 0
-"""Token of every word outside the vocabulary; row 0 of the embedding."""
+"""Token of every word outside a vocabulary of train words; row 0 of the embedding."""
 PADDING = 1
-"""Token that fills a batch up to its longest document; row 1 of the embedding."""
-ENCODING = 1
-"""Raised when `encode` comes to give other tokens for the same corpus."""
+"""Token that fills a batch up to its longest document, with such a vocabulary; row 1 of the embedding."""
+ENCODING = 2
+"""Raised when `encode` or `encode_with` comes to give other data for the same corpus."""
+LONGEST = 512
+"""Tokens kept of a document where a tokenizer names no limit of its own: what a BERT reads [count]"""
+NO_LIMIT = 10**6
+"""Limit of a tokenizer from which it is none: the library says 10^30 where it knows none [count]"""
 
 POOL = 100
 """Batches whose documents are sorted by length together [count]"""
@@ -75,9 +80,11 @@ class TextData:
     test: Split
     classes: tuple[str, ...]
     rows: int
-    """Rows of an embedding: the words kept, the unknown word and the padding [count]"""
+    """Rows of an embedding: the words kept, the unknown word and the padding; or a tokenizer's tokens [count]"""
     digest: str
-    """SHA-256 of the arrays of all splits, the class names and `rows`"""
+    """SHA-256 of the arrays of all splits, the class names, `rows` and `padding`"""
+    padding: int = PADDING
+    """Token that fills a batch; it stands in no document"""
 
     @property
     def outputs(self) -> int:
@@ -98,14 +105,87 @@ def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Te
     """
     words = _most_frequent((corpus.train if words_of is None else words_of).texts, vocabulary)
     tokenizer = _tokenizer(SPECIAL_WORDS | {word: token for token, word in enumerate(words, len(SPECIAL_WORDS))})
+
+    def tokens_of(texts: list[str]) -> list[list[int]]:
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids[:max_tokens] or [UNKNOWN] for encoding in encodings]
+
     train, validation, test = (
-        _encode_split(tokenizer, texts, max_tokens) for texts in (corpus.train, corpus.validation, corpus.test)
+        _encode_split(texts, tokens_of) for texts in (corpus.train, corpus.validation, corpus.test)
     )
-    return _text_data(train, validation, test, corpus.classes, len(SPECIAL_WORDS) + len(words))
+    return _text_data(train, validation, test, corpus.classes, len(SPECIAL_WORDS) + len(words), PADDING)
+
+
+def encode_with(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> TextData:
+    """Return the corpus as the tokens of a Hugging Face tokenizer, its special tokens around each document.
+
+    - `tokenizer`: a fast one; it is left as it is, and what it was set to truncate and pad to does not count.
+    - `max_tokens`: first tokens kept of a document, special ones included; None = as many as the tokenizer's
+      `model_max_length`, which is the most in any case, or `LONGEST` where that is no limit [count].
+
+    A special token that is written out in a text, as «[SEP]», is text. A document without any token is one unknown
+    token. `rows` counts the tokenizer's tokens, `padding` is its own.
+
+    Raises `DataError` where the tokenizer has no padding token, or one that stands in a document, and where
+    `max_tokens` leaves no room for a token of text.
+    """
+    padding, unknown = tokenizer.pad_token_id, tokenizer.unk_token_id
+    if not isinstance(padding, int):
+        raise DataError(
+            "a tokenizer must have a padding token, to fill batches with, but this one has none; set its `pad_token` "
+            "and save it again, or take another model's."
+        )
+    longest, special = longest_document(tokenizer, max_tokens), tokenizer.num_special_tokens_to_add()
+    if longest <= special:
+        raise DataError(
+            f"`task.max_tokens > {special}`, the special tokens around a document, must hold with this tokenizer, but "
+            f"got {longest}; keep more with --set task.max_tokens=N."
+        )
+    backend = backend_of(tokenizer)
+    backend.enable_truncation(longest)
+
+    def tokens_of(texts: list[str]) -> list[list[int]]:
+        documents: list[list[int]] = []
+        for text, encoding in zip(texts, backend.encode_batch_fast(texts), strict=True):
+            if not encoding.ids and not isinstance(unknown, int):
+                raise DataError(
+                    f"a text must become a token, but this tokenizer makes none of {text[:60]!r} and has no unknown "
+                    "token; remove the text, or set the tokenizer's `unk_token`."
+                )
+            tokens: list[int] = encoding.ids or [unknown]
+            if padding in tokens:
+                raise DataError(
+                    f"the padding token must stand in no document, but `{tokenizer.pad_token}` ({padding}) does in "
+                    f"{text[:60]!r}; remove it from the text, or give the tokenizer a `pad_token` of its own."
+                )
+            documents.append(tokens)
+        return documents
+
+    train, validation, test = (
+        _encode_split(texts, tokens_of) for texts in (corpus.train, corpus.validation, corpus.test)
+    )
+    return _text_data(train, validation, test, corpus.classes, len(tokenizer), padding)
+
+
+def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:
+    """Return the tokens that `encode_with` keeps of a document at most, special ones included [count]."""
+    limit = tokenizer.model_max_length if tokenizer.model_max_length < NO_LIMIT else LONGEST
+    return limit if max_tokens is None else min(limit, max_tokens)
+
+
+def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """Return a copy of a fast tokenizer's own program that neither truncates nor pads, and takes texts literally."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return backend
 
 
 def batches(
-    split: Split, order: Integers, batch_size: int, length_batches: bool, start: int = 0
+    split: Split, order: Integers, batch_size: int, length_batches: bool, start: int = 0, *, padding: int = PADDING
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield one epoch of (tokens int64 `(B, T)`, labels int64 `(B,)`), padded to each batch's longest document.
 
@@ -115,6 +195,7 @@ def batches(
       of one of its documents: the one with the smallest index. `order` is uniform whatever the lengths, hence so is
       the batches' order, and it needs no draw of its own.
     - `start`: batches skipped without being built [count].
+    - `padding`: token that fills a batch: the data's own.
     """
     documents = order
     starts = np.arange(0, len(order), batch_size)
@@ -126,13 +207,29 @@ def batches(
         places[order] = np.arange(len(order))
         turns = np.argsort(places[np.minimum.reduceat(documents, starts)])
     for first in starts[turns[start:]].tolist():
-        yield _collate(split, documents[first : first + batch_size])
+        yield _collate(split, documents[first : first + batch_size], padding)
 
 
-def measuring_batches(split: Split, tokens_per_batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def in_order(
+    split: Split, documents: Integers, batch_size: int, padding: int = PADDING
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield some documents as (tokens int64 `(B, T)`, labels int64 `(B,)`), in the order given.
+
+    - `documents`: indices into the split, int64 of shape `(m,)`; one may come more than once.
+    - `batch_size`: documents of each batch but the last, which may have fewer [count].
+    - `padding`: token that fills a batch up to its longest document: the data's own.
+    """
+    for first in range(0, len(documents), batch_size):
+        yield _collate(split, documents[first : first + batch_size], padding)
+
+
+def measuring_batches(
+    split: Split, tokens_per_batch: int, *, padding: int = PADDING
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every document once as (tokens int64 `(B, T)`, labels int64 `(B,)`), shortest first.
 
     - `tokens_per_batch`: most tokens of a batch, padding counted, unless one document alone has more [count].
+    - `padding`: token that fills a batch: the data's own.
     """
     lengths = split.lengths
     documents = np.argsort(lengths, kind="stable")
@@ -143,7 +240,7 @@ def measuring_batches(split: Split, tokens_per_batch: int) -> Iterator[tuple[Ten
         longest = lengths[first : first + max(1, tokens_per_batch // int(lengths[first]))]
         padded = longest * np.arange(1, len(longest) + 1)
         count = max(1, int(np.searchsorted(padded, tokens_per_batch, side="right")))
-        yield _collate(split, documents[first : first + count])
+        yield _collate(split, documents[first : first + count], padding)
         first += count
 
 
@@ -159,7 +256,9 @@ def save(data: TextData, directory: Path) -> None:
     temporary.mkdir()
     try:
         save_file(_arrays(data.train, data.validation, data.test), temporary / TENSORS)
-        description = {"classes": list(data.classes), "rows": data.rows, "digest": data.digest}
+        description = {
+            "classes": list(data.classes), "rows": data.rows, "padding": data.padding, "digest": data.digest,
+        }  # fmt: skip
         (temporary / DESCRIPTION).write_text(canonical(description))
         for path in (temporary / TENSORS, temporary / DESCRIPTION, temporary):
             _fsync(path)
@@ -185,7 +284,8 @@ def load(directory: Path) -> TextData:
             Split(arrays[f"{name}.tokens"], arrays[f"{name}.offsets"], arrays[f"{name}.labels"])
             for name in ("train", "validation", "test")
         )
-        data = _text_data(train, validation, test, tuple(description["classes"]), description["rows"])
+        classes, rows, padding = tuple(description["classes"]), description["rows"], description["padding"]
+        data = _text_data(train, validation, test, classes, rows, padding)
         written = description["digest"]
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
@@ -218,12 +318,11 @@ def _most_frequent(texts: list[str], count: int) -> list[str]:
     return sorted(tokens, key=tokens.__getitem__)
 
 
-def _encode_split(tokenizer: Tokenizer, texts: Texts, max_tokens: int | None) -> Split:
+def _encode_split(texts: Texts, tokens_of: Callable[[list[str]], list[list[int]]]) -> Split:
     chunks: list[npt.NDArray[np.int32]] = []
     lengths: list[int] = []
     for first in range(0, len(texts), CHUNK):
-        encodings = tokenizer.encode_batch_fast(texts.texts[first : first + CHUNK], add_special_tokens=False)
-        documents = [encoding.ids[:max_tokens] or [UNKNOWN] for encoding in encodings]
+        documents = tokens_of(texts.texts[first : first + CHUNK])
         lengths.extend(map(len, documents))
         chunks.append(np.fromiter(itertools.chain.from_iterable(documents), dtype=np.int32))
     return Split(
@@ -233,23 +332,26 @@ def _encode_split(tokenizer: Tokenizer, texts: Texts, max_tokens: int | None) ->
     )
 
 
-def _collate(split: Split, documents: Integers) -> tuple[Tensor, Tensor]:
+def _collate(split: Split, documents: Integers, padding: int) -> tuple[Tensor, Tensor]:
     begins = split.offsets[documents]
     lengths = split.offsets[documents + 1] - begins
     ends = np.cumsum(lengths)
-    tokens = np.full((len(documents), int(lengths.max())), PADDING, dtype=np.int64)
+    tokens = np.full((len(documents), int(lengths.max())), padding, dtype=np.int64)
     inside = np.arange(tokens.shape[1]) < lengths[:, None]
     tokens[inside] = split.tokens[np.repeat(begins - (ends - lengths), lengths) + np.arange(ends[-1])]
     return torch.from_numpy(tokens), torch.from_numpy(split.labels[documents])
 
 
-def _text_data(train: Split, validation: Split, test: Split, classes: tuple[str, ...], rows: int) -> TextData:
+def _text_data(
+    train: Split, validation: Split, test: Split, classes: tuple[str, ...], rows: int, padding: int
+) -> TextData:
     arrays = _arrays(train, validation, test)
     shapes = {name: array.shape[0] for name, array in arrays.items()}
-    sha = hashlib.sha256(canonical({"classes": list(classes), "rows": rows, "shapes": shapes}).encode())
+    facts = {"classes": list(classes), "rows": rows, "padding": padding, "shapes": shapes}
+    sha = hashlib.sha256(canonical(facts).encode())
     for array in arrays.values():
         sha.update(array.data)
-    return TextData(train, validation, test, classes, rows, sha.hexdigest())
+    return TextData(train, validation, test, classes, rows, sha.hexdigest(), padding)
 
 
 def _arrays(train: Split, validation: Split, test: Split) -> dict[str, npt.NDArray[np.int32] | Integers]:

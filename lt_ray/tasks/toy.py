@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,10 @@ FILLED = (10, 21)
 """Words that plain clauses of at most 5 fill a review up to; so it has 10 to 25 [count]"""
 DRAWS = 128
 """Numbers drawn for a review, more than the longest uses [count]"""
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+"""Special tokens of the corpus's own tokenizer: its tokens 0, 1, …"""
+LONGEST = 64
+"""Tokens of a document that it keeps, more than the longest has [count]"""
 
 Draw = Callable[[], float]
 
@@ -65,6 +70,41 @@ def corpus(task: Toy) -> Corpus:
         for split, size in (("train", task.train), ("validation", task.validation), ("test", task.test))
     )
     return Corpus(train, validation, test, ("negative", "positive"))
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Write a Hugging Face tokenizer of all words of the corpus, whatever its seed, as a small BERT would have it.
+
+    - `folder`: made where there is none; the same bytes each time.
+
+    A token is a word or a sign of punctuation, lower case; a document is `[CLS]`, its tokens, `[SEP]`.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    normalizer, pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = {
+        word for text in _vocabulary() for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+    }
+    tokens = {word: token for token, word in enumerate([*SPECIAL, *sorted(words)])}
+    padding, unknown, begin, end, mask = SPECIAL
+    tokenizer = Tokenizer(models.WordLevel(tokens, unk_token=unknown))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A {end}",
+        pair=f"{begin} $A {end} $B:1 {end}:1",
+        special_tokens=[(word, tokens[word]) for word in (begin, end)],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=LONGEST, pad_token=padding, unk_token=unknown, cls_token=begin,
+        sep_token=end, mask_token=mask,
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def _vocabulary() -> list[str]:
+    """Every word, and what joins words, that a review is made of."""
+    words = [POSITIVE, NEGATIVE, SUBJECTS, VERBS, NEGATORS, INTENSIFIERS, REPORTERS, REPORTS, PEOPLE, ACTIONS, FILLERS]
+    return ["the", ",", ".", *itertools.chain(*words, RARE_POSITIVE, RARE_NEGATIVE)]
 
 
 def _texts(seed: int, split: str, size: int) -> Texts:

