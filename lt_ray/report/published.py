@@ -26,17 +26,20 @@ class Published(BaseModel):
     model: str
     """Name of the model, as a cycle says it; empty where the number is of no one model"""
     arm: str
-    """METHODS §1: `dense`, `rewind@0`, `random reinit`, …; empty where the number is of no one arm"""
+    """METHODS §1: `dense`, `rewind@0`, `random reinit`, …, `similarity@THRESHOLD`, with ` freeze` where it trains only
+    the blocks next to removed ones, `wanda@SPARSITY`, and both, a space between, where one follows the other; empty
+    where the number is of no one arm"""
     round: int | None = Field(ge=0)
     """Prunings before it; None where not told [count]"""
     sparsity: float | None = Field(ge=0, le=1)
     """Share pruned, as printed or as the printed density says; None where not told [0, 1]"""
     metric: str = Field(min_length=1)
-    """What was measured: `test_accuracy`, `train_loss`, …"""
+    """What was measured: `test_accuracy`, `train_loss`, `before_test_loss` = after pruning, before retraining, `test_s`
+    and `train_s` = the time it took, `blocks`, `frozen_blocks`, `parameters`, …"""
     value: Decimal = Field(allow_inf_nan=False)
-    """The number with the digits that were printed, in `unit`"""
-    unit: Literal["%", "nats", ""]
-    """`%` = percent, `nats` = of a loss; empty = a share [0, 1] or a count"""
+    """The number with the digits that were printed, in `unit`; a count that was printed in millions, as the count"""
+    unit: Literal["%", "nats", "s", ""]
+    """`%` = percent, `nats` = of a loss, `s` = seconds; empty = a share [0, 1] or a count"""
     file: str = Field(min_length=1)
     """The file it was printed in"""
     line: int = Field(ge=1)

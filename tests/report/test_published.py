@@ -22,6 +22,22 @@ HEADER = ",".join(COLUMNS)
 GOOD = "Result,imdb,cnn,dense,0,0,test_accuracy,84.07,%,log.txt,35,"
 CELLS = {"train_loss": 1, "train_accuracy": 2, "test_loss": 3, "test_accuracy": 4}
 """Metric → its column in the logs' tables, after the model's name"""
+HEADS = {
+    "blocks": {"Num. of encoders"},
+    "test_loss": {"Evaluation loss", "Evaluation loss after training"},
+    "test_accuracy": {"Accuracy", "Accuracy after training"},
+    "before_test_loss": {"Evaluation loss before training"},
+    "before_test_accuracy": {"Accuracy before training"},
+    "test_s": {"Evaluation time(s)"},
+    "train_s": {"Training time(s)"},
+    "parameters": {"Parameter"},
+    "frozen_blocks": {"freeze"},
+}
+"""Metric → the heads of its column in BERT's tables"""
+ZEROS = {"0.1": 702_720, "0.2": 1_411_584, "0.3": 2_120_448, "0.4": 2_829_312, "0.5": 3_538_944}
+"""Sparsity → zeros of a BERT-base layer's linear weights (METHODS §4) [count]"""
+BERT_TABLES = range(95, 262)
+"""Lines of `004` that the tables of BERT are in, counted from 1"""
 
 
 def one(**fields: object) -> Published:
@@ -31,7 +47,8 @@ def one(**fields: object) -> Published:
 
 
 def test_every_table_and_list_is_there() -> None:
-    """Each file has the rows of its tables: 3 lists of 21, 2 tables of 2 × 4, 8 densities, 3 × 4, 2 + 4 of 2 × 4."""
+    """Each file has the rows of its tables: 3 lists of 21, 2 tables of 2 × 4, 8 densities, 3 × 4, 2 + 4 of 2 × 4, and
+    of BERT's: dense, similarity, Wanda, Wanda after similarity, of which one of Emotion's is retrained."""
     counts = {path.name: len(path.read_text("utf-8").splitlines()) - 1 for path in FOLDER.glob("*.csv")}
     assert counts == {
         "000_imdb_cnn_rounds.csv": 63,
@@ -40,10 +57,12 @@ def test_every_table_and_list_is_there() -> None:
         "002_dense.csv": 12,
         "003_dense.csv": 16,
         "003_after_pruning.csv": 32,
+        "004_emotion.csv": 6 + 6 * 7 + 5 * 4 + 4 * 4 * 4 + 4 * 7,
+        "004_yahoo_answers.csv": 6 + 2 * 7 + 2 * 1 + 5 * 4 + 5 * 2 * 4,
     }
     rows = load(FOLDER)
     assert len(rows) == sum(counts.values())
-    assert Counter(row.file[:3] for row in rows) == {"000": 79, "001": 8, "002": 12, "003": 48}
+    assert Counter(row.file[:3] for row in rows) == {"000": 79, "001": 8, "002": 12, "003": 48, "004": 242}
     readme = (FOLDER / "README.md").read_text("utf-8")
     assert all(re.search(rf"`{name}` \|.*\| {count} \|", readme) for name, count in counts.items())
 
@@ -53,9 +72,36 @@ def test_words_are_ours() -> None:
     rows = load(FOLDER)
     assert {row.task for row in rows} <= set(TASKS)
     assert {row.model for row in rows} <= {*MODELS, ""}
-    assert {row.arm for row in rows} == {"dense", "rewind@0", "random reinit", ""}
+    lists = [row for row in rows if row.file[:3] != "004"]
+    assert {row.arm for row in lists} == {"dense", "rewind@0", "random reinit", ""}
     assert {row.unit for row in rows if row.metric.endswith("_loss")} == {"nats"}
-    assert {row.unit for row in rows if row.metric.endswith("_accuracy")} == {"%"}
+    assert {row.unit for row in lists if row.metric.endswith("_accuracy")} == {"%"}
+    assert {row.unit for row in rows if row.metric.endswith("_s")} == {"s"}
+
+
+def test_the_words_of_bert_are_ours() -> None:
+    """An arm of BERT's is what was done to it in order, and its round counts these prunings; nothing is in percent."""
+    rows = [row for row in load(FOLDER) if row.file[:3] == "004"]
+    assert {row.model for row in rows} == {"encoder"}
+    assert {row.sparsity for row in rows} == {None}
+    assert {row.metric for row in rows} == set(HEADS)
+    assert all(row.table.startswith("BERT-base, ") for row in rows)
+    units = {"loss": "nats", "accuracy": "", "s": "s", "blocks": "", "parameters": ""}
+    assert all(row.unit == units[row.metric.rpartition("_")[2]] for row in rows)
+    wanda = [f"wanda@{sparsity}" for sparsity in ZEROS]
+    similarity = [f"similarity@{threshold}{part}" for threshold in ("0.99", "0.98") for part in ("", " freeze")]
+    both = [f"{first} {then}" for first in similarity[2:] for then in wanda]
+    assert {row.arm for row in rows if row.task == "emotion"} == {"dense", *wanda, *similarity, *both}
+    assert {row.arm for row in rows if row.task == "yahoo_answers"} == {"dense", *wanda, *similarity, *both}
+    rounds = {(row.task, row.arm): set[int | None]() for row in rows}
+    for row in rows:
+        rounds[row.task, row.arm].add(row.round)
+    iterations = {"emotion": {1, 2}, "yahoo_answers": {1}}
+    for task, several in iterations.items():
+        assert rounds[task, "dense"] == {0}
+        assert all(rounds[task, arm] == {1} for arm in [*wanda, *similarity[:2]])
+        assert all(rounds[task, arm] == several for arm in similarity[2:])
+        assert all(rounds[task, arm] == {iteration + 1 for iteration in several} for arm in both)
 
 
 def test_numbers_are_as_printed() -> None:
@@ -73,6 +119,58 @@ def test_numbers_are_as_printed() -> None:
     assert (str(pruned.value), pruned.round, pruned.sparsity) == ("84.57", None, None)
 
 
+def test_numbers_of_bert_are_as_printed() -> None:
+    """Some of BERT's by hand: every digit that was printed is kept, millions are counts, and brackets are left out."""
+    wanted: list[tuple[dict[str, object], tuple[str, str, int, str]]] = [
+        ({"task": "emotion", "arm": "dense", "metric": "test_s"}, ("14.8684", "s", 114, "BERT-base, Original")),
+        ({"task": "emotion", "arm": "similarity@0.98 freeze", "round": 2, "metric": "test_loss"},
+         ("0.41388794", "nats", 130, "BERT-base, All [2nd iteration]")),
+        ({"task": "emotion", "arm": "similarity@0.98", "round": 1, "metric": "test_accuracy"},
+         ("0.934", "", 121, "BERT-base, All [1st iteration]")),
+        ({"task": "emotion", "arm": "similarity@0.99", "metric": "parameters"},
+         ("95311110", "", 120, "BERT-base, All [1st iteration]")),
+        ({"task": "emotion", "arm": "wanda@0.1", "metric": "before_test_accuracy"},
+         ("0.949", "", 136, "BERT-base, Wanda Sparsity Original")),
+        ({"task": "emotion", "arm": "similarity@0.98 freeze wanda@0.4", "round": 3, "metric": "before_test_loss"},
+         ("0.3540", "nats", 176, "BERT-base, Deeparc with Wanda Sparsity 40%")),
+        ({"task": "emotion", "arm": "similarity@0.98 wanda@0.5", "round": 2, "metric": "test_accuracy"},
+         ("0.942", "", 182, "BERT-base, Deeparc with Wanda Sparsity 50%")),
+        ({"task": "emotion", "arm": "similarity@0.98 freeze wanda@0.5", "round": 2, "metric": "train_s"},
+         ("936.1501", "s", 183, "BERT-base, Deeparc with Wanda Sparsity 50%")),
+        ({"task": "yahoo_answers", "arm": "dense", "metric": "parameters"},
+         ("109489930", "", 206, "BERT-base, Original")),
+        ({"task": "yahoo_answers", "arm": "similarity@0.98 freeze", "metric": "frozen_blocks"},
+         ("4", "", 215, "BERT-base, All [1st iteration]")),
+        ({"task": "yahoo_answers", "arm": "similarity@0.99 freeze"}, ("12", "", 214, "BERT-base, All [1st iteration]")),
+        ({"task": "yahoo_answers", "arm": "similarity@0.98 freeze wanda@0.5", "metric": "before_test_accuracy"},
+         ("0.7183", "", 260, "BERT-base, Deeparc with Wanda Sparsity 50%")),
+    ]  # fmt: skip
+    for fields, expected in wanted:
+        row = one(**fields)
+        assert (str(row.value), row.unit, row.line, row.table) == expected
+
+
+def test_the_parameters_of_bert_are_those_of_its_blocks() -> None:
+    """Each count of parameters is METHODS §3's for its blocks, or, for Wanda after similarity, for its arm's blocks."""
+    per_block = {
+        "emotion": {12: 109_486_854, 10: 95_311_110, 8: 81_135_366, 6: 66_959_622},
+        "yahoo_answers": {12: 109_489_930, 9: 88_226_314},
+    }
+    blocks: dict[tuple[str, str, int | None], Decimal] = {}
+    parameters = 0
+    for row in load(FOLDER):
+        if row.metric == "blocks":
+            blocks[row.task, row.arm, row.round] = row.value
+    for row in load(FOLDER):
+        if row.metric == "parameters":
+            before, _, wanda = row.arm.partition("wanda@")
+            assert row.round is not None
+            kept = blocks[row.task, before.strip() or "dense", row.round - bool(wanda)]
+            assert row.value == per_block[row.task][int(kept)]
+            parameters += 1
+    assert parameters == (1 + 6 + 5 + 20) + (1 + 2 + 5 + 10)
+
+
 def test_known_errors_are_told() -> None:
     """Copies, unpaired arms, the kept embedding and means of batch means are told with the numbers they concern."""
     rows = load(FOLDER)
@@ -85,9 +183,73 @@ def test_known_errors_are_told() -> None:
                         ("003", "ag_news", "dense"), ("003", "imdb", "random reinit"), ("000", "imdb", "rewind@0"),
                         ("000", "imdb", "random reinit")},
     }  # fmt: skip
+    similar = {row.arm for row in rows if row.arm.startswith("similarity")}
+    part = {arm for arm in similar if "freeze" in arm}
+    sets = ("emotion", "yahoo_answers")
+    told |= {
+        "threshold in the wrong unit and uses test data": {("004", task, arm) for task in sets for arm in similar},
+        "setting an attribute on the module": {
+            ("004", task, arm) for task in sets for arm in part if (task, arm) != (sets[1], "similarity@0.99 freeze")
+        },
+        "Inflated by the warm-up": {("004", "emotion", "dense")},
+        "Zeros are counted": {("004", row.task, row.arm) for row in rows if "wanda" in row.arm},
+        "mixes points and fractions": {
+            ("004", "emotion", row.arm)
+            for row in rows
+            if 119 < row.line < 137 and row.task == "emotion" and row.arm in {*similar, "wanda@0.1"}
+        },
+    }
     for words, where in told.items():
         assert {(row.file[:3], row.task, row.arm) for row in rows if words in row.error} == where
     assert all(row.error.endswith(".") for row in rows if row.error)
+
+
+def test_known_errors_stand_beside_the_numbers_of_bert_that_they_concern() -> None:
+    """What was done to the model is told with blocks, losses and accuracies, Wanda's zeros with the parameters they
+    are among, and the warm-up with the one time that it is in."""
+    for row in (row for row in load(FOLDER) if row.file[:3] == "004"):
+        similar, part = row.arm.startswith("similarity"), "freeze" in row.arm
+        results = row.metric.endswith(("_loss", "_accuracy"))
+        assert ("threshold in the wrong unit" in row.error) == (similar and (results or row.metric == "blocks"))
+        frozen = results or row.metric in ("train_s", "frozen_blocks")
+        assert ("attribute on the module" in row.error) == (part and frozen)
+        assert ("warm-up" in row.error) == ((row.line, row.metric) == (114, "test_s"))
+        _, _, sparsity = row.arm.partition("wanda@")
+        zeros = (
+            f"{ZEROS[sparsity]:,} of a layer's 7,077,888 linear weights zero at {sparsity} " if sparsity else "Zeros"
+        )
+        assert (zeros in row.error) == (row.metric == "parameters" and sparsity != "")
+    warm = one(task="emotion", arm="wanda@0.1", metric="test_s")
+    assert f"takes {warm.value} s in line {warm.line}" in one(task="emotion", arm="dense", metric="test_s").error
+
+
+def test_what_the_readme_calls_odd_is_so() -> None:
+    """The oddities that the tables' README tells are in their numbers."""
+    readme = (FOLDER / "README.md").read_text("utf-8")
+
+    def values(task: str, metric: str, **fields: object) -> list[float]:
+        rows = [row for row in load(FOLDER) if (row.task, row.metric) == (task, metric)]
+        return [float(row.value) for row in rows if all(getattr(row, name) == value for name, value in fields.items())]
+
+    for task in ("emotion", "yahoo_answers"):
+        (accuracy,), (loss,) = values(task, "test_accuracy", arm="dense"), values(task, "test_loss", arm="dense")
+        assert f"{accuracy}" in readme
+        for sparsity in ZEROS if task == "yahoo_answers" else ["0.1"]:
+            assert values(task, "before_test_accuracy", arm=f"wanda@{sparsity}")[0] > accuracy
+            assert values(task, "before_test_loss", arm=f"wanda@{sparsity}")[0] < loss
+    times: dict[str, list[float]] = {"emotion": [], "yahoo_answers": []}
+    saved: dict[str, list[float]] = {"emotion": [], "yahoo_answers": []}
+    for task in times:
+        arms = [("dense", 0), ("similarity@0.99", 1), ("similarity@0.98", 1), ("similarity@0.98", 2)]
+        for arm, after in arms:
+            for seconds in values(task, "train_s", arm=arm, round=after):
+                times[task].append(seconds / values(task, "blocks", arm=arm, round=after)[0])
+                for part in values(task, "train_s", arm=f"{arm} freeze", round=after):
+                    saved[task].append(100 * (1 - part / seconds))
+    assert (round(min(times["emotion"])), round(max(times["emotion"]))) == (131, 133)
+    assert [round(time) for time in times["yahoo_answers"]] == [3444, 3510]
+    assert (round(min(saved["emotion"])), round(max(saved["emotion"]))) == (11, 14)
+    assert [f"{percent:.1f}" for percent in saved["yahoo_answers"]] == ["-0.3"]
 
 
 def test_what_is_called_a_copy_is_one() -> None:
@@ -134,8 +296,11 @@ def test_each_number_stands_where_its_row_says() -> None:
     """Each value is the number at its place on its line of its log: a table's cell, or a list's entry."""
     seen = 0
     for row in load(FOLDER):
-        line = (LOGS / row.file).read_text(encoding="utf-8").split("\n")[row.line - 1]
-        if line.startswith("|"):
+        lines = (LOGS / row.file).read_text(encoding="utf-8").split("\n")
+        line = lines[row.line - 1]
+        if row.file.startswith("004"):
+            assert stands_in_a_table_of_bert(row, lines)
+        elif line.startswith("|"):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             assert cells[0].lower() == row.model
             assert cells[CELLS[row.metric]] == f"{row.value}{row.unit.replace('nats', '')}"
@@ -144,7 +309,55 @@ def test_each_number_stands_where_its_row_says() -> None:
             assert row.round is not None
             assert entries[row.round // (4 if row.metric == "density" else 1)] == str(row.value)
         seen += 1
-    assert seen == 147
+    assert seen == 147 + 242
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def stands_in_a_table_of_bert(row: Published, lines: list[str]) -> bool:
+    """Whether the row's cell, column head, title and section in `004` are what the row says."""
+    above = [line for line in lines[: row.line - 1] if not line.startswith("| ---")]
+    heads = cells_of(next(line for line in reversed(above) if line.startswith("|  |")))
+    title = next(line for line in reversed(above) if line.startswith("### "))
+    section = next(line for line in reversed(above) if line.startswith("## "))
+    first, *cells = cells_of(lines[row.line - 1])
+    (cell,) = [cell for head, cell in zip(heads[1:], cells, strict=True) if head in HEADS[row.metric]]
+    found = re.fullmatch(r"([0-9.]+) ?(M)?(?:\([+-][0-9.]+%\)| ?\(=original\))?", cell)
+    assert found is not None
+    number = Decimal(found[1]).scaleb(6 if found[2] else 0)
+    digits = str(row.value) == found[1] or (found[2] == "M" and row.value == number)
+    assert (found[2] == "M") == (row.metric == "parameters")
+    iteration = re.search(r"\[(\d)(?:차|st|nd)", first + title)
+    wanda = re.search(r"Sparsity (\d)0%", title)
+    named = re.fullmatch(r"Threshold(\d\d)(\(Part\))?(?:\[\d차\])?", first)
+    if named is None:
+        arm, prunings = ("dense", 0) if first == "Bert" else (f"wanda@{first}", 1)
+    else:
+        arm = f"similarity@0.{named[1]}" + (" freeze" if named[2] else "") + (f" wanda@0.{wanda[1]}" if wanda else "")
+        prunings = (int(iteration[1]) if iteration else 1) + bool(wanda)
+    return (
+        digits
+        and (row.table, row.arm, row.round) == (f"BERT-base, {title[4:].strip()}", arm, prunings)
+        and section.startswith({"emotion": "## Dair AI Emotion", "yahoo_answers": "## Yahoo"}[row.task])
+    )
+
+
+@pytest.mark.skipif(not LOGS.is_dir(), reason=f"no logs in {LOGS}: set LT_RAY_DATA to the folder beside them")
+def test_no_number_of_bert_is_left_out() -> None:
+    """Each line of BERT's tables has as many rows as it has cells with a number, and no two rows are one cell."""
+    rows = [row for row in load(FOLDER) if row.file[:3] == "004"]
+    (name,) = {row.file for row in rows}
+    lines = (LOGS / name).read_text(encoding="utf-8").split("\n")
+    assert lines[BERT_TABLES[0] - 1].startswith("## Dair AI Emotion")
+    assert lines[BERT_TABLES[-1]].startswith("## T5")
+    printed = {}
+    for number in BERT_TABLES:
+        if (line := lines[number - 1]).startswith("| ") and not line.startswith(("|  |", "| ---")):
+            printed[number] = sum(cell[0].isdigit() for cell in cells_of(line)[1:])
+    assert printed == dict(Counter(row.line for row in rows))
+    assert len({(row.line, row.metric) for row in rows}) == len(rows) == 242
 
 
 BROKEN = {
