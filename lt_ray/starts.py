@@ -176,7 +176,7 @@ class Pruner:
         if norms is None:
             norms = calibration.input_norms(module, blocks, forward, batches, kept)
             self.store.put_statistics(key, norms)
-        return calibration.selected(module, blocks, norms, parent.masks, sparsity)
+        return calibration.selected(module, norms, parent.masks, sparsity)
 
     def _shortened(self, pruning: Similarity, start: Start, parent: Parent, over: str) -> Start:
         assert parent.blocks is not None

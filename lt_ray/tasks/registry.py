@@ -160,7 +160,7 @@ def classes_of(task: Task) -> int:
         return 2
     if isinstance(task, Folder):
         raise DataError(
-            "task `folder` tells its classes by its files, which cannot be read without the model: name one that is within "
-            "reach."
+            "task `folder` tells its classes by its files, which cannot be read without the model: name one "
+            "that is within reach."
         )
     return public.CLASSES[task.name]

@@ -1,0 +1,155 @@
+"""Wanda's calibration and selection against plain references, as ratios in one run.
+
+    make bench
+
+- *calibration*: norms of every linear layer's inputs over a padded batch, in one pass, against the same forward passes
+  without them; four layers of BERT-base's width.
+- *selection at 0.5*: `select` on a 3072 × 768 and a 768 × 3072 matrix against the paper's rule, a stable sort of each
+  row of scores: torch.sort, as the paper's program, and numpy's, which is faster.
+- *five sparsities*: 0.1 … 0.5 by one call against five such sorts, and against one sort that serves all five.
+
+One thread; the jobs of a line alternate (A B A B …), the ratio is of the medians of processor seconds. First, all
+selections must give the same masks, and calibration the last layer's mask by its recorded inputs; it is timed without a
+selection.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from lt_ray import calibration
+from lt_ray.pruning import wanda
+
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+BATCH, TOKENS, BATCHES, REPEATS = 8, 128, 2, 7
+Job = Callable[[], object]
+
+
+def seconds(jobs: Sequence[Job], repeats: int) -> list[float]:
+    """Return the median seconds of the processor that each job takes, run in turn."""
+    taken: list[list[float]] = [[] for _ in jobs]
+    for _ in range(repeats):
+        for job, times in zip(jobs, taken, strict=True):
+            started = time.process_time()
+            job()
+            times.append(time.process_time() - started)
+    return [statistics.median(times) for times in taken]
+
+
+def by_torch(weight: Tensor, norms: Tensor, mask: Tensor, shares: Sequence[float]) -> list[Tensor]:
+    """The paper's program, in float64: a stable sort of each row for each sparsity."""
+    found = []
+    for share in shares:
+        scores = (weight.double().abs() * norms).masked_fill_(~mask, -1)
+        order = torch.sort(scores, dim=1, stable=True).indices
+        found.append(mask.scatter(1, order[:, : int(weight.shape[1] * share)], False))
+    return found
+
+
+def by_numpy(weight: Tensor, norms: Tensor, mask: Tensor, shares: Sequence[float], *, once: bool) -> list[Tensor]:
+    """The same by numpy; with `once`, sorted once for all sparsities."""
+    found, order = [], None
+    for share in shares:
+        if order is None or not once:
+            scores = np.abs(weight.numpy()) * norms.numpy()
+            scores[~mask.numpy()] = -1
+            order = np.argsort(scores, axis=1, kind="stable")
+        after = mask.numpy().copy()
+        np.put_along_axis(after, order[:, : int(weight.shape[1] * share)], False, axis=1)
+        found.append(torch.from_numpy(after))
+    return found
+
+
+def selection(table: Table, out: int, features: int) -> None:
+    """Add the rows of one matrix, of which an earlier pruning took a twentieth."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(out, features, generator=generator) * 0.02
+    norms = torch.rand(features, generator=generator, dtype=torch.float64) * 30 + 1
+    known = weight, norms, torch.rand(out, features, generator=generator) > 0.05
+    for title, shares, repeats in (("at 0.5", SHARES[-1:], 15), ("at five", SHARES, 3)):
+        jobs: list[Callable[[], list[Tensor]]] = [
+            lambda shares=shares: wanda.select(*known, shares),
+            lambda shares=shares: by_torch(*known, shares),
+            lambda shares=shares: by_numpy(*known, shares, once=False),
+        ]
+        if len(shares) > 1:
+            jobs.append(lambda shares=shares: by_numpy(*known, shares, once=True))
+        ours, *theirs = [job() for job in jobs]
+        assert all(torch.equal(a, b) for other in theirs for a, b in zip(ours, other, strict=True))
+        own, *others = seconds(jobs, repeats)
+        names = ("torch.sort", "numpy.argsort", "numpy.argsort, once for all")
+        for name, goal, other in zip(names, ("≥ 8", "", ""), others, strict=False):
+            table.add_row(f"select {out} × {features} {title}", name, f"{own * 1e3:.1f}", f"{other / own:.1f}", goal)
+
+
+def bert() -> tuple[nn.Module, list[nn.Module], list[Tensor]]:
+    """Four layers of BERT-base's width, and token batches of which a quarter is padding."""
+    generator = torch.Generator().manual_seed(0)
+    module = BertForSequenceClassification(BertConfig(num_hidden_layers=4, vocab_size=1000)).eval()
+    batches = []
+    for _ in range(BATCHES):
+        tokens = torch.randint(1, 1000, (BATCH, TOKENS), generator=generator)
+        lengths = torch.linspace(TOKENS // 2, TOKENS, BATCH)
+        batches.append(tokens * (torch.arange(TOKENS) < lengths[:, None]))
+    return module, list(module.bert.encoder.layer), batches
+
+
+def calibrate(table: Table) -> None:
+    """Add the row of calibration."""
+    module, blocks, batches = bert()
+
+    def kept(tokens: Tensor) -> Tensor:
+        return tokens > 0
+
+    def forward(tokens: Tensor) -> Tensor:
+        logits: Tensor = module(tokens, attention_mask=kept(tokens).long()).logits
+        return logits
+
+    @torch.no_grad()
+    def plain() -> None:
+        for tokens in batches:
+            forward(tokens)
+
+    masks = {name: torch.ones(p.shape, dtype=torch.bool) for name, p in module.named_parameters()}
+
+    def measured(shares: Sequence[float] = ()) -> list[dict[str, Tensor]]:
+        return calibration.wanda_masks(module, blocks, forward, batches, kept, masks, shares, mode="one_pass")
+
+    recorded: list[Tensor] = []
+    last = blocks[-1].output.dense
+    handle = last.register_forward_pre_hook(lambda _layer, inputs: recorded.append(inputs[0]))
+    plain()
+    handle.remove()
+    x = torch.cat([x[kept(tokens)] for x, tokens in zip(recorded, batches, strict=True)])
+    name = next(name for name, parameter in module.named_parameters() if parameter is last.weight)
+    (expected,) = by_torch(last.weight.detach(), x.double().norm(dim=0), masks[name], [0.5])
+    assert torch.equal(measured([0.5])[0][name], expected)
+    without, with_norms = seconds([plain, measured], REPEATS)
+    table.add_row(
+        "calibration, one pass", "forward alone", f"{with_norms * 1e3:.0f}", f"{with_norms / without:.2f}", "≤ 1.3"
+    )
+
+
+def main() -> None:
+    """Print the table of ratios."""
+    torch.set_num_threads(1)
+    table = Table(title="Wanda, one thread; calibration: × its time; selection: × as fast")
+    for column in ("", "reference", "ms", "×", "goal"):
+        table.add_column(column, justify="right" if column in ("ms", "×", "goal") else "left")
+    calibrate(table)
+    selection(table, 3072, 768)
+    selection(table, 768, 3072)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""Calibration: what the blocks of a model see of calibration batches, and Wanda's masks by it (METHODS §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lt_ray.pruning import wanda
+from lt_ray.pruning.masks import Masks
+
+Forward = Callable[[Tensor], object]
+Kept = Callable[[Tensor], Tensor]
+Norms = dict[str, wanda.InputNorms]
+Mode = Literal["sequential", "one_pass"]
+Sparsity = float | tuple[int, int]
+"""Share of each output row that is pruned, [0, 1), or a pattern (n, m): n of every m inputs stay."""
+
+
+def block_outputs(
+    blocks: Sequence[nn.Module], forward: Forward, batches: Iterable[Tensor], kept: Kept
+) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Yield, for each batch, what every block returns, without gradients.
+
+    - `blocks`: members of the model that `forward` runs, in eval mode
+    - `forward`: tokens int64 (B, T) → logits
+    - `batches`: tokens int64 (B, T)
+    - `kept`: tokens → True where a token is no padding, bool (B, T)
+
+    Yields outputs, float (B, T, d) per block (of a tuple, the first), and kept, bool (B, T). The blocks carry hooks
+    only while `forward` runs. Raises ValueError if it leaves a block out.
+    """
+    assert not any(block.training for block in blocks), "calibration needs eval mode"
+    for tokens in batches:
+        outputs: dict[int, Tensor] = {}
+        with torch.no_grad(), ExitStack() as hooks:
+            for index, block in enumerate(blocks):
+                hooks.enter_context(block.register_forward_hook(partial(_keep_output, outputs, index)))
+            forward(tokens)
+        if missing := [index for index in range(len(blocks)) if index not in outputs]:
+            raise ValueError(f"forward must run each of the blocks, but it left out {missing=}.")
+        yield [outputs[index] for index in range(len(blocks))], kept(tokens)
+
+
+def linear_names(module: nn.Module, blocks: Sequence[nn.Module]) -> list[tuple[str, ...]]:
+    """Return, for each block, the names of the weights of its linear layers, as in `module.named_parameters()`."""
+    return [tuple(linear.name for linear in linears) for linears in _linears(module, blocks)]
+
+
+def wanda_masks(
+    module: nn.Module,
+    blocks: Sequence[nn.Module],
+    forward: Forward,
+    batches: Iterable[Tensor],
+    kept: Kept,
+    masks: Masks,
+    sparsities: Sequence[Sparsity],
+    *,
+    mode: Mode = "sequential",
+) -> list[dict[str, Tensor]]:
+    """Return, for each sparsity, smaller masks: Wanda's on the linear layers of the blocks, the others as they are.
+
+    - `module`: the model, holding zeros where `masks` prune; neither its weights nor its training flags change
+    - `blocks`: members of it; in each, the first argument (or `hidden_states`) is what the block before returned
+    - `forward`: tokens int64 (B, T) → logits; it runs `module`
+    - `batches`: calibration tokens int64 (B, T), read once
+    - `kept`: tokens → True where a token is no padding, bool (B, T)
+    - `masks`: masks before, at least of the weights in `linear_names`
+    - `sparsities`: shares of a row, or patterns (n, m)
+    - `mode`: `sequential` measures each block with the blocks before it already pruned, once per sparsity;
+      `one_pass` measures all blocks in the model as it is, once for all sparsities
+
+    Raises ValueError if no batch reaches a linear layer of the blocks and, when sequential, if the blocks are no
+    chain. `sequential` holds the hidden states of all batches, on their device.
+
+    Source: Sun et al. 2023, arXiv:2306.11695, section 3, whose program is `sequential`.
+    """
+    linears = _linears(module, blocks)
+    with _evaluating(module), torch.no_grad():
+        if mode == "one_pass":
+            together = list(chain.from_iterable(linears))
+            norms = _norms(together, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
+            chosen = _select(together, norms, masks, sparsities)
+        else:
+            runs = [_record(blocks, forward, tokens, kept(tokens)) for tokens in batches]
+            chosen = [_sequential(blocks, linears, runs, masks, sparsity) for sparsity in sparsities]
+    return [{name: smaller.get(name, mask).clone() for name, mask in masks.items()} for smaller in chosen]
+
+
+def input_norms(
+    module: nn.Module, blocks: Sequence[nn.Module], forward: Forward, batches: Iterable[Tensor], kept: Kept
+) -> dict[str, Tensor]:
+    """Return the norms of the inputs of the blocks' linear layers in the model as it is: all that `one_pass` measures.
+
+    - `module`, `blocks`, `forward`, `batches`, `kept`: see `wanda_masks`
+
+    Returns weight name → norm of each input over all kept tokens, float64 (in,).
+    """
+    linears = list(chain.from_iterable(_linears(module, blocks)))
+    with _evaluating(module), torch.no_grad():
+        found = _norms(linears, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
+    return {name: norms.norms for name, norms in found.items()}
+
+
+def selected(module: nn.Module, norms: Mapping[str, Tensor], masks: Masks, sparsity: Sparsity) -> dict[str, Tensor]:
+    """Return the masks of `wanda_masks` in `one_pass` mode, of norms that were measured before.
+
+    - `norms`: of `input_norms`
+    """
+    chosen = {}
+    for name, norm in norms.items():
+        known = module.get_parameter(name), norm, masks[name]
+        if isinstance(sparsity, tuple):
+            chosen[name] = wanda.select_pattern(*known, *sparsity)
+        else:
+            (chosen[name],) = wanda.select(*known, [sparsity])
+    return {name: chosen.get(name, mask).clone() for name, mask in masks.items()}
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """A linear layer of a block, and what its weight is called in the model and in the block."""
+
+    layer: nn.Linear
+    name: str
+    name_in_block: str
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How the model called a block, but for the hidden states."""
+
+    named: bool
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    def __call__(self, block: nn.Module, hidden: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+        """What the block returns for `hidden`, with `weights` instead of its own of these names."""
+        args = self.args if self.named else (hidden, *self.args)
+        named = {"hidden_states": hidden} if self.named else {}
+        return _hidden(functional_call(block, dict(weights), args, {**self.kwargs, **named}))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One batch: the first block's input (B, T, d), the call of each block, and kept, bool (B, T)."""
+
+    hidden: Tensor
+    calls: Sequence[_Call]
+    kept: Tensor
+
+
+def _sequential(
+    blocks: Sequence[nn.Module], linears: list[list[_Linear]], runs: list[_Run], masks: Masks, sparsity: Sparsity
+) -> dict[str, Tensor]:
+    """The linear layers' masks, each block measured on what the pruned ones before it return."""
+    chosen: dict[str, Tensor] = {}
+    hidden = [run.hidden for run in runs]
+    for index, (block, group) in enumerate(zip(blocks, linears, strict=True)):
+        passes = ((partial(run.calls[index], block, hidden[i], {}), run.kept) for i, run in enumerate(runs))
+        chosen |= _select(group, _norms(group, passes), masks, [sparsity])[0]
+        pruned = {e.name_in_block: e.layer.weight.where(chosen[e.name].to(e.layer.weight.device), 0) for e in group}
+        for i, run in enumerate(runs if index + 1 < len(blocks) else ()):
+            hidden[i] = run.calls[index](block, hidden[i], pruned)
+    return chosen
+
+
+def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor) -> _Run:
+    """Run the model once and keep what its blocks are called with."""
+    hidden: list[Tensor] = []
+    calls: list[_Call] = []
+    returned: dict[int, Tensor] = {}
+
+    def before(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        index, named = len(calls), "hidden_states" in kwargs
+        state = kwargs["hidden_states"] if named else args[0]
+        if index == len(blocks) or block is not blocks[index] or (index and state is not returned[0]):
+            raise ValueError(
+                "in sequential mode, forward must run the blocks once each, in order, each on what the one before "
+                f"returned, but call {index} is another, of {type(block).__name__}: use one_pass."
+            )
+        if not index:
+            hidden.append(state)
+        others = {name: value for name, value in kwargs.items() if name != "hidden_states"}
+        calls.append(_Call(named, args if named else args[1:], others))
+
+    with ExitStack() as hooks:
+        for block in blocks:
+            hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(block.register_forward_hook(partial(_keep_output, returned, 0)))
+        forward(tokens)
+    if len(calls) < len(blocks):
+        raise ValueError(f"forward must run all {len(blocks)} blocks, but it ran {len(calls)}.")
+    return _Run(hidden[0], calls, kept)
+
+
+def _norms(linears: Sequence[_Linear], passes: Iterable[tuple[Callable[[], object], Tensor]]) -> Norms:
+    """Norms of the inputs of each linear layer over all passes (what to run, kept)."""
+    norms: Norms = {}
+    meter = _Meter(norms)
+    with ExitStack() as hooks:
+        for linear in linears:
+            hooks.enter_context(linear.layer.register_forward_pre_hook(partial(meter, linear.name)))
+        for run, kept in passes:
+            meter.start(kept)
+            run()
+    if missing := [linear.name for linear in linears if linear.name not in norms]:
+        raise ValueError(f"calibration batches must reach each linear layer of the blocks, but {missing[0]} saw none.")
+    return norms
+
+
+class _Meter:
+    """Adds up the inputs of linear layers; query, key and value have one input in common, which is squared once."""
+
+    def __init__(self, norms: Norms) -> None:
+        self._norms = norms
+
+    def start(self, kept: Tensor) -> None:
+        self._kept = kept
+        self._last: tuple[Tensor, int] | None = None
+
+    def __call__(self, name: str, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0]
+        # A tensor written to since it was squared has another version; those of inference_mode have none.
+        version = None if x.is_inference() else x._version
+        if self._last is None or version is None or self._last[0] is not x or self._last[1] != version:
+            self._sums = wanda.sums_of_squares(x, self._kept)
+            self._last = None if version is None else (x, version)
+        self._norms.setdefault(name, wanda.InputNorms(layer.in_features)).add_sums(self._sums)
+
+
+def _select(
+    linears: Sequence[_Linear], norms: Norms, masks: Masks, sparsities: Sequence[Sparsity]
+) -> list[dict[str, Tensor]]:
+    """The linear layers' masks at each sparsity."""
+    chosen: list[dict[str, Tensor]] = [{} for _ in sparsities]
+    for linear in linears:
+        known = linear.layer.weight, norms[linear.name].norms, masks[linear.name]
+        rows = iter(wanda.select(*known, [sparsity for sparsity in sparsities if not isinstance(sparsity, tuple)]))
+        for smaller, sparsity in zip(chosen, sparsities, strict=True):
+            after = wanda.select_pattern(*known, *sparsity) if isinstance(sparsity, tuple) else next(rows)
+            smaller[linear.name] = after
+    return chosen
+
+
+def _linears(module: nn.Module, blocks: Sequence[nn.Module]) -> list[list[_Linear]]:
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    found = [[(path, child) for path, child in b.named_modules() if isinstance(child, nn.Linear)] for b in blocks]
+    return [[_Linear(child, names[id(child.weight)], f"{path}.weight".lstrip(".")) for path, child in g] for g in found]
+
+
+def _hidden(output: Any) -> Tensor:
+    state: Tensor = output[0] if isinstance(output, tuple) else output
+    return state
+
+
+def _keep_output(outputs: dict[int, Tensor], index: int, _block: nn.Module, _inputs: object, output: object) -> None:
+    outputs[index] = _hidden(output)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    training = [child for child in module.modules() if child.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for child in training:
+            child.training = True
