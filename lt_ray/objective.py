@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from lt_ray.results import RoundResult, winning_round
+from lt_ray.results import RoundResult, standing, winning_round
 
 Objective = Callable[[Sequence[RoundResult], float], float]
 """(a cycle's finished rounds in order, tolerance) → value, higher is better"""
 
 
 def _val_accuracy(rounds: Sequence[RoundResult], tolerance: float) -> float:
-    return rounds[-1].val_accuracy
+    return standing(rounds)[-1].val_accuracy
 
 
 def _winning_sparsity(rounds: Sequence[RoundResult], tolerance: float) -> float:
@@ -20,8 +20,9 @@ def _winning_sparsity(rounds: Sequence[RoundResult], tolerance: float) -> float:
 
 
 OBJECTIVES: Mapping[str, Objective] = {"val_accuracy": _val_accuracy, "winning_sparsity": _winning_sparsity}
-"""`val_accuracy` = at the last round [0, 1]; `winning_sparsity` = of the sparsest round whose validation accuracy is at
-least the cycle's own dense one − tolerance, 0 where no ticket wins [0, 1]. Test accuracy decides nothing."""
+"""`val_accuracy` = at the last round that was not rolled back [0, 1]; `winning_sparsity` = of the sparsest round whose
+validation accuracy is at least the cycle's own dense one − tolerance, 0 where no ticket wins [0, 1]. Test accuracy
+decides nothing."""
 
 
 def rung_value(objective: str, dense: RoundResult, result: RoundResult) -> float:

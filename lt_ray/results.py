@@ -159,6 +159,11 @@ class RoundResult(Measurement):
     """Whether this cycle computed the round or another cycle did, and this one found it"""
 
 
+def standing(rounds: Iterable[RoundResult]) -> list[RoundResult]:
+    """Return the rounds that count as a cycle's models: all but those that lost too much and were rolled back."""
+    return [result for result in rounds if result.accepted is not False]
+
+
 def winning_round(
     rounds: Iterable[RoundResult],
     tolerance: float,
@@ -170,9 +175,9 @@ def winning_round(
     - `tolerance`: accuracy that may be lost [0, 1]
     - `measured`: test accuracy for the verdict that is reported, validation accuracy for decisions
 
-    None where round 0 is not among them or no ticket wins.
+    A round that was rolled back wins nothing. None where round 0 is not among them or no ticket wins.
     """
-    by_index = {result.round: result for result in rounds}
+    by_index = {result.round: result for result in standing(rounds)}
     dense = by_index.pop(0, None)
     if dense is None:
         return None

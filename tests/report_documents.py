@@ -2,8 +2,15 @@
 
 import math
 import random
+from collections.abc import Mapping, Sequence
+from itertools import product
 
+from planted import a_round
+
+from lt_ray.cycle import Scalar
 from lt_ray.report.document import Column, Curve, CurvePoint, Curves, Document, Section, Settings, Table
+from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.results import BlockDecision, RoundResult
 
 SEVERAL = 3
 ROUNDS = 21
@@ -138,3 +145,130 @@ def a_document() -> Document:
         (),
     )
     return Document("Lottery tickets of the first week", (arms, search, incomplete))
+
+
+LAYER, BERT = 7_087_872, 109_486_854
+"""Parameters of a layer of BERT-base, and of all of it with 6 labels"""
+ENCODER = {
+    "task.name": "emotion", "model.name": "encoder", "model.path": "google-bert/bert-base-uncased",
+    "training.optimizer": "adamw", "training.lr": 5e-5, "training.batch_size": 32, "training.epochs": 3,
+    "tickets": "own", "ticket_every": None,
+}  # fmt: skip
+SIMILARITY = {
+    "similarity.threshold": 0.98, "similarity.stride": 1, "similarity.clusters": "anchor", "similarity.freeze": False,
+    "similarity.max_drop": None, "similarity.epochs": None,
+}  # fmt: skip
+WANDA = {"wanda.sparsity": 0.5, "wanda.pattern": "row", "wanda.epochs": None}
+
+
+def an_encoder_round(cycle: str, round: int, test: float, *, blocks: int = 12, masked: int = 0, **more) -> RoundResult:
+    """A round of BERT-base with fewer blocks, `masked` weights of them pruned; 2.5 ms of latency a block."""
+    parameters = BERT - (12 - blocks) * LAYER
+    latency = 0.002 + 0.0025 * blocks
+    sparsity = (BERT - parameters + masked) / BERT
+    own = {
+        "parameters": parameters, "nonzero": parameters - masked, "blocks": blocks, "frozen_blocks": 0,
+        "latency_s": latency, "latency_low_s": latency - 0.0005, "latency_high_s": latency + 0.0005,
+        "test_s": 0.5 * blocks, "train_s": 100.0 * blocks, "start_round": round - 1 if round else None,
+    }  # fmt: skip
+    return a_round(cycle, round, val=test, sparsity=sparsity).model_copy(update=own | more)
+
+
+def an_encoder(
+    name: str, seed: int, results: Sequence[RoundResult], settings: Mapping[str, Scalar], schedule: str, **more
+) -> ReportedCycle:
+    """A cycle of BERT-base; cycles of one seed share their dense round."""
+    params = {**ENCODER, **SIMILARITY, **WANDA, **settings, "schedule": schedule, "rounds": len(results) - 1}
+    own = [r.model_copy(update={"seed": seed} | ({"key": f"dense {seed}"} if r.round == 0 else {})) for r in results]
+    return ReportedCycle(name, settings, seed, "finished", tuple(own), params, **more)
+
+
+def a_decision(
+    clusters: Sequence[Sequence[int]], removed: Sequence[int], *, near: float = 0.99, far: float = 0.9, **more
+) -> BlockDecision:
+    """How blocks were compared: CKA `near` within a cluster and `far` between two."""
+    places = [place for cluster in clusters for place in cluster]
+    of = {place: index for index, cluster in enumerate(clusters) for place in cluster}
+    cka = tuple(tuple(1.0 if a == b else near if of[a] == of[b] else far for b in places) for a in places)
+    own = {
+        "cka": cka, "threshold": 0.98, "stride": 1, "clusters": tuple(map(tuple, clusters)), "removed": tuple(removed),
+        "frozen": (), "origins": tuple(places), "reason": f"stride 1 removes {', '.join(map(str, removed))}",
+    }  # fmt: skip
+    return BlockDecision(**(own | more))
+
+
+def some_encoders(seeds: int = 3) -> ReportedSweep:
+    """BERT-base: two removals at two thresholds, frozen or not, then Wanda; at 0.98 the second removal is rejected.
+
+    Every number is drawn from its arm's and seed's name.
+    """
+    space = {
+        "similarity.threshold": {"kind": "grid", "values": (0.98, 0.99), "when": {}},
+        "similarity.freeze": {"kind": "grid", "values": (False, True), "when": {}},
+    }
+    cycles = []
+    for threshold, freeze, seed in product((0.98, 0.99), (False, True), range(seeds)):
+        name = f"t{threshold}-{'freeze' if freeze else 'all'}-{seed}"
+        draw = random.Random(name)
+        dense = random.Random(seed).gauss(0.924, 0.002)
+        early, late = (8, 6) if threshold == 0.98 else (10, 9)
+        lost = {8: 0.004, 6: 0.031, 10: -0.002, 9: 0.003}
+
+        def test(blocks: int, more: float = 0.0, dense: float = dense, draw: random.Random = draw, lost=lost) -> float:
+            return round(dense - lost[blocks] - more + draw.gauss(0, 0.0015), 4)
+
+        rejected = threshold == 0.98
+        before = [test(early, 0.2), test(late, 0.3), test(early if rejected else late, 0.004)]
+        kept = early if rejected else late
+        linear = round(0.5 * kept * 7_077_888)
+        frozen = {early: early // 2, late: late // 2} if freeze else {early: 0, late: 0}
+        results = [
+            an_encoder_round(name, 0, round(dense, 4)),
+            an_encoder_round(
+                name, 1, test(early), blocks=early, before_test_accuracy=before[0], before_test_loss=1.1, stride=1,
+                accepted=True, frozen_blocks=frozen[early],
+            ),
+            an_encoder_round(
+                name, 2, test(late), blocks=late, before_test_accuracy=before[1], before_test_loss=1.3, stride=1,
+                accepted=not rejected, frozen_blocks=frozen[late],
+            ),
+            an_encoder_round(
+                name, 3, test(kept, -0.001), blocks=kept, masked=linear, before_test_accuracy=before[2],
+                before_test_loss=0.4, start_round=1 if rejected else 2, frozen_blocks=frozen[kept],
+            ),
+        ]  # fmt: skip
+        settings: dict[str, Scalar] = {"similarity.threshold": threshold, "similarity.freeze": freeze}
+        cycles.append(
+            an_encoder(
+                name, seed, results, settings, "similarity*2 wanda", decisions=_decisions(seed, threshold, freeze),
+            )
+        )  # fmt: skip
+    data = {"train": 16000, "validation": 2000, "test": 2000, "classes": 6}
+    return ReportedSweep("emotion_bert", space, 0.005, "emotion", tuple(cycles), {"gpu": "1 × a GPU"}, data)
+
+
+def _decisions(seed: int, threshold: float, freeze: bool) -> dict[int, BlockDecision]:
+    """Of two rounds: the first compares the dense model, and does so for every arm of a seed."""
+
+    def near(places: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+        draw = random.Random(seed)
+        at = [1.2 * math.log1p(place) + 0.02 * draw.random() for place in range(12)]
+        return tuple(tuple(round(math.exp(-0.05 * abs(at[a] - at[b]) ** 1.3), 4) for b in places) for a in places)
+
+    early = ((0,), (1,), (2, 3), (4, 5), (6, 7), (8, 9), (10,), (11,))
+    if threshold == 0.99:
+        early = ((0,), (1,), (2,), (3,), (4, 5), (6,), (7,), (8, 9), (10,), (11,))
+    removed = tuple(place for cluster in early for place in cluster[1:])
+    left = tuple(place for place in range(12) if place not in removed)
+    clusters = ((0,), (1, 2), *((place,) for place in range(3, len(left))))
+    frozen = (0, 11) if freeze else ()
+    own = {"threshold": threshold, "stride": 1}
+    first = BlockDecision(
+        cka=near(range(12)), clusters=early, removed=removed, frozen=frozen, origins=tuple(range(12)),
+        reason=f"blocks are alike from CKA {threshold}; stride 1 removes {', '.join(map(str, removed))}", **own,
+    )  # fmt: skip
+    second = BlockDecision(
+        cka=near(left), clusters=clusters, removed=(2,), frozen=frozen[:1], origins=left,
+        reason=f"blocks 1–2 are alike from CKA {threshold}; stride 1 removes 2", **own,
+    )  # fmt: skip
+    return {1: first, 2: second}

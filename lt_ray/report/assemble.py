@@ -8,9 +8,9 @@ from typing import Any
 
 from lt_ray.cycle import Scalar
 from lt_ray.report import bill as bills
-from lt_ray.report import importance, tables, verdicts
-from lt_ray.report.compare import Group, comparisons, curve, dense, distinct, groups, planned
-from lt_ray.report.document import Curves, Document, Section, Settings, Table
+from lt_ray.report import block_verdicts, blocks, front, heat_map, importance, tables, verdicts
+from lt_ray.report.compare import Group, comparisons, curve, dense, distinct, groups, has_blocks, planned
+from lt_ray.report.document import Curves, Document, Front, HeatMap, Section, Settings, Table
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import listed
@@ -44,16 +44,27 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
     curves: list[Curves] = []
     listing: list[Table] = []
     settings: list[Settings] = []
+    fronts: list[Front] = []
+    maps: list[HeatMap] = []
     for group in found:
         own = "" if group.main else f"on-{group.task}-"
         if any(cycle.results for cycle in group.cycles):
             compared = comparisons(group)
+            if has_blocks(group):
+                sentences += block_verdicts.verdicts(group)
+                fronts += front.fronts(group, own)
+                maps += heat_map.heat_maps(group, own)
+                # Published encoders are BERT-base whatever ours is: they stand where that is said.
+                listing += [*blocks.tables(group, published, own), tables.rounds(group, (), f"{own}rounds")]
+            else:
+                listing += [
+                    tables.rounds(group, published, f"{own}rounds"),
+                    tables.before_pruning(group, published, f"{own}before-pruning"),
+                    tables.after_pruning(group, published, f"{own}after-pruning"),
+                ]
             sentences += verdicts.verdicts(group, compared)
             curves.append(_curves(group, f"{own}accuracy"))
             listing += [
-                tables.rounds(group, published, f"{own}rounds"),
-                tables.before_pruning(group, published, f"{own}before-pruning"),
-                tables.after_pruning(group, published, f"{own}after-pruning"),
                 tables.tickets(group, f"{own}tickets"),
                 tables.differences(group, compared, f"{own}differences"),
                 tables.crossing_points(group, compared, f"{own}crossings"),
@@ -72,6 +83,8 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         curves=tuple(curves),
         tables=tuple(table for table in listing if table.rows),
         settings=tuple(settings),
+        fronts=tuple(fronts),
+        maps=tuple(maps),
     )
 
 
@@ -146,7 +159,11 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     results = [result for cycle in cycles for result in cycle.results]
     model = _values(sweep, cycles, "model.name").upper() or "A model"
     size = ""
-    if results:
+    if encoders := [result for result in results if result.blocks is not None and result.round == 0]:
+        model = _values(sweep, cycles, "model.path") or "An encoder"
+        blocks = _range([result.blocks or 0 for result in encoders])
+        size = f" of {blocks} blocks and {_range([result.parameters for result in encoders])} parameters"
+    elif results:
         prunable = _range([result.prunable for result in results])
         size = f" of {_range([result.parameters for result in results])} parameters, {prunable} prunable,"
     sizes = [f"{value:,} {name}" for name in _SPLITS if isinstance(value := sweep.data.get(name), int)]
@@ -156,6 +173,8 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
         data = f" ({listed(sizes)} examples{f', {classes} classes' if classes else ''})"
     rounds = [value for value in (cycle.params.get("rounds") for cycle in cycles) if isinstance(value, int)]
     prunings = f" of {_range(rounds)} prunings" if rounds else ""
+    schedule = _values(sweep, cycles, "schedule")
+    prunings += f" ({schedule})" if encoders and schedule else ""
     seeds = sorted({cycle.seed for cycle in sweep.cycles})
     others = len(sweep.cycles) - len(cycles)
     more = f" (and {others} on other tasks, to find tickets)" if others else ""
@@ -170,7 +189,8 @@ def _training(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     named = (
         ("training.optimizer", "{}"), ("training.lr", "lr {}"), ("training.batch_size", "batch size {}"),
         ("model.dropout", "dropout {}"), ("training.weight_decay", "weight decay {}"),
-        ("magnitude.fraction", "fraction {}"),
+        ("magnitude.fraction", "fraction {}"), ("similarity.threshold", "threshold {}"),
+        ("similarity.max_drop", "largest drop {}"), ("wanda.sparsity", "Wanda sparsity {}"),
     )  # fmt: skip
     words = [form.format(value) for key, form in named if (value := _values(sweep, cycles, key)) not in ("", "0")]
     patience = _values(sweep, cycles, "training.patience")

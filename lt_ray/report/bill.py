@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from lt_ray.report.compare import planned
 from lt_ray.report.rows import ReportedCycle
+from lt_ray.report.schedule import method, setting
 from lt_ray.results import RoundResult
 
 
@@ -135,7 +136,11 @@ def _key(result: RoundResult) -> str:
 
 
 def _budget(cycle: ReportedCycle, index: int, epochs: int) -> int:
-    """Most epochs of a round: fewer than all where retraining resumes at the epoch that was restored."""
+    """Most epochs of a round: its pruning's own, and fewer where retraining resumes at the epoch that was restored."""
+    own = setting(cycle.params, "epochs", index)
+    epochs = own if isinstance(own, int) else epochs
+    if method(cycle, index) not in ("magnitude", ""):
+        return epochs
     epoch = cycle.params.get("magnitude.rewind_epoch")
     resumes = cycle.params.get("magnitude.rewind_budget") == "resume" and isinstance(epoch, int)
     return epochs - epoch if index and resumes and isinstance(epoch, int) else epochs

@@ -8,9 +8,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from lt_ray.report.document import Cell, Column, Curves, Document, Section, Settings, Table
+from lt_ray.report.document import Cell, Column, Curves, Document, Front, HeatMap, Section, Settings, Table
 
 
 def show(cell: Cell, digits: int | None = None) -> str:
@@ -68,6 +68,24 @@ def curve_table(curves: Curves) -> Table:
     return Table(curves.slug, curves.title, tuple(Column(*name) for name in names), tuple(rows))
 
 
+def front_table(front: Front) -> Table:
+    """Return the numbers of a front: a row for each point, the dense ones first."""
+    latency = front.cost == "latency"
+    columns = (
+        Column("arm"), Column("round"), Column("n"), Column("blocks"),
+        *((Column("latency [s]", 5), Column("lower quartile [s]", 5), Column("upper quartile [s]", 5)) if latency else
+          (Column("nonzero parameters", 0),)),
+        Column("test accuracy", 4), Column("95 % low", 4), Column("95 % high", 4), Column("on the front"),
+        Column("rejected"),
+    )  # fmt: skip
+    rows: list[tuple[Cell, ...]] = []
+    for arm in (*front.dense, *front.arms):
+        for p in arm.points:
+            cost = (p.cost, p.cost_low, p.cost_high) if latency else (p.cost,)
+            rows.append((arm.arm, p.round, p.n, p.blocks, *cost, p.accuracy, p.low, p.high, p.best, p.rejected))
+    return Table(front.slug, front.title, columns, tuple(rows))
+
+
 def settings_table(settings: Settings) -> Table:
     """Return the searched fields and what came of them: a row for each cycle."""
     names = ("cycle", "arm", "seed", *settings.keys, *settings.objectives)
@@ -81,6 +99,7 @@ def arm_places(document: Document) -> dict[str, int]:
     arms: dict[str, None] = {}
     for section in document.sections:
         arms |= dict.fromkeys(curve.arm for curves in section.curves for curve in curves.curves)
+        arms |= dict.fromkeys(arm.arm for front in section.fronts for arm in front.arms)
         arms |= dict.fromkeys(str(row.get("arm") or "") for settings in section.settings for row in settings.rows)
     return {arm: place for place, arm in enumerate(arms)}
 
@@ -99,6 +118,15 @@ class Named:
     curves: Mapping[str, Curves]
     tables: Mapping[str, Table]
     settings: Mapping[str, Settings]
+    fronts: Mapping[str, Front] = field(default_factory=dict)
+    maps: Mapping[str, HeatMap] = field(default_factory=dict)
+    """Those that are drawn: the first dozen of a report"""
+    further_maps: Mapping[str, HeatMap] = field(default_factory=dict)
+    """Those that are numbers alone"""
+
+
+MOST_MAPS = 12
+"""Heat maps of a report that are drawn [count]"""
 
 
 def named(document: Document) -> list[Named]:
@@ -118,10 +146,15 @@ def named(document: Document) -> list[Named]:
         return found
 
     sections = []
+    left = MOST_MAPS
     for section in document.sections:
         own = unique(slug(section.title))
         curves = {within(own, part.slug): part for part in section.curves}
         tables = {within(own, part.slug): part for part in section.tables}
         settings = {within(own, part.slug): part for part in section.settings}
-        sections.append(Named(section, curves, tables, settings))
+        fronts = {within(own, part.slug): part for part in section.fronts}
+        maps = [(within(own, part.slug), part) for part in section.maps]
+        drawn, further = dict(maps[:left]), dict(maps[left:])
+        left -= len(drawn)
+        sections.append(Named(section, curves, tables, settings, fronts, drawn, further))
     return sections

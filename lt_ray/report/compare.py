@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -126,16 +126,30 @@ def planned(cycle: ReportedCycle) -> tuple[int, ...] | None:
     return tuple(range(0, rounds + 1, every if isinstance(every, int) and every > 0 else 1))
 
 
+def known_mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def has_blocks(group: Group) -> bool:
+    """Return whether a group's models are encoders, whose blocks can be removed."""
+    return any(result.blocks is not None for cycle in group.cycles for result in cycle.results)
+
+
 def distinct(results: Sequence[RoundResult]) -> list[RoundResult]:
     """Return results with each stored round once: cycles that share one measured it once."""
     return list({result.key or (result.cycle, result.round): result for result in reversed(results)}.values())[::-1]
 
 
-def at_rounds(cycles: Sequence[ReportedCycle]) -> dict[int, list[RoundResult]]:
-    """Return round → the distinct results of some cycles, by round."""
+def at_rounds(cycles: Sequence[ReportedCycle], *, standing: bool = False) -> dict[int, list[RoundResult]]:
+    """Return round → the distinct results of some cycles, by round.
+
+    - `standing`: without those that were rejected
+    """
     found: dict[int, list[RoundResult]] = {}
     for cycle in cycles:
-        for result in cycle.results:
+        for result in cycle.standing if standing else cycle.results:
             found.setdefault(result.round, []).append(result)
     return {index: distinct(found[index]) for index in sorted(found)}
 
@@ -146,9 +160,9 @@ def dense(cycle: ReportedCycle) -> RoundResult | None:
 
 
 def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Curve:
-    """Return the mean test accuracy of an arm after each round, of the cycles that have it."""
+    """Return the mean test accuracy of an arm after each round, of the cycles that have it and did not reject it."""
     points = []
-    for index, results in at_rounds(cycles).items():
+    for index, results in at_rounds(cycles, standing=True).items():
         members = tuple(result.test_accuracy for result in results)
         found = estimate(members)
         sparsity = statistics.fmean(result.sparsity for result in results)
@@ -232,12 +246,12 @@ def comparisons(group: Group) -> list[Comparison]:
 def drops(group: Group, arm: str) -> list[Level]:
     """Return, for each round, the test accuracy of an arm's cycles above the own dense one − tolerance; from round 0.
 
-    A cycle at the bound counts as above.
+    A cycle at the bound counts as above; rounds that were rejected do not count.
     """
     rows: dict[int, dict[object, tuple[float, float]]] = {}
     for place, cycle in enumerate(group.arms[arm]):
         start = dense(cycle)
-        for result in cycle.results if start is not None else ():
+        for result in cycle.standing if start is not None else ():
             assert start is not None
             above = result.test_accuracy - start.test_accuracy + group.sweep.tolerance + _NOTHING
             rows.setdefault(result.round, {})[place] = (above, result.sparsity)
@@ -311,7 +325,7 @@ def _units(group: Group, arm: str) -> dict[PairKey, dict[int, _Unit]]:
     for key, members in cycles.items():
         rounds: dict[int, list[RoundResult]] = {}
         for cycle in members:
-            for result in cycle.results:
+            for result in cycle.standing:
                 rounds.setdefault(result.round, []).append(result)
         found[key] = {
             index: _Unit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
 from matplotlib.axes import Axes
@@ -18,11 +18,11 @@ from lt_ray.report.rows import ReportedCycle
 # Okabe & Ito's colours, told apart with every kind of colour blindness; yellow is left out, it is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _WHITE = 255
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLES = ("-", "--", ":")
 _CROWDED = 0.06
 """Share of the axis that a label takes"""
-_LABEL, _TITLE = 30, 90
+LABEL, TITLE = 30, 90
 """Letters of a line in the legend, and of one in the title"""
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
@@ -36,12 +36,12 @@ def draw(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float, title: s
 
     - `arms`: arm → its cycles; `tolerance`: test accuracy that a winning ticket may lose [0, 1]
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     deepest = 0.0
     for index, (arm, cycles) in enumerate(arms.items()):
         rounds: dict[int, list[tuple[float, float]]] = {}
         for cycle in cycles:
-            for result in cycle.results:
+            for result in cycle.standing:
                 rounds.setdefault(result.round, []).append((_depth(result.sparsity), result.test_accuracy))
         found = [rounds[index] for index in sorted(rounds)]
         means = [tuple(map(statistics.fmean, zip(*points, strict=True))) for points in found]
@@ -64,7 +64,7 @@ def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> byte
 
     - `places`: arm → its place among colours and markers [count]; None = as the curves come
     """
-    figure, axes = _figure()
+    figure, axes = new_figure()
     deepest = 0.0
     for index, curve in enumerate(curves.curves):
         place = index if places is None else places[curve.arm]
@@ -89,11 +89,19 @@ def accuracy_range(curves: Curves) -> tuple[float, float]:
     points = [point for curve in curves.curves for point in curve.points]
     levels = [] if curves.dense is None else [curves.dense, curves.dense - curves.tolerance]
     levels += [value for point in points for value in (point.mean, *point.members)]
+    return shown_range(levels, [end for point in points for end in (point.low, point.high)])
+
+
+def shown_range(levels: Iterable[float], ends: Iterable[float | None]) -> tuple[float, float]:
+    """Return the lowest and highest of what a picture shows: all of `levels`, and `ends` of intervals in part.
+
+    - `levels`: finite or not; `ends`: at most a third of the range of `levels` is added to each side
+    """
     levels = [value for value in levels if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(levels), max(levels)
     most = (high - low) / 3
-    ends = [end for point in points for end in (point.low, point.high) if end is not None and math.isfinite(end)]
-    low, high = max(low - most, min([low, *ends])), min(high + most, max([high, *ends]))
+    told = [end for end in ends if end is not None and math.isfinite(end)]
+    low, high = max(low - most, min([low, *told])), min(high + most, max([high, *told]))
     margin = 0.04 * (high - low) or 0.01
     return low - margin, high + margin
 
@@ -109,7 +117,8 @@ def colour(arm: int, cycle: int) -> str:
     return "#" + "".join(f"{round(part + pale * (_WHITE - part)):02x}" for part in parts)
 
 
-def _figure() -> tuple[Figure, Axes]:
+def new_figure() -> tuple[Figure, Axes]:
+    """Return an empty picture and its axes."""
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
@@ -130,10 +139,10 @@ def _draw_arm(
         axes.plot(*_columns(points), linestyle="", marker=".", markersize=5, color=drawn, alpha=0.35)
     axes.plot(
         *_columns(means),
-        label="\n".join(wrap(_plain(f"{arm} ({many})" if many > 1 else arm), _LABEL)) or " ",
+        label="\n".join(wrap(plain(f"{arm} ({many})" if many > 1 else arm), LABEL)) or " ",
         color=drawn,
         linestyle=_STYLES[index // len(COLOURS) % len(_STYLES)],
-        marker=_MARKERS[index % len(_MARKERS)],
+        marker=MARKERS[index % len(MARKERS)],
         markersize=5,
         linewidth=1.8,
     )
@@ -152,15 +161,23 @@ def _ends(curve: Curve) -> tuple[list[float | None], list[float | None]]:
 def _finish(
     figure: Figure, axes: Axes, dense: float | None, tolerance: float, deepest: float, title: str, legend: str
 ) -> bytes:
-    """Add what belongs to no arm, and return the PNG; `legend` is its title."""
+    """Add what belongs to no arm, and return the PNG; `legend` is the legend's title."""
     if dense is not None:
         grey = "#777777"
         axes.axhline(dense, color=grey, linewidth=1, label="dense, mean")
         axes.axhline(dense - tolerance, color=grey, linewidth=1, linestyle=(0, (4, 3)), label=f"dense − {tolerance:g}")
     _scale(axes, deepest)
     axes.set_xlabel("sparsity: pruned share of the prunable weights (log scale of what remains)")
+    return finish(figure, axes, title, legend)
+
+
+def finish(figure: Figure, axes: Axes, title: str, legend: str) -> bytes:
+    """Add title, grid and legend to a picture of test accuracies, and return it as a PNG.
+
+    - `legend`: the legend's title
+    """
     axes.set_ylabel("test accuracy")
-    axes.set_title("\n".join(wrap(_plain(title), _TITLE)), loc="left", fontsize=11, fontweight="bold")
+    axes.set_title("\n".join(wrap(plain(title), TITLE)), loc="left", fontsize=11, fontweight="bold")
     axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -176,6 +193,11 @@ def _finish(
             alignment="left",
         )
         drawn.get_title().set_fontsize(9)
+    return as_png(figure)
+
+
+def as_png(figure: Figure) -> bytes:
+    """Return a picture's bytes: equal pictures make equal ones."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     return file.getvalue()
@@ -196,8 +218,8 @@ def _depth(sparsity: float) -> float:
     return -math.log(max(1 - sparsity, 1e-6))
 
 
-def _plain(text: str) -> str:
-    """Text that matplotlib takes literally: no formulas, and no label that is hidden for its underscore."""
+def plain(text: str) -> str:
+    """Return text that matplotlib takes literally: no formulas, and no label that is hidden for its underscore."""
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from lt_ray.cycle import Scalar
 
@@ -92,6 +93,86 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """The cycles of one arm after one round, or the dense ones, by what they cost and what they can."""
+
+    round: int
+    cost: float
+    """Mean over cycles, in the unit of the picture"""
+    cost_low: float | None
+    """Lower quartile of a latency, mean over cycles; None where there is none"""
+    cost_high: float | None
+    accuracy: float
+    """Test accuracy, mean over cycles [0, 1]"""
+    low: float | None
+    """Lower end of the 95 % interval of the mean; None for one cycle"""
+    high: float | None
+    n: int
+    """Cycles [count]"""
+    blocks: float | None
+    """Blocks, mean over cycles [count]"""
+    rejected: bool
+    """Whether every cycle rejected the round"""
+    best: bool
+    """Whether no other point costs as little with a higher accuracy, or less with as high a one"""
+
+
+@dataclass(frozen=True)
+class FrontArm:
+    """The points of one arm."""
+
+    arm: str
+    points: tuple[FrontPoint, ...]
+    """By round, the dense one left out"""
+
+
+@dataclass(frozen=True)
+class Front:
+    """Test accuracy against one cost, and the points that no other one beats."""
+
+    slug: str
+    title: str
+    cost: Literal["parameters", "latency"]
+    """`parameters` = those that no mask prunes [count]; `latency` = of a batch of 32, median [s]"""
+    arms: tuple[FrontArm, ...]
+    dense: tuple[FrontArm, ...]
+    """The dense models, each once"""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one threshold and stride make of a matrix of similarities; positions are those of the matrix."""
+
+    threshold: float
+    """CKA from which blocks are alike (0, 1]"""
+    stride: int
+    """Of each cluster the positions `1::stride` are removed [count]"""
+    clusters: tuple[tuple[int, ...], ...]
+    """Blocks that are alike"""
+    removed: tuple[int, ...]
+    """Blocks that were removed"""
+    frozen: tuple[int, ...]
+    """Kept blocks that were not trained"""
+    who: str
+    """Arms and rounds that came to it"""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Linear CKA of every two blocks of one model, and what was made of it."""
+
+    slug: str
+    title: str
+    cka: tuple[tuple[float, ...], ...]
+    """Of every two blocks [0, 1]"""
+    origins: tuple[int, ...]
+    """The blocks' positions in the dense model"""
+    readings: tuple[Reading, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
     """One sweep's part of a report."""
 
@@ -105,6 +186,8 @@ class Section:
     curves: tuple[Curves, ...]
     tables: tuple[Table, ...]
     settings: tuple[Settings, ...]
+    fronts: tuple[Front, ...] = ()
+    maps: tuple[HeatMap, ...] = ()
 
 
 @dataclass(frozen=True)

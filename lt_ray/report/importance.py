@@ -34,7 +34,7 @@ def settings(group: Group, slug: str, title: str) -> Settings | None:
             row: dict[str, Scalar] = {"cycle": cycle.id, "arm": arm, "seed": cycle.seed}
             row |= {key: cycle.settings[key] for key in keys if cycle.settings.get(key) is not None}
             row |= {name: value(cycle.results, group.sweep.tolerance) for name, value in OBJECTIVES.items()}
-            rows.append(row | {"test_accuracy": cycle.results[-1].test_accuracy})
+            rows.append(row | {"test_accuracy": cycle.standing[-1].test_accuracy})
     if not keys or not rows:
         return None
     found, note = importance(rows, group.sweep.space)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from lt_ray.report.cells import named, numeric, settings_table, show
-from lt_ray.report.document import Document, Settings, Table
+from lt_ray.report.cells import front_table, named, numeric, settings_table, show
+from lt_ray.report.document import Document, Front, HeatMap, Settings, Table
 
 _MOST_ROWS = 60
 """Longer tables are cut: the rest is in their CSV"""
@@ -29,11 +29,49 @@ def as_markdown(document: Document) -> str:
         for name, curves in part.curves.items():
             lines += ["", f"### {_plain(curves.title)}", ""]
             lines += [f"![{_plain(curves.title)}](curves/{name}.png)", "", f"[Its numbers](curves/{name}.csv)"]
+        for name, front in part.fronts.items():
+            lines += ["", f"### {_plain(front.title)}", *_front(front, f"fronts/{name}")]
         for name, table in part.tables.items():
             lines += ["", f"### {_plain(table.title)}", *_table(table, f"tables/{name}.csv")]
+        for name, heat_map in part.maps.items():
+            lines += ["", f"### {_plain(heat_map.title)}", *_heat_map(heat_map, f"cka/{name}")]
+        lines += _further(part.further_maps)
         for name, settings in part.settings.items():
             lines += ["", f"### {_plain(settings.title)}", *_settings(settings, f"settings/{name}.csv")]
     return "\n".join(lines) + "\n"
+
+
+def _front(front: Front, path: str) -> Iterator[str]:
+    """Yield the picture, and the points on the front, which a picture does not name."""
+    if front.note:
+        yield from ("", _plain(front.note))
+    yield from ("", f"![{_plain(front.title)}]({path}.png)", "", "On the front:")
+    table = front_table(front)
+    names = [column.name for column in table.columns]
+    kept = [place for place, name in enumerate(names) if name not in ("on the front", "rejected")]
+    on = names.index("on the front")
+    yield from _table(
+        Table(
+            table.slug,
+            table.title,
+            tuple(table.columns[i] for i in kept),
+            tuple(tuple(row[i] for i in kept) for row in table.rows if row[on]),
+        ),
+        f"{path}.csv",
+        all_of=len(table.rows),
+    )
+
+
+def _heat_map(heat_map: HeatMap, path: str) -> Iterator[str]:
+    if heat_map.note:
+        yield from ("", _plain(heat_map.note))
+    yield from ("", f"![{_plain(heat_map.title)}]({path}.png)", "", f"[Its numbers]({path}.csv)")
+
+
+def _further(maps: Mapping[str, HeatMap]) -> Iterator[str]:
+    if maps:
+        yield from ("", "### Further similarities of blocks, as numbers alone", "")
+        yield from (f"- [{_plain(heat_map.title)}](cka/{name}.csv)" for name, heat_map in maps.items())
 
 
 def _settings(settings: Settings, path: str) -> Iterator[str]:
@@ -45,7 +83,8 @@ def _settings(settings: Settings, path: str) -> Iterator[str]:
     yield from _table(settings_table(settings), path, settings.note)
 
 
-def _table(table: Table, path: str, note: str = "") -> Iterator[str]:
+def _table(table: Table, path: str, note: str = "", all_of: int | None = None) -> Iterator[str]:
+    """Yield a table and a link to its CSV, which has `all_of` rows where it has more than the table."""
     if note := table.note or note:
         yield from ("", _plain(note))
     yield ""
@@ -58,8 +97,8 @@ def _table(table: Table, path: str, note: str = "") -> Iterator[str]:
     ]
     right = [numeric(table, index) for index in range(len(table.columns))]
     yield from _rows([column.name for column in table.columns], right, cells)
-    more = len(table.rows) - _MOST_ROWS
-    yield from ("", f"[All {len(table.rows)} rows]({path})" if more > 0 else f"[CSV]({path})")
+    rows = len(table.rows) if all_of is None else all_of
+    yield from ("", f"[All {rows} rows]({path})" if rows > len(cells) else f"[CSV]({path})")
 
 
 def _rows(head: Sequence[str], right: Sequence[bool], rows: Sequence[Sequence[str]]) -> Iterator[str]:

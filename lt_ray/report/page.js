@@ -207,6 +207,70 @@
     return { traces, layout };
   };
 
+  // A front: cost against accuracy; what is on it is filled, what was rejected crossed out
+
+  const front = (data, state, colour, width) => {
+    const small = width < 600;
+    const cost = (value) => (value === null ? null : value * data.factor);
+    const origins = data.dense.flatMap((arm) => arm.points);
+    const start = origins.length === 1 ? origins : [];
+    const told = (arm, p) => [
+      `<b>${plain(arm.arm)}</b>`,
+      (p.round ? `round ${p.round}` : "not pruned") + (p.blocks === null ? "" : `, ${short(p.blocks)} blocks`) + (p.rejected ? ", rejected" : ""),
+      `test accuracy ${fixed(p.accuracy, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
+      data.cost === "latency"
+        ? `latency ${fixed(cost(p.cost), 2)} ms` + (p.cost_low === null ? "" : ` [${fixed(cost(p.cost_low), 2)}, ${fixed(cost(p.cost_high), 2)}]`)
+        : `${p.cost === null ? "–" : Math.round(p.cost).toLocaleString("en")} nonzero parameters`,
+      (p.n === 1 ? "n = 1 cycle" : `n = ${p.n} cycles`) + (p.best ? ", on the front" : ""),
+    ].join("<br>");
+    const line = data.stairs.length ? [{
+      type: "scatter", mode: "lines", meta: { arm: null, kind: "front" }, hoverinfo: "skip",
+      x: data.stairs.map(([own]) => cost(own)), y: data.stairs.map(([, accuracy]) => accuracy),
+      line: { shape: "hv", color: colour("reference"), width: 1.4, dash: "dash" },
+    }] : [];
+    const ends = (points, paint, of, low, high, f) => ({
+      type: "data", symmetric: false, color: clear(paint, 0.4), thickness: 1.2, width: 0,
+      array: points.map((p) => (p[high] === null ? 0 : f(p[high]) - f(p[of]))), arrayminus: points.map((p) => (p[low] === null ? 0 : f(p[of]) - f(p[low]))),
+    });
+    const points = (arm, paint, symbol, size, more) => ({
+      type: "scatter", mode: "markers", name: plain(arm.arm), hoverinfo: "text", hovertext: arm.points.map((p) => told(arm, p)),
+      x: arm.points.map((p) => cost(p.cost)), y: arm.points.map((p) => p.accuracy), cliponaxis: false,
+      marker: {
+        color: arm.points.map((p) => (p.best ? paint : colour("ground"))), symbol, size, line: { color: paint, width: 1.8 },
+      },
+      ...(state.band ? { error_y: ends(arm.points, paint, "accuracy", "low", "high", (own) => own), error_x: ends(arm.points, paint, "cost", "cost_low", "cost_high", cost) } : {}),
+      ...more,
+    });
+    const ofArms = data.arms.flatMap((arm) => {
+      const paint = colour(`arm-${arm.place % MARKERS.length}`);
+      const visible = !state.hidden.has(arm.arm);
+      const path = [...start, ...arm.points.filter((p) => !p.rejected)];
+      const lost = arm.points.filter((p) => p.rejected);
+      const found = [{
+        type: "scatter", mode: "lines", meta: { arm: arm.arm, kind: "path" }, visible, hoverinfo: "skip",
+        x: path.map((p) => cost(p.cost)), y: path.map((p) => p.accuracy),
+        line: { color: clear(paint, 0.4), width: 1.2, dash: DASHES[Math.floor(arm.place / MARKERS.length) % DASHES.length] },
+      }, points(arm, paint, MARKERS[arm.place % MARKERS.length], small ? 7 : 10, { meta: { arm: arm.arm, kind: "points" }, visible })];
+      if (lost.length) found.push({
+        type: "scatter", mode: "markers", meta: { arm: arm.arm, kind: "rejected" }, visible, hoverinfo: "skip", cliponaxis: false,
+        x: lost.map((p) => cost(p.cost)), y: lost.map((p) => p.accuracy),
+        marker: { symbol: "x-thin", size: small ? 10 : 13, line: { color: colour("text"), width: 1.6 } },
+      });
+      return found;
+    });
+    const dense = data.dense.map((arm) => points(arm, colour("text"), "star", small ? 11 : 14, { meta: { arm: arm.arm, kind: "dense" } }));
+    const everything = [...origins, ...data.arms.flatMap((arm) => arm.points)];
+    const costs = everything.flatMap((p) => [p.cost, p.cost_low, p.cost_high]).filter((own) => own !== null).map(cost);
+    const [least, most] = costs.length ? [Math.min(...costs), Math.max(...costs)] : [0, 1];
+    const margin = 0.05 * (most - least) || 0.05 * most || 1;
+    const layout = {
+      ...base(colour, width, small ? 336 : 432, { l: 58, r: 14, t: 28, b: 46 }),
+      xaxis: axis(colour, { range: [least - margin, most + margin], title: { text: data.label, standoff: 8 }, nticks: small ? 5 : 9 }),
+      yaxis: axis(colour, { range: data.range, tickformatstops: DECIMALS, title: { text: "test accuracy", standoff: 8 }, nticks: 8 }),
+    };
+    return { traces: [...line, ...dense, ...ofArms], layout };
+  };
+
   // Searched fields: numbers on a line (logarithmic over a decade or more), choices among few and words in a row
 
   const FEW = 8;
@@ -361,7 +425,7 @@
         if (!chart.width) return;
         const { traces, layout, path } = figure(data, state, colours(), chart.width);
         chart.path = path;
-        Plotly.react(drawing, traces, layout, { ...CONFIG, displayModeBar: figure === curves && !coarse ? "hover" : false });
+        Plotly.react(drawing, traces, layout, { ...CONFIG, displayModeBar: (figure === curves || figure === front) && !coarse ? "hover" : false });
       },
     };
     chart.draw();
@@ -384,8 +448,8 @@
     const state = { hidden: new Set(), band: true, cycles: true, zoom: false, objective: 0, best: data.rows ? data.rows.length : 0 };
     const hosts = [...figure.querySelectorAll(".chart")];
     const [first, ...rest] = hosts;
-    const own = data.kind === "curves"
-      ? [newChart(first, data, state, curves)]
+    const own = data.kind === "curves" || data.kind === "front"
+      ? [newChart(first, data, state, data.kind === "curves" ? curves : front)]
       : [newChart(first, data, state, parallel), ...rest.map((host, index) => newChart(host, data, state, field(data.keys[index])))];
     const draw = () => own.forEach((chart) => chart.draw());
     figure.addEventListener("click", (event) => {

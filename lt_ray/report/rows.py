@@ -10,24 +10,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lt_ray.cycle import Scalar, canonical
-from lt_ray.results import RoundResult, winning_round
+from lt_ray.report.names import short as short
+from lt_ray.results import BlockDecision, RoundResult, standing, winning_round
 
 _ROUND_FIELDS = (
     "round", "sparsity", "remaining", "prunable", "test_accuracy", "test_loss", "val_accuracy", "val_loss",
     "train_accuracy", "train_loss", "epochs", "best_epoch", "restart_epoch", "parameters", "train_s", "eval_s",
     "redone_s", "source", "key",
 )  # fmt: skip
+_BLOCK_FIELDS = (
+    "before_val_loss", "before_val_accuracy", "before_test_loss", "before_test_accuracy", "nonzero", "blocks",
+    "frozen_blocks", "start_round", "stride", "accepted", "test_s", "latency_s", "latency_low_s", "latency_high_s",
+)  # fmt: skip
+"""Columns of the final table where models have blocks"""
 TASK_KEY = "task.name"
 """Among the settings of a cycle that finds tickets on another task: an arm of its own"""
-_WORDS = {
-    ("random_pruning", True): "random pruning",
-    ("random_pruning", False): "",
-    ("tickets", "own"): "own tickets",
-    ("tickets", "source"): "transferred",
-    ("exclude", ""): "",
-    ("strategy", "one_shot"): "one-shot",
-}
-"""Settings that are better known by other words, or that go without saying"""
 _MOST_LEVELS = 8
 """A drawn setting with more values than this makes no arms"""
 
@@ -48,6 +45,13 @@ class ReportedCycle:
     """Every field, by its dotted key (`Cycle.flat`)"""
     reason: str = ""
     """Why it was stopped or failed"""
+    decisions: Mapping[int, BlockDecision] = field(default_factory=dict)
+    """Round → how it came to its own blocks, for the rounds that compared blocks"""
+
+    @property
+    def standing(self) -> tuple[RoundResult, ...]:
+        """Its rounds without those that were rejected: what it came to."""
+        return tuple(standing(self.results))
 
     @property
     def finds_tickets(self) -> bool:
@@ -87,38 +91,6 @@ def _to_the_millisecond(cycle: ReportedCycle) -> ReportedCycle:
     return replace(cycle, results=tuple(results))
 
 
-def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
-    """Return settings in as few letters as tell them apart: `rewind@0 s1 lr=0.0012`.
-
-    Words stand alone, then comes the seed, then the numbers: a narrow column shows the beginning.
-    """
-    words, numbers = [], []
-    for key, value in settings.items():
-        name = key.rpartition(".")[2]
-        if value is None or name == "rewind_epoch":
-            continue
-        if key == "magnitude.exclude" and value:
-            words.append(f"{value} whole")
-            continue
-        if name == "restart":
-            epoch = settings.get(key.replace("restart", "rewind_epoch"))
-            words.append(f"{value}@{epoch}" if value == "rewind" and epoch is not None else str(value))
-        elif (name, value) in _WORDS:
-            words.append(_WORDS[name, value])
-        elif isinstance(value, str):
-            words.append(value)
-        elif isinstance(value, bool):
-            words.append(name if value else f"no {name}")
-        else:
-            numbers.append(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
-    if not any(key.endswith(".restart") for key in settings):
-        epochs = [value for key, value in settings.items() if key.endswith(".rewind_epoch") and value is not None]
-        words[:0] = [f"rewind@{epoch}" for epoch in epochs]
-    if "random pruning" in words:  # no ticket is anybody's own then
-        words = [word for word in words if word != "own tickets"]
-    return " ".join([*filter(None, words), *([] if seed is None else [f"s{seed}"]), *numbers])
-
-
 def arm_keys(space: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the settings that make the arms of a sweep, those that a reader compares.
 
@@ -150,11 +122,13 @@ def final_table(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -
     - `tolerance`: test accuracy that a winning ticket may lose [0, 1]
     """
     rows = []
+    blocks = any(result.blocks is not None for cycles in arms.values() for cycle in cycles for result in cycle.results)
+    names = (*_ROUND_FIELDS, *(_BLOCK_FIELDS if blocks else ()))
     for arm, cycles in arms.items():
         for cycle in cycles:
-            winner = winning_round(cycle.results, tolerance)
+            winner = winning_round(cycle.standing, tolerance)
             for result in cycle.results:
-                fields = {name: getattr(result, name) for name in _ROUND_FIELDS}
+                fields = {name: getattr(result, name) for name in names}
                 own: dict[str, Scalar] = {"arm": arm, "cycle": cycle.id, "seed": cycle.seed, **cycle.settings}
                 rows.append(own | fields | {"ticket": result == winner, "state": cycle.state})
     return rows
@@ -209,7 +183,7 @@ def as_markdown(
     lines += ["| arm | seed | round | sparsity | test | dense | cycle |", "|:--|--:|--:|--:|--:|--:|:--|"]
     for arm, cycles in arms.items():
         for cycle in cycles:
-            winner = winning_round(cycle.results, tolerance)
+            winner = winning_round(cycle.standing, tolerance)
             cells = ["–"] * 4
             if winner is not None:
                 dense = cycle.results[0].test_accuracy

@@ -17,6 +17,7 @@ from lt_ray.report.compare import (
     distinct,
     drops,
     estimate,
+    known_mean,
     planned,
 )
 from lt_ray.report.document import Cell, Column, Table
@@ -117,7 +118,7 @@ def tickets(group: Group, slug: str) -> Table:
     tolerance = group.sweep.tolerance
     for arm, cycles in group.arms.items():
         for cycle in cycles:
-            winner, start = winning_round(cycle.results, tolerance), dense(cycle)
+            winner, start = winning_round(cycle.standing, tolerance), dense(cycle)
             own = (arm, cycle.seed, group.described(cycle) or None)
             ticket: tuple[Cell, ...] = (None, None, None, None)
             if winner is not None:
@@ -267,8 +268,8 @@ def _mean_sparsity(results: Sequence[RoundResult]) -> float:
     return statistics.fmean(result.sparsity for result in results)
 
 
-def _means(results: Sequence[RoundResult]) -> tuple[float, ...]:
-    return tuple(statistics.fmean(getattr(result, name) for result in results) for name in beside.LOSSES_AND_ACCURACIES)
+def _means(results: Sequence[RoundResult]) -> tuple[float | None, ...]:
+    return tuple(known_mean(getattr(result, name) for result in results) for name in beside.LOSSES_AND_ACCURACIES)
 
 
 def _losses(row: beside.PublishedRow) -> tuple[float | None, ...]:
@@ -279,7 +280,7 @@ def _unbroken(cycle: ReportedCycle, tolerance: float) -> int | None:
     """The last round of those from the first pruning on that all win; None where the first one loses."""
     last = None
     start = dense(cycle)
-    for result in sorted(cycle.results, key=lambda result: result.round):
+    for result in sorted(cycle.standing, key=lambda result: result.round):
         if start is not None and result.round > 0:
             if winning_round([start, result], tolerance) is None:
                 break

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lt_ray.report.bill import Bill
-from lt_ray.report.compare import MOST_ARMS, Comparison, Crossing, Group, Level, crossings, dense, drops
+from lt_ray.report.compare import MOST_ARMS, Comparison, Crossing, Group, Level, crossings, dense, drops, has_blocks
 from lt_ray.report.rows import ReportedCycle
+from lt_ray.report.words import listed as listed
+from lt_ray.report.words import numbered, points, runs_of
+from lt_ray.report.words import percent as percent
 from lt_ray.results import winning_round
 
 _MOST_CYCLES = 4
@@ -22,6 +24,12 @@ def verdicts(group: Group, compared: Sequence[Comparison]) -> list[str]:
     where each arm's mean leaves the dense accuracy."""
     few = len(group.arms) <= MOST_ARMS
     found = [_tickets(group, arm) for arm in group.arms] if few else [_many_arms(group)]
+    if has_blocks(group):
+        # Arms that removed other blocks never meet at equal sparsity: that is no lack of results.
+        apart = [item for item in compared if item.pairs and not item.levels]
+        compared = [item for item in compared if item not in apart]
+        if apart:
+            found.append(_apart(apart))
     if len(compared) <= _MOST_COMPARISONS:
         found += [_difference(item) for item in compared]
         found += _crossings(compared)
@@ -35,7 +43,7 @@ def verdicts(group: Group, compared: Sequence[Comparison]) -> list[str]:
 
 def bill(whole: Bill) -> str:
     """Return the sentence on what all cycles together cost."""
-    spent = f"{_count(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
+    spent = f"{numbered(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
     spent += f"{_time(whole.eval_s)} of evaluation"
     spent += f", and {_time(whole.redone_s)} lost to interruptions and done again" if whole.redone_s >= 1 else ""
     if not whole.known or not whole.asked:
@@ -56,19 +64,6 @@ def bill(whole: Bill) -> str:
     return f"Cost: {spent}; of {whole.asked:,} epochs asked {whole.computed:,} were trained ({share:.0f} %){rest}."
 
 
-def percent(share: float) -> str:
-    """Return a share as a reader says it, near 1 with as many digits as tell what is left: `13.4 %`, `99.88 %`."""
-    left = 100 * (1 - share)
-    if 0 < left < 1:
-        return f"{100 * share:.{1 + math.ceil(-math.log10(left))}f} %"
-    return f"{100 * share:.3g} %"
-
-
-def listed(words: Sequence[str], last: str = "and") -> str:
-    """Return words as a list: `a, b and c`."""
-    return f" {last} ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), *words[-1:]])
-
-
 def _tickets(group: Group, arm: str) -> str:
     cycles, tolerance = group.arms[arm], group.sweep.tolerance
     rule = f"test ≥ own dense − {tolerance:g}"
@@ -79,7 +74,7 @@ def _tickets(group: Group, arm: str) -> str:
         return _many_tickets(arm, looked, tolerance, rule)
     won, lost = [], []
     for cycle in looked:
-        winner = winning_round(cycle.results, tolerance)
+        winner = winning_round(cycle.standing, tolerance)
         who = _who(group, cycle)
         if winner is None:
             lost.append(who)
@@ -95,7 +90,7 @@ def _tickets(group: Group, arm: str) -> str:
 
 
 def _many_tickets(arm: str, cycles: Sequence[ReportedCycle], tolerance: float, rule: str) -> str:
-    winners = [w for w in (winning_round(cycle.results, tolerance) for cycle in cycles) if w is not None]
+    winners = [w for w in (winning_round(cycle.standing, tolerance) for cycle in cycles) if w is not None]
     said = f"{arm}: {len(winners)} of {len(cycles)} cycles have a winning ticket ({rule})"
     if not winners:
         return said + "."
@@ -108,7 +103,7 @@ def _many_arms(group: Group) -> str:
     tolerance = group.sweep.tolerance
     best: dict[str, float] = {}
     for arm, cycles in group.arms.items():
-        kept = [w.density for w in (winning_round(cycle.results, tolerance) for cycle in cycles) if w is not None]
+        kept = [w.density for w in (winning_round(cycle.standing, tolerance) for cycle in cycles) if w is not None]
         if kept:
             best[arm] = min(kept)
     said = f"{len(best)} of {len(group.arms)} arms have a winning ticket (test ≥ own dense − {tolerance:g})"
@@ -134,11 +129,19 @@ def _difference(item: Comparison) -> str:
     else:
         assert found.low is not None
         assert found.high is not None
-        interval = f"95 % interval of the difference {_points(found.low)} to {_points(found.high)}"
+        interval = f"95 % interval of the difference {points(found.low)} to {points(found.high)}"
         doubt = "" if found.sign else f", which includes 0: these {found.n} pairs do not tell them apart"
         said = f"{where}, {_against(item, found.mean)}, mean of {found.n} pairs ({interval}{doubt})"
-    left = f" ({_count(item.unpaired, 'cycle')} without a partner left out)" if item.unpaired else ""
+    left = f" ({numbered(item.unpaired, 'cycle')} without a partner left out)" if item.unpaired else ""
     return f"{said}{_elsewhere(item)}{left}."
+
+
+def _apart(items: Sequence[Comparison]) -> str:
+    if len(items) == 1:
+        who = f"{items[0].arm} and {items[0].against} share no round of their own"
+    else:
+        who = f"{len(items)} of the pairs of arms share no round of their own"
+    return f"{who} at equal sparsity, so they are compared by what they cost, in the pictures of the front."
 
 
 def _elsewhere(item: Comparison) -> str:
@@ -148,10 +151,10 @@ def _elsewhere(item: Comparison) -> str:
         return ""
     above = [level.round for level in told if level.difference.sign > 0]
     below = [level.round for level in told if level.difference.sign < 0]
-    looked = f"of {_count(len(told), 'round')} looked at"
+    looked = f"of {numbered(len(told), 'round')} looked at"
     if not above and not below:
         return f"; the interval includes 0 at each {looked}" if len(told) > 1 else ""
-    parts = [f"{word} 0 at {_runs(rounds)}" for word, rounds in (("above", above), ("below", below)) if rounds]
+    parts = [f"{word} 0 at {runs_of(rounds)}" for word, rounds in (("above", above), ("below", below)) if rounds]
     return f"; {looked} the interval is {listed(parts)}"
 
 
@@ -192,18 +195,24 @@ def _falls(group: Group, arm: str) -> str:
     levels = drops(group, arm)
     bound = f"its own dense accuracy − {group.sweep.tolerance:g}"
     found = crossings(levels)
-    cycles = _count(max(len(level.values) for level in levels), "cycle")
+    cycles = numbered(max(len(level.values) for level in levels), "cycle")
     if not found:
         last = levels[-1]
+        judged = _judged(group, arm, last)
         return (
-            f"The mean of {arm} stays at or above {bound} in all {last.round} rounds, up to {percent(last.sparsity)} "
-            f"sparsity ({cycles})."
+            f"The mean of {arm} stays at or above {bound} in all {judged}, up to {percent(last.sparsity)} sparsity "
+            f"({cycles})."
         )
     said = f"The mean of {arm} falls below {bound} {_at(found[0])} ({cycles})"
     if len(found) == 1:
         return f"{said}."
     again = "is above it again after" if found[-1].rises else "stays below it only after"
     return f"{said}, and {again} {percent(found[-1].sparsity)}."
+
+
+def _judged(group: Group, arm: str, last: Level) -> str:
+    rejected = any(result.accepted is False for cycle in group.arms[arm] for result in cycle.results)
+    return "accepted rounds" if rejected else f"{last.round} rounds"
 
 
 def _against(item: Comparison, difference: float) -> str:
@@ -226,26 +235,6 @@ def _at(crossing: Crossing) -> str:
 def _who(group: Group, cycle: ReportedCycle) -> str:
     rest = group.described(cycle)
     return f"seed {cycle.seed}" + (f" {rest}" if rest else "")
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}".replace("-", "−")
-
-
-def _runs(rounds: Iterable[int]) -> str:
-    """`rounds 3–5 and 7`."""
-    runs: list[list[int]] = []
-    for index in sorted(rounds):
-        if runs and index == runs[-1][1] + 1:
-            runs[-1][1] = index
-        else:
-            runs.append([index, index])
-    words = [f"{low}" if low == high else f"{low}–{high}" for low, high in runs]
-    return f"{'round' if len(runs) == 1 and runs[0][0] == runs[0][1] else 'rounds'} {listed(words)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _time(seconds: float) -> str:

@@ -12,8 +12,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
-from report_documents import ARMS, LONG, a_document, a_point, some_curves, some_settings, some_tickets
+from report_documents import (
+    ARMS,
+    LONG,
+    a_document,
+    a_point,
+    some_curves,
+    some_encoders,
+    some_settings,
+    some_tickets,
+)
 
+from lt_ray.report.assemble import assemble
 from lt_ray.report.cells import as_csv, named, show
 from lt_ray.report.curve import accuracy_range, colour, draw_curves
 from lt_ray.report.document import Column, Curve, Curves, Document, Section, Settings, Table
@@ -85,6 +95,27 @@ def test_equal_documents_are_equal_bytes(tmp_path):
     assert len(one) == 10
     for path in one:
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path.name
+
+
+def test_fronts_and_heat_maps_have_folders_of_their_own(tmp_path):
+    """A picture and its numbers each; Markdown links them, and a second writing makes the same bytes."""
+    found = assemble([some_encoders(1)]).sections[0]
+    document = Document("d", (replace(found, title="s", curves=(), tables=(), settings=()),))
+    for name in ("one", "two"):
+        write(document, tmp_path / name)
+    files = sorted(path for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert [str(path.relative_to(tmp_path / "one")) for path in files] == [
+        *(f"cka/s-cka-seed-0-round-{name}" for name in ("1.csv", "1.png", "2-2.csv", "2-2.png", "2.csv", "2.png")),
+        "fronts/s-front-latency.csv", "fronts/s-front-latency.png",
+        "fronts/s-front-parameters.csv", "fronts/s-front-parameters.png",
+        "report.html", "report.md",
+    ]  # fmt: skip
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes(), path.name
+    linked = re.findall(r"\]\(((?:cka|fronts)/[^)]*)\)", (tmp_path / "one" / "report.md").read_text())
+    assert len(set(linked)) == 10
+    page = Found((tmp_path / "one" / "report.html").read_text())
+    assert len(page.ids) == len(set(page.ids))
 
 
 def test_names_of_files_are_plain_and_never_meet():

@@ -3,12 +3,22 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from playwright.sync_api import Browser, Frame, Locator, Page, expect, sync_playwright
-from report_documents import ARMS, a_document, some_curves, some_means, some_settings, some_tickets
+from report_documents import (
+    ARMS,
+    a_document,
+    some_curves,
+    some_encoders,
+    some_means,
+    some_settings,
+    some_tickets,
+)
 
+from lt_ray.report.assemble import assemble
 from lt_ray.report.document import Column, Document, Section, Table
 from lt_ray.report.html import as_html
 
@@ -78,6 +88,13 @@ def search(open_page: Open) -> Page:
 def whole(open_page: Open) -> Page:
     """A page of three sweeps."""
     return open_page(a_document())
+
+
+@pytest.fixture(scope="module")
+def encoders(open_page: Open) -> Page:
+    """A page of fronts and heat maps, and of nothing else."""
+    found = assemble([some_encoders()]).sections[0]
+    return open_page(Document("encoders", (replace(found, curves=(), settings=()),)))
 
 
 def point_at(page: Page, chart: Locator, trace: int, point: int) -> str:
@@ -329,3 +346,113 @@ def test_headings_are_in_order_and_landmarks_named(whole):
     page.keyboard.press("Enter")
     expect(page.get_by_role("main")).to_be_focused()
     assert page.get_by_role("link", name=re.compile("^CSV$")).count() == 2
+
+
+def test_pointing_at_a_front_tells_what_a_point_costs(encoders):
+    """Arm, round and blocks, test accuracy with its interval, nonzero parameters, cycles, and whether it is on it."""
+    front = assemble([some_encoders()]).sections[0].fronts[0]
+    chart = encoders.locator(".chart.front").first
+    arms = [arm.arm for arm in front.arms]
+    point = front.arms[arms.index("t=0.99")].points[0]
+    told = point_at(encoders, chart, -1, 0)
+    assert told.splitlines() == [
+        "t=0.99",
+        "round 1, 10 blocks",
+        f"test accuracy {point.accuracy:.4f} [{point.low:.4f}, {point.high:.4f}]",
+        "95,311,110 nonzero parameters",
+        "n = 3 cycles, on the front",
+    ]
+    rejected = point_at(encoders, chart, -4, 1)
+    assert "round 2, 6 blocks, rejected" in rejected
+    assert "latency 27.00 ms [26.50, 27.50]" in point_at(encoders, encoders.locator(".chart.front").nth(1), -1, 0)
+    assert "dense\nnot pruned, 12 blocks" in point_at(encoders, chart, 1, 0)
+
+
+def test_an_arm_of_a_front_is_hidden_by_keyboard(encoders):
+    """Its points, its path and what it rejected go and come back; the dense point and the front stay."""
+    chart = encoders.locator(".chart.front").first
+    everything = shown(chart)
+    assert {("dense", "dense"), (None, "front"), ("t=0.98", "rejected")} <= everything
+    button = encoders.get_by_role("button", name="freeze t=0.98 (3)").first
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert everything - shown(chart) == {("freeze t=0.98", kind) for kind in ("points", "path", "rejected")}
+    button.press("Space")
+    assert shown(chart) == everything
+    bars = "drawing => drawing._fullData.filter(t => t.error_y && t.error_y.visible).length"
+    assert chart.locator(".drawing").evaluate(bars) == 5
+    interval = encoders.get_by_role("button", name="95 % intervals").first
+    interval.press("Enter")
+    assert chart.locator(".drawing").evaluate(bars) == 0
+    interval.press("Enter")
+
+
+def test_pointing_at_a_cell_tells_its_blocks(encoders):
+    """At the middle of the cell of blocks 4 and 5: their CKA, and whether each threshold takes them together."""
+    heat = encoders.locator("svg.heat").first
+    heat.scroll_into_view_if_needed()
+    title = heat.evaluate(
+        """svg => {
+            const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+            const box = svg.getBoundingClientRect();
+            const [x, y] = [box.x + (34 + 5.5 * 40) * scale, box.y + (44 + 4.5 * 40) * scale];
+            return document.elementFromPoint(x, y).closest("g").querySelector("title").textContent;
+        }"""
+    )
+    value = assemble([some_encoders()]).sections[0].maps[0].cka[4][5]
+    first, *others = title.splitlines()
+    assert first == f"blocks 4 and 5: CKA {value:.4f}"
+    assert others[0] == "one cluster at threshold 0.98, stride 1"
+    assert len(others) == 4
+    expect(heat).to_have_accessible_name("Similarity of blocks: the dense model, seed 0")
+
+
+def test_fronts_and_heat_maps_are_light_or_dark(encoders):
+    """Points take the arms' colours on the ground; a heat map keeps its colours, and its words turn."""
+    ground = "document.querySelector('.front .main-svg').style.backgroundColor"
+    words = "getComputedStyle(document.querySelector('.heat .mark')).stroke"
+    cell = "document.querySelector('.heat .cell rect').getAttribute('fill')"
+    arm = "document.querySelectorAll('.front .drawing')[0].data.at(-1).marker.color[0]"
+    looks = f"() => [{ground}, {words}, {cell}, {arm}]"
+    light = encoders.evaluate(looks)
+    encoders.emulate_media(color_scheme="dark")
+    expect(encoders.locator("body")).to_have_css("background-color", BLACK)
+    dark = encoders.evaluate(looks)
+    encoders.emulate_media(color_scheme="light")
+    assert (light[0], dark[0]) == ("rgb(255, 255, 255)", BLACK)
+    assert light[1] != dark[1]
+    assert light[2] == dark[2]
+    assert (light[3], dark[3]) == ("#CC79A7", "#d98bb8")
+
+
+def test_a_phone_shows_fronts_and_heat_maps(encoders):
+    """At 390 px nothing is wider than the page, and a map of 12 blocks fits without scrolling."""
+    encoders.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    expect(encoders.locator(".chart.front .main-svg").first).to_have_css("width", "358px")
+    for details in encoders.locator("details").all():
+        details.evaluate("details => details.open = true")
+    assert encoders.evaluate("document.documentElement.scrollWidth") == NARROW[0]
+    assert encoders.locator("svg.heat").first.bounding_box()["width"] <= NARROW[0] - 32
+    encoders.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+
+
+def test_heat_maps_need_no_script(open_page):
+    """Without JavaScript the cells, the borders and the marks are there."""
+    found = assemble([some_encoders(1)]).sections[0]
+    page = open_page(Document("maps", (replace(found, curves=(), settings=()),)), java_script_enabled=False)
+    expect(page.locator("svg.heat").first).to_be_visible()
+    assert page.locator("svg.heat").first.locator(".border").count() == 6
+    assert page.locator("svg.heat").first.locator(".cell").count() == 144
+
+
+def test_names_in_fronts_and_heat_maps_are_shown_and_never_run(open_page):
+    """Markup in arms and readings is text."""
+    evil = "</script><script>document.title = 'run'</script><b>&amp;</b>"
+    found = assemble([some_encoders(1)]).sections[0]
+    front = replace(found.fronts[0], title=evil, note=evil, arms=(replace(found.fronts[0].arms[0], arm=evil),))
+    heat = replace(found.maps[0], title=evil, note=evil, readings=(replace(found.maps[0].readings[0], who=evil),))
+    page = open_page(Document("d", (Section("s", "", (), (), (), (), (), (front,), (heat,)),)))
+    assert page.title() == "d"
+    assert page.locator("b").count() == 0
+    assert evil in point_at(page, page.locator(".chart.front"), -2, 0)
+    expect(page.locator("svg.heat text").filter(has_text="threshold 0.98")).to_contain_text("</script><script>")

@@ -1,0 +1,75 @@
+"""What arms and cycles are called: their searched settings, in as few letters as tell them apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from lt_ray.cycle import PRUNINGS, Scalar
+
+_WORDS = {
+    ("random_pruning", True): "random pruning",
+    ("random_pruning", False): "",
+    ("tickets", "own"): "own tickets",
+    ("tickets", "source"): "transferred",
+    ("exclude", ""): "",
+    ("strategy", "one_shot"): "one-shot",
+    ("schedule", ""): "no pruning",
+}
+"""Settings that are better known by other words, or that go without saying"""
+_UNSAID = {("similarity.freeze", False): "no freeze", ("wanda.pattern", "row"): "row"}
+"""Settings that go without saying, unless nothing else is said"""
+_LETTERS = {"similarity.threshold": "t", "wanda.sparsity": "wanda"}
+"""Numbers of these settings have all their digits: 0.9985 is another threshold than 0.9988"""
+_OF_A_PRUNING = ("epochs", "calibration")
+"""Fields that say little without the pruning they are of"""
+
+
+def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
+    """Return settings in as few letters as tell them apart: `rewind@0 s1 lr=0.0012`, `freeze s1 t=0.98`.
+
+    Words stand alone, then comes the seed, then the numbers: a narrow column shows the beginning.
+    """
+    words, numbers, unsaid = [], [], []
+    for key, value in settings.items():
+        name = key.rpartition(".")[2]
+        if value is None or name == "rewind_epoch":
+            continue
+        if key == "magnitude.exclude" and value:
+            words.append(f"{value} whole")
+        elif (key, value) in _UNSAID:
+            unsaid.append(_UNSAID[key, value])
+        elif key in _LETTERS:
+            numbers.append(f"{_LETTERS[key]}={value:.6g}" if isinstance(value, float) else f"{_LETTERS[key]}={value}")
+        elif name == "restart":
+            epoch = settings.get(key.replace("restart", "rewind_epoch"))
+            words.append(f"{value}@{epoch}" if value == "rewind" and epoch is not None else str(value))
+        elif (name, value) in _WORDS:
+            words.append(_WORDS[name, value])
+        elif key == "schedule":
+            words.append(_in_order(str(value)))
+        elif isinstance(value, str) and not _is_of_a_pruning(key):
+            words.append(value)
+        elif isinstance(value, bool):
+            words.append(name if value else f"no {name}")
+        else:
+            own = key if _is_of_a_pruning(key) else name
+            numbers.append(f"{own}={value:.3g}" if isinstance(value, float) else f"{own}={value}")
+    if not any(key.endswith(".restart") for key in settings):
+        epochs = [value for key, value in settings.items() if key.endswith(".rewind_epoch") and value is not None]
+        words[:0] = [f"rewind@{epoch}" for epoch in epochs]
+    if "random pruning" in words:  # no ticket is anybody's own then
+        words = [word for word in words if word != "own tickets"]
+    if not any(words) and not numbers:
+        words = unsaid
+    return " ".join([*filter(None, words), *([] if seed is None else [f"s{seed}"]), *numbers])
+
+
+def _in_order(schedule: str) -> str:
+    """`similarity*2 wanda` → `2×similarity + wanda`."""
+    return " + ".join(re.sub(r"^(.+)\*(\d+)$", r"\2×\1", step) for step in schedule.split())
+
+
+def _is_of_a_pruning(key: str) -> bool:
+    group, _, name = key.partition(".")
+    return group in PRUNINGS and name in _OF_A_PRUNING

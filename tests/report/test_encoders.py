@@ -1,0 +1,337 @@
+"""What a report says of encoders, on planted sweeps small enough to compute by hand."""
+
+from decimal import Decimal
+
+import pytest
+from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, some_encoders
+
+from lt_ray.cycle import Cycle, Emotion, Encoder, Similarity, Wanda
+from lt_ray.report.assemble import assemble
+from lt_ray.report.bill import bills, total
+from lt_ray.report.published import Published
+from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm, final_table, short
+from lt_ray.report.schedule import lineage, method, methods, published_place, setting
+
+THRESHOLD, FREEZE, SPARSITY = "similarity.threshold", "similarity.freeze", "wanda.sparsity"
+SPACE = {FREEZE: {"kind": "grid", "values": (False, True), "when": {}}}
+
+
+def a_sweep(*cycles, space=SPACE, tolerance=0.005):
+    return ReportedSweep("bert", space, tolerance, "emotion", cycles, {}, {})
+
+
+def section(*cycles, published=(), **more):
+    return assemble([a_sweep(*cycles, **more)], published).sections[0]
+
+
+def rows(found, slug):
+    own = next(table for table in found.tables if table.slug == slug)
+    names = [column.name for column in own.columns]
+    return [dict(zip(names, row, strict=True)) for row in own.rows]
+
+
+def note(found, slug):
+    return next(table.note for table in found.tables if table.slug == slug)
+
+
+def published(arm, round, metric, value, *, error="", line=120, title="Result"):
+    return Published(
+        table=title, task="emotion", model="encoder", arm=arm, round=round, sparsity=None, metric=metric,
+        value=Decimal(value), unit="", file="004.txt", line=line, error=error,
+    )  # fmt: skip
+
+
+def a_cycle(seed=0, tests=(0.92, 0.93), *, freeze=False, schedule="similarity", blocks=(12, 8), more=(), **settings):
+    """A cycle whose rounds have these test accuracies and blocks, and `more` fields each."""
+    name = f"{'freeze' if freeze else 'all'}-{seed}"
+    fields = [*more, *({} for _ in tests[len(more) :])]
+    results = [
+        an_encoder_round(name, index, test, blocks=own).model_copy(update=extra)
+        for index, (test, own, extra) in enumerate(zip(tests, blocks, fields, strict=True))
+    ]
+    decisions = settings.pop("decisions", {})
+    return an_encoder(name, seed, results, {FREEZE: freeze, **settings}, schedule, decisions=decisions)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({FREEZE: True, THRESHOLD: 0.98}, "freeze t=0.98"),
+        ({FREEZE: False, THRESHOLD: 0.98}, "t=0.98"),
+        ({THRESHOLD: 0.9985, "similarity.stride": 2}, "t=0.9985 stride=2"),
+        ({SPARSITY: 0.5, "wanda.pattern": "row"}, "wanda=0.5"),
+        ({SPARSITY: None, "wanda.pattern": "2:4"}, "2:4"),
+        ({"schedule": "similarity*2 wanda"}, "2×similarity + wanda"),
+        ({"schedule": "similarity", THRESHOLD: 1}, "similarity t=1"),
+        ({"schedule": ""}, "no pruning"),
+        ({"similarity.max_drop": 0.01, "similarity.clusters": "chain"}, "chain max_drop=0.01"),
+        ({"wanda.epochs": 0, "training.epochs": 3}, "wanda.epochs=0 epochs=3"),
+        ({FREEZE: False}, "no freeze"),
+        ({FREEZE: False, "wanda.pattern": "row"}, "no freeze row"),
+    ],
+)
+def test_names_of_encoders_arms_are_short(settings, name):
+    """What goes without saying is left out, unless nothing else is said."""
+    assert short(settings) == name
+
+
+def test_names_tell_arms_apart():
+    """Every combination of thresholds, strides, freezing, patterns and schedules has a name of its own."""
+    fields = {
+        THRESHOLD: (0.98, 0.9985, 0.9988), "similarity.stride": (1, 2), FREEZE: (False, True),
+        "wanda.pattern": ("row", "2:4"), "schedule": ("similarity", "similarity*2", "similarity wanda"),
+    }  # fmt: skip
+    combinations: list[dict[str, object]] = [{}]
+    for key, values in fields.items():
+        combinations = [{**own, key: value} for own in combinations for value in values]
+    cycles = [ReportedCycle(str(i), own, 0, "finished", ()) for i, own in enumerate(combinations)]
+    assert len(by_arm(cycles, tuple(fields), "all")) == len(combinations) == 72
+
+
+# Schedules
+
+
+def test_a_schedule_is_taken_apart():
+    """`similarity*2 wanda` is three rounds; values that differ between steps of one method are each round's own."""
+    cycle = Cycle(
+        task=Emotion(),
+        model=Encoder(),
+        schedule=(Similarity(epochs=0), Wanda(sparsity=0.3), Similarity(threshold=0.9, epochs=2)),
+    )
+    params = cycle.flat()
+    assert methods(params) == ("similarity", "wanda", "similarity")
+    assert [setting(params, "threshold", i) for i in range(5)] == [None, 0.98, None, 0.9, None]
+    assert [setting(params, "epochs", i) for i in (1, 2, 3)] == [0, None, 2]
+    assert [setting(params, "freeze", i) for i in (1, 3)] == [False, False]
+    assert setting(params, "pattern", 2) == "row"
+    reported = ReportedCycle("c", {}, 0, "finished", (), params)
+    assert [method(reported, i) for i in range(5)] == ["", "similarity", "wanda", "similarity", ""]
+    assert methods({}) == methods({"schedule": ""}) == ()
+
+
+def test_published_arms_are_those_of_the_prunings_that_count():
+    """Rejected rounds, and earlier ones that removed nothing, do not count; strides, chains and patterns have none."""
+    rejected = a_cycle(
+        tests=(0.92,) * 5, blocks=(12, 8, 6, 8, 8), schedule="similarity*3 wanda",
+        more=({}, {}, {"accepted": False}, {"start_round": 1}, {}), **{SPARSITY: 0.3},
+    )  # fmt: skip
+    assert lineage(rejected, 4) == (1, 4), "round 3 removed nothing"
+    assert [published_place(rejected, i) for i in range(3)] == [
+        ("dense", 0), ("similarity@0.98", 1), ("similarity@0.98", 2),
+    ]  # fmt: skip
+    assert published_place(rejected, 4) == ("similarity@0.98 wanda@0.3", 2)
+    frozen = a_cycle(freeze=True, schedule="similarity wanda", tests=(0.92,) * 3, blocks=(12, 8, 8))
+    assert published_place(frozen, 2) == ("similarity@0.98 freeze wanda@0.5", 2)
+    assert published_place(a_cycle(schedule="wanda", blocks=(12, 12), **{SPARSITY: 0.3}), 1) == ("wanda@0.3", 1)
+    others = [
+        a_cycle(**{"similarity.stride": 2}), a_cycle(**{"similarity.clusters": "chain"}), a_cycle(schedule="magnitude"),
+        a_cycle(more=({}, {"stride": 2})), a_cycle(schedule="wanda", **{"wanda.pattern": "2:4", SPARSITY: None}),
+    ]  # fmt: skip
+    assert [published_place(cycle, 1) for cycle in others] == [None] * 5
+
+
+# Tables
+
+
+def test_a_table_has_a_row_for_each_arm_and_round():
+    """Two seeds at 0.92 and 0.94 come to 0.93 and 0.93: +1 and −1 points, mean 0 ± 12.7062 · √2 / √2; n is 2."""
+    more = ({}, {"before_test_loss": 1.0, "before_test_accuracy": 0.7, "accepted": True, "frozen_blocks": 4})
+    less = ({}, more[1] | {"before_test_loss": 2.0, "before_test_accuracy": 0.8, "accepted": False})
+    found = section(a_cycle(0, (0.92, 0.93), more=more), a_cycle(1, (0.94, 0.93), more=less))
+    dense, pruned = rows(found, "similarity-pruning")
+    assert (dense["arm"], dense["round"], dense["n"], dense["encoders"]) == ("Original", 0, 2, 12)
+    assert dense["accuracy after"] == pytest.approx(0.93)
+    assert dense["against dense [points]"] is None
+    assert (pruned["arm"], pruned["source"], pruned["model"]) == (
+        "no freeze", "ours", "google-bert/bert-base-uncased",
+    )  # fmt: skip
+    assert (pruned["encoders"], pruned["frozen"], pruned["accepted"]) == (8, 4, "1 of 2")
+    assert (pruned["evaluation loss before"], pruned["accuracy before"]) == (1.5, pytest.approx(0.75))
+    assert pruned["against dense [points]"] == pytest.approx(0)
+    assert pruned["± 95 % [points]"] == pytest.approx(12.7062, abs=1e-3)
+    assert (pruned["parameters"], pruned["nonzero"]) == (BERT - 4 * LAYER, BERT - 4 * LAYER)
+    assert (pruned["latency [ms]"], pruned["quartiles [ms]"]) == (pytest.approx(22), "21.50–22.50")
+    assert (pruned["evaluation time [s]"], pruned["training time [s]"]) == (4.0, 800.0)
+
+
+def test_each_method_has_its_table_with_the_dense_row_above():
+    """Similarity and Wanda stand apart, in any order; a method that pruned nothing has no table."""
+    mixed = a_cycle(tests=(0.92,) * 4, blocks=(12, 12, 8, 8), schedule="wanda similarity magnitude")
+    found = section(mixed)
+    slugs = ("similarity-pruning", "wanda", "magnitude-pruning")
+    assert [table.slug for table in found.tables][:3] == list(slugs)
+    assert [[row["round"] for row in rows(found, slug)] for slug in slugs] == [[0, 2], [0, 1], [0, 3]]
+    alone = section(a_cycle())
+    assert not any(table.slug in ("wanda", "before-pruning", "after-pruning") for table in alone.tables)
+
+
+def test_published_rows_stand_below_ours_and_say_what_they_are_of():
+    """The same arm at the same number of prunings; points are against the published dense accuracy; BERT-base."""
+    told = [
+        published("dense", 0, "test_accuracy", "0.92", line=114),
+        published("similarity@0.98", 1, "test_accuracy", "0.934", line=121, error="Wrong."),
+        published("similarity@0.98", 1, "blocks", "8", line=121, error="Wrong; and more."),
+        published("similarity@0.98", 2, "test_accuracy", "0.1"),
+        published("similarity@0.98 freeze", 1, "test_accuracy", "0.1"),
+        published("similarity@0.99", 1, "test_accuracy", "0.1"),
+        published("similarity@0.98 wanda@0.5", 2, "before_test_accuracy", "0.937"),
+    ]
+    cycle = a_cycle(
+        tests=(0.91, 0.92, 0.93), blocks=(12, 9, 9), schedule="similarity wanda", **{"model.path": "some/tiny-bert"}
+    )
+    found = section(cycle, published=told)
+    own, dense, ours, theirs = rows(found, "similarity-pruning")
+    assert [row["source"] for row in (own, dense, ours, theirs)] == ["ours", "published", "ours", "published"]
+    assert (ours["model"], theirs["model"], theirs["encoders"]) == ("some/tiny-bert", "BERT-base", 8)
+    assert (theirs["arm"], theirs["accuracy after"]) == ("similarity@0.98", 0.934)
+    assert theirs["against dense [points]"] == pytest.approx(1.4)
+    assert (theirs["line"], theirs["known error"]) == (121, "[1]")
+    assert note(found, "similarity-pruning").endswith("[1] Wrong; and more.")
+    wanda = rows(found, "wanda")[-1]
+    assert (wanda["accuracy before"], wanda["accuracy after"]) == (0.937, None)
+    assert wanda["against dense [points]"] == pytest.approx(1.7)
+    assert all(row["published"] is None for row in rows(found, "rounds") if "published" in row)
+
+
+def test_rounds_that_were_not_retrained_have_nothing_after():
+    """With no epoch, train columns are nothing, everywhere, and the difference is of the model as pruned."""
+    bare = {"epochs": 0, "best_epoch": 0, "train_loss": None, "train_accuracy": None, "before_test_accuracy": 0.90}
+    found = section(a_cycle(tests=(0.92, 0.90), schedule="wanda", blocks=(12, 12), more=({}, bare)))
+    row = rows(found, "wanda")[-1]
+    assert row["accuracy before"] == 0.90
+    assert row["accuracy after"] is None
+    assert row["training time [s]"] is None
+    assert row["against dense [points]"] == pytest.approx(-2)
+
+
+def test_a_mean_over_nothing_is_nothing():
+    """A lottery sweep whose last round was not retrained has no train loss after pruning; of two, the known one."""
+    bare = {"epochs": 0, "train_loss": None, "train_accuracy": None, "blocks": None}
+    cycles = [
+        a_cycle(seed, blocks=(12, 12), schedule="magnitude", more=({"blocks": None}, bare | more))
+        for seed, more in enumerate(({}, {"train_loss": 0.25}))
+    ]
+    assert rows(section(cycles[0]), "after-pruning")[0]["train loss (best)"] is None
+    assert rows(section(*cycles), "after-pruning")[0]["train loss (best)"] == 0.25
+
+
+def test_the_final_table_has_block_columns_where_there_are_blocks():
+    """A row of an encoder tells blocks and latency; one of a CNN has no such columns."""
+    cycle = a_cycle(more=({}, {"accepted": False}))
+    table = final_table({"a": [cycle]}, 0.005)
+    assert (table[1]["blocks"], table[1]["accepted"], table[1]["ticket"]) == (8, False, False)
+    plain = a_cycle(more=({"blocks": None}, {"blocks": None}))
+    assert "latency_s" not in final_table({"a": [plain]}, 0.005)[0]
+
+
+# Sentences
+
+
+def said(found, beginning):
+    (sentence,) = [sentence for sentence in found.verdicts if sentence.startswith(beginning)]
+    return sentence
+
+
+def test_an_arm_is_told_by_blocks_parameters_accuracy_and_speed():
+    """8 of 12 blocks: 22 against 32 ms with quartiles ± 0.5 ms apart, so a ratio of 0.69; one pair settles nothing."""
+    found = section(a_cycle(tests=(0.92, 0.925)))
+    assert said(found, "no freeze keeps") == (
+        "no freeze keeps 8 of 12 blocks and 81.14 million of 109.49 million parameters after round 1; test accuracy is "
+        "0.50 points above dense (one pair); a batch of 32 takes 0.69 of the dense time (22.0 against 32.0 ms, medians "
+        "whose quartiles do not overlap)."
+    )
+
+
+def test_no_speed_is_claimed_for_a_mask_nor_for_what_may_be_chance():
+    """Without a removed block no ratio is told, however fast it was; with overlapping quartiles it is doubted."""
+    masked = {"nonzero": BERT // 2, "latency_s": 0.001, "latency_low_s": 0.001, "latency_high_s": 0.001}
+    found = section(a_cycle(schedule="wanda", blocks=(12, 12), more=({}, masked)))
+    assert "no block was removed, so no speed is claimed" in said(found, "no freeze keeps")
+    assert "of the dense time" not in " ".join(found.verdicts)
+    wide = {"latency_high_s": 0.04}
+    doubted = said(section(a_cycle(more=({}, wide))), "no freeze keeps")
+    assert "but the quartiles overlap with seed 0, so no speed is claimed" in doubted
+
+
+def test_a_rejected_round_is_told_with_its_reason_and_counts_for_nothing():
+    """Round 2 lost 3 points of validation accuracy of 1 allowed: the arm keeps what round 1 had, and no ticket wins
+    with round 2, though its test accuracy would."""
+    cycle = a_cycle(
+        tests=(0.92, 0.92, 0.92), blocks=(12, 8, 6), schedule="similarity*2",
+        more=({}, {"accepted": True}, {"accepted": False, "stride": 1, "val_accuracy": 0.89}),
+        decisions={2: a_decision([[0], [1, 2]], [2], reason="blocks 1–2 are alike")},
+        **{"similarity.max_drop": 0.01},
+    )  # fmt: skip
+    found = section(cycle)
+    assert said(found, "no freeze keeps").startswith("no freeze keeps 8 of 12 blocks")
+    assert said(found, "no freeze: round 2") == (
+        "no freeze: round 2 (stride 1) was rejected with seed 0, having lost 3.00 points of validation accuracy, more "
+        "than 1 (blocks 1–2 are alike)."
+    )
+    assert rows(found, "tickets")[0]["round"] == 1
+    assert [point.round for point in found.curves[0].curves[0].points] == [0, 1]
+    assert rows(found, "similarity-pruning")[-1]["accepted"] is False
+    assert said(found, "The mean of no freeze").startswith(
+        "The mean of no freeze stays at or above its own dense accuracy − 0.005 in all accepted rounds"
+    )
+
+
+def test_a_comparison_that_removed_nothing_is_told_with_its_reason():
+    """A round that is no pruning says why."""
+    decision = a_decision([[0], [1]], [], reason="no two neighbouring blocks are alike")
+    found = section(a_cycle(blocks=(12, 12), decisions={1: decision}))
+    assert said(found, "no freeze removed") == (
+        "no freeze removed no block in round 1 (no two neighbouring blocks are alike)."
+    )
+
+
+def test_wanda_is_told_before_and_after_retraining_against_what_it_pruned():
+    """It pruned round 1 at 0.93, not the rejected round 2 at 0.5: −2 points before retraining, +1 after."""
+    cycle = a_cycle(
+        tests=(0.92, 0.93, 0.5, 0.94), blocks=(12, 8, 6, 8), schedule="similarity*2 wanda",
+        more=({}, {}, {"accepted": False}, {"start_round": 1, "before_test_accuracy": 0.91}),
+    )  # fmt: skip
+    assert said(section(cycle), "no freeze: test accuracy after Wanda") == (
+        "no freeze: test accuracy after Wanda at 0.5 (round 3) and before retraining is 2.00 points below the model it "
+        "pruned (one pair), and retrained it is +1.00 points against it."
+    )
+
+
+def test_arms_that_never_meet_at_equal_sparsity_lack_nothing():
+    """Arms that removed 4 and 2 blocks are not told to be unfinished."""
+    found = section(a_cycle(), a_cycle(freeze=True, blocks=(12, 10)))
+    assert any("share no round of their own at equal sparsity" in sentence for sentence in found.verdicts)
+    assert not any("yet" in sentence for sentence in found.verdicts)
+
+
+def test_budgets_are_of_each_rounds_own_pruning():
+    """3 epochs dense, 2 after the removal, none after Wanda: 5 are asked; 2 a round were trained of the first two."""
+    bare = {"epochs": 0, "train_loss": None, "train_accuracy": None}
+    cycle = a_cycle(
+        tests=(0.92,) * 3, blocks=(12, 8, 8), schedule="similarity wanda", more=({}, {}, bare),
+        **{"similarity.epochs": 2, "wanda.epochs": 0},
+    )  # fmt: skip
+    bill = total(list(bills([cycle], {cycle.id: "a"}).values()))
+    assert (bill.asked, bill.computed, bill.early) == (5, 4, 1)
+
+
+def test_a_lottery_sweep_shows_nothing_of_blocks():
+    """No front, no heat map, no table of encoders where no round has blocks."""
+    plain = a_cycle(schedule="magnitude", more=({"blocks": None}, {"blocks": None}))
+    found = section(plain)
+    assert (found.fronts, found.maps) == ((), ())
+    assert not any("encoders" in table.title for table in found.tables)
+
+
+def test_a_whole_sweep_of_encoders_is_told_the_same_twice():
+    """Equal sweeps make equal documents; the lead names model, blocks and schedule."""
+    one, two = (assemble([some_encoders()]) for _ in range(2))
+    assert one == two
+    assert one.sections[0].lead.startswith(
+        "google-bert/bert-base-uncased of 12 blocks and 109,486,854 parameters on emotion"
+    )
+    assert "12 cycles of 3 prunings (similarity*2 wanda)" in one.sections[0].lead
+    assert ENCODER["model.path"] in {row[3] for row in one.sections[0].tables[0].rows}
