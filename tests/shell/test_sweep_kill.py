@@ -1,9 +1,7 @@
 """A sweep killed with -9 at any moment, and run again by the same command, ends as if nothing had happened."""
 
-import json
 import os
 import random
-import runpy
 import shutil
 import signal
 import socket
@@ -14,14 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+from killing import ROOT, KillableSweep, wait_for, workers
 from mlflow import MlflowClient
 
-from lt_ray.directory import SweepDirectory
-from lt_ray.results import TIMES
-from lt_ray.shell.status import row
-
-ROOT = Path(__file__).parents[2]
 NAME = "imdb_lt-toy"
 CYCLES, ROUNDS, EPOCHS = 2, 3, 4
 WORDS = [
@@ -33,44 +26,9 @@ WORDS = [
 pytestmark = pytest.mark.slow
 
 
-def command(storage: Path, *more: str) -> list[str]:
-    return [sys.executable, *WORDS, "--storage", str(storage), *more]
-
-
-def run(storage: Path, *more: str) -> str:
-    done = subprocess.run(command(storage, *more), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def run_here(storage: Path) -> None:
-    """The same command with `--local`, without a process of its own: what it imports takes longer than what it does."""
-    words = command(storage, "--local")[1:]
-    before = sys.argv, Path.cwd(), torch.get_num_threads()
-    sys.argv = words
-    os.chdir(ROOT)
-    try:
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(words[0], run_name="__main__")
-        assert ended.value.code == 0
-    finally:
-        sys.argv = before[0]
-        os.chdir(before[1])
-        torch.set_num_threads(before[2])
-
-
-def rows(storage: Path) -> list[dict]:
-    """What `lt-ray status --json` prints, without what may differ between two runs."""
-    directory, known = SweepDirectory(storage / NAME), {}
-    found = [row(NAME, cycle, result) for cycle in directory.cycles() for result in directory.results(cycle, known)]
-    # Which of two cycles was first to a shared round, and how long it took, are not results.
-    kept = [{k: v for k, v in row.items() if k not in TIMES and k != "source"} for row in found]
-    return sorted(kept, key=lambda row: (row["cycle"], row["round"]))
-
-
-def digests(storage: Path) -> dict[str, dict]:
-    manifests = (storage / NAME / "rounds").glob("*/manifest.json")
-    return {path.parent.name: json.loads(path.read_text())["files"] for path in manifests}
+SWEEP = KillableSweep(WORDS, NAME)
+command, run, run_here, start = SWEEP.command, SWEEP.run, SWEEP.run_here, SWEEP.start
+rows, digests, finished, partials = SWEEP.rows, SWEEP.digests, SWEEP.finished, SWEEP.partials
 
 
 def assert_recorded_once(storage: Path) -> None:
@@ -103,14 +61,6 @@ def undisturbed(tmp_path_factory):
     return rows(storage), digests(storage), seconds
 
 
-def finished(storage: Path) -> int:
-    return len(list((storage / NAME / "rounds").glob("*/manifest.json")))
-
-
-def partials(storage: Path) -> list[Path]:
-    return list((storage / NAME / "partial").glob("*/*.safetensors"))
-
-
 def in_round_0(storage: Path) -> bool:
     return finished(storage) == 0 and bool(partials(storage))
 
@@ -128,49 +78,6 @@ MOMENTS = {
     "at a round's end": (at_a_rounds_end, 0.0),
     "in a later epoch": (in_a_later_epoch, 0.3),
 }
-
-
-def start(storage: Path, *more: str) -> subprocess.Popen:
-    with (storage / "killed.log").open("w") as log:
-        return subprocess.Popen(
-            command(storage, *more),
-            cwd=ROOT,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # As from a terminal: a test run that was started in the background ignores SIGINT, and so would its child.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-
-def wait_for(condition, storage: Path, process: subprocess.Popen, delay: float) -> None:
-    deadline = time.monotonic() + 120
-    while not condition(storage):
-        assert process.poll() is None, (storage / "killed.log").read_text()
-        assert time.monotonic() < deadline, "the moment never came"
-        time.sleep(0.02)
-    time.sleep(random.Random(str(storage.name)).uniform(0, delay))
-
-
-def workers(driver: int) -> list[int]:
-    """Processes of the trials below a driver; Ray has others, some of which take the whole node with them."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes()
-                if words.startswith(b"ray::CycleTrainable") and _below(int(entry.name), driver):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def _below(pid: int, ancestor: int) -> bool:
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return False
 
 
 @pytest.mark.parametrize("more", [(), ("--local",)], ids=["ray", "local"])

@@ -1,0 +1,118 @@
+"""Sweeps that a test runs in processes of their own, kills, and looks at."""
+
+import json
+import os
+import random
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from lt_ray.directory import SweepDirectory
+from lt_ray.results import TIMES
+from lt_ray.shell.status import row
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class KillableSweep:
+    """A sweep by its command line."""
+
+    words: list[str]
+    """A script and its options, without storage"""
+    name: str
+
+    def command(self, storage: Path, *more: str) -> list[str]:
+        return [sys.executable, *self.words, "--storage", str(storage), *more]
+
+    def run(self, storage: Path, *more: str) -> str:
+        done = subprocess.run(self.command(storage, *more), cwd=ROOT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run_here(self, storage: Path) -> None:
+        """The same command with `--local`, without a process of its own: what it imports takes longer than what it
+        does."""
+        words = self.command(storage, "--local")[1:]
+        before = sys.argv, Path.cwd(), torch.get_num_threads()
+        sys.argv = words
+        os.chdir(ROOT)
+        try:
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(words[0], run_name="__main__")
+            assert ended.value.code == 0
+        finally:
+            sys.argv = before[0]
+            os.chdir(before[1])
+            torch.set_num_threads(before[2])
+
+    def start(self, storage: Path, *more: str) -> subprocess.Popen:
+        with (storage / "killed.log").open("w") as log:
+            return subprocess.Popen(
+                self.command(storage, *more),
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # As from a terminal: a test run that was started in the background ignores SIGINT, and so would its
+                # child.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+
+    def rows(self, storage: Path) -> list[dict]:
+        """What `lt-ray status --json` prints, without what may differ between two runs."""
+        directory, known = SweepDirectory(storage / self.name), {}
+        found = [
+            row(self.name, cycle, result) for cycle in directory.cycles() for result in directory.results(cycle, known)
+        ]
+        # Which of two cycles was first to a shared round, and how long it took, are not results.
+        kept = [{k: v for k, v in row.items() if k not in TIMES and k != "source"} for row in found]
+        return sorted(kept, key=lambda row: (row["cycle"], row["round"]))
+
+    def digests(self, storage: Path) -> dict[str, dict]:
+        manifests = (storage / self.name / "rounds").glob("*/manifest.json")
+        return {path.parent.name: json.loads(path.read_text())["files"] for path in manifests}
+
+    def finished(self, storage: Path) -> int:
+        return len(list((storage / self.name / "rounds").glob("*/manifest.json")))
+
+    def partials(self, storage: Path) -> list[Path]:
+        return list((storage / self.name / "partial").glob("*/*.safetensors"))
+
+
+def wait_for(condition, storage: Path, process: subprocess.Popen, delay: float) -> None:
+    """Wait until a condition on the storage holds, and a seeded moment more."""
+    deadline = time.monotonic() + 120
+    while not condition(storage):
+        assert process.poll() is None, (storage / "killed.log").read_text()
+        assert time.monotonic() < deadline, "the moment never came"
+        time.sleep(0.02)
+    time.sleep(random.Random(str(storage.name)).uniform(0, delay))
+
+
+def workers(driver: int) -> list[int]:
+    """Processes of the trials below a driver; Ray has others, some of which take the whole node with them."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+                if words.startswith(b"ray::CycleTrainable") and _below(int(entry.name), driver):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def _below(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return False
