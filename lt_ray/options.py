@@ -236,8 +236,8 @@ def _given(cycle: Cycle, options: Options) -> dict[str, object]:
     """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds, --set."""
     name = cycle.model.name if options.model is None else _model_name(options.model)
     given: dict[str, object] = {**_toy(name, cycle)} if options.toy else {}
-    if options.toy:
-        given["rounds"] = min(cycle.rounds, _TOY_ROUNDS)
+    if options.toy and cycle.rounds > _TOY_ROUNDS:
+        given["rounds"] = _TOY_ROUNDS
     if options.toy and cycle.source is not None:
         given |= {"source.name": "toy", "source.data_seed": 1, "ticket_every": min(cycle.ticket_every, 2)}
     named: dict[str, object] = {"task.name": options.task, "rounds": options.rounds}

@@ -4,8 +4,8 @@ Source: the logs' Yahoo study (004) after MPruner and Sun et al. 2023 (arXiv:230
 epoch; blocks with CKA from 0.98 or 0.99 removed, all of the rest retrained for three epochs or only the neighbours of
 what was removed; Wanda at 10 to 50 %, measured before retraining. AdamW 5e-5, batch 32, linear schedule.
 
-Hardware and time: an RTX 4090 took the logs 11.5 h for the dense epoch and 9 h for a retraining; of the 45 cells here 11
-distinct trainings remain, since cells share their rounds: plan three GPU days, or `--set task.sizes=[…]`. `--toy` 2 min.
+Hardware and time: an RTX 4090 took the logs 11.5 h for the dense model and 9 h for a retraining; the 45 cells share
+their rounds, 9 of which are trained: plan three GPU days, or fewer texts with `--set task.sizes=[…]`. `--toy` 2 min.
 Expected, from the logs: dense test accuracy 0.705 with 12 blocks, 0.710 with 9 (0.98); at 0.99 nothing goes.
 """
 

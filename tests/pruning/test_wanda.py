@@ -175,9 +175,23 @@ def test_pruning_on_from_a_mask_is_pruning_at_once(seed, first, more):
     assert torch.equal(after, wanda.select(weight, norms, mask, [first + more])[0])
 
 
-def test_inputs_are_left_alone():
+@pytest.mark.parametrize("rows", [1, 7, 64])
+@pytest.mark.parametrize("levels", [None, 2])
+def test_rows_in_parts(monkeypatch, levels, rows):
+    """However many rows are ranked at a time, the masks are those of all at once, with ties too."""
+    weight, norms, mask = layer(130, 24, levels=levels, pruned=0.1)
+    whole = wanda.select(weight, norms, mask, SHARES)
+    monkeypatch.setattr(wanda, "_SCORES", rows * 24)
+    parts = wanda.select(weight, norms, mask, SHARES)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+    assert torch.equal(parts[-1], stated(weight, norms, mask, 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_inputs_are_left_alone(dtype):
     """Weights, norms and masks given are as before, and the masks returned are new."""
-    given_ = layer(5, 12, pruned=0.3)
+    weight, norms, mask = layer(5, 12, pruned=0.3)
+    given_ = weight.to(dtype), norms, mask
     copies = [tensor.clone() for tensor in given_]
     selected = [*wanda.select(*given_, [0.0, 0.5]), wanda.select_pattern(*given_, 2, 4)]
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(given_, copies, strict=True))
@@ -244,11 +258,11 @@ def test_norms_by_hand():
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 1000), cut=st.integers(1, 8), garbage=st.sampled_from([0.0, 1e30, math.inf, math.nan]))
+@given(seed=st.integers(0, 1000), cut=st.integers(0, 9), garbage=st.sampled_from([0.0, 1e30, math.inf, math.nan]))
 def test_norms_over_batches_are_those_of_all_tokens(seed, cut, garbage):
     """However tokens are batched and whatever stands in the padding, norms are ‖x_j‖₂ over the kept ones."""
     generator = torch.Generator().manual_seed(seed)
-    x, kept = torch.randn(9, 5, 6, generator=generator), torch.rand(9, 5, generator=generator) > 0.4
+    x, kept = torch.randn(9, 50, 6, generator=generator), torch.rand(9, 50, generator=generator) > 0.4
     x[~kept] = garbage
     norms = wanda.InputNorms(6)
     norms.add(x[:cut], kept[:cut])
