@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
-from lt_ray.cycle import Cycle, Magnitude, Similarity, Training
+from lt_ray.cycle import Cycle, Magnitude, Similarity
+from lt_ray.measuring import Measured, Measuring
 from lt_ray.models import registry
 from lt_ray.models.pretrained import Base
 from lt_ray.network import Network
@@ -30,7 +28,8 @@ from lt_ray.starts import Parent, Pruner, Start, next_stride
 from lt_ray.store import RoundStore, StoredRound
 from lt_ray.tasks import text
 from lt_ray.training.loop import Progress, Trainee, train
-from lt_ray.training.measure import Batch, Latency, Measure, latency, measure
+from lt_ray.training.measure import Batch, Latency
+from lt_ray.training.optimizer import optimizer, rate
 from lt_ray.training.randomness import generators, order, seed_step
 
 log = logging.getLogger("lt_ray")
@@ -38,9 +37,6 @@ log = logging.getLogger("lt_ray")
 Event = EpochResult | RoundResult
 PARTIAL_EVERY_S = 60.0
 _SIGN_OF_LIFE_S = 1.0
-_MEASURING_TOKENS = 32_768
-_LATENCY_BATCH = 32
-"""Examples of the batch whose latency is measured [count]"""
 _ABOVE = 1e-12
 """Counts over counts differ from decimal bounds in the last bit: 0.90 − 0.85 is not more than 0.05"""
 
@@ -102,38 +98,15 @@ def _epoch_result(cycle: Cycle, round: Round, epoch: Epoch) -> EpochResult:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """What one model measures on the two splits that are not trained on."""
-
-    val: Measure
-    test: Measure
-    test_s: float
-    """After the validation split, which warms up [s]"""
-    both_s: float
-
-    def tree(self) -> dict[str, float]:
-        """Return it as plain values."""
-        losses = {"val_loss": self.val.loss, "val_accuracy": self.val.accuracy}
-        losses |= {"test_loss": self.test.loss, "test_accuracy": self.test.accuracy}
-        return losses | {"test_s": self.test_s, "both_s": self.both_s}
-
-    @classmethod
-    def loaded(cls, tree: Mapping[str, float]) -> _Measured:
-        """Return what `tree` told of."""
-        val, test = (Measure(tree[f"{split}_loss"], tree[f"{split}_accuracy"]) for split in ("val", "test"))
-        return cls(val, test, tree["test_s"], tree["both_s"])
-
-
-@dataclass(frozen=True)
 class _Outcome:
     """What training a round gave."""
 
     weights: Mapping[str, Tensor]
     start: Start
-    before: _Measured | None
+    before: Measured | None
     """As pruned, before retraining"""
     progress: Progress
-    after: _Measured
+    after: Measured
     latency: Latency | None
     redone_s: float
 
@@ -174,6 +147,11 @@ class _Run:
         model, data = self.cycle.model, self.data
         outputs = registry.outputs_of(model, len(data.classes))
         return Network(model, data.rows, outputs, data.padding, self.base)
+
+    @cached_property
+    def measuring(self) -> Measuring:
+        """What measures the models of this cycle."""
+        return Measuring(self.data, self.device, self.cycle.training.precision)
 
     @cached_property
     def pruner(self) -> Pruner:
@@ -298,12 +276,12 @@ class _Run:
             start = self._start(round)
             trainee, before = self._trainee(start), None
             if start.goes_on:
-                before = self._measured(trainee)
+                before = self.measuring.both(trainee)
         else:
             tensors, told = partial[0], json.loads(partial[1])
             weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
             start = Start.loaded(tensors, told["start"], weights)
-            before = None if told["before"] is None else _Measured.loaded(told["before"])
+            before = None if told["before"] is None else Measured.loaded(told["before"])
             trainee = self._trainee(start)
             trainee.restore(tensors, Progress.loads(told["progress"]))
             log.info("round %s goes on at epoch %d", round.key, trainee.progress.epoch)
@@ -317,13 +295,13 @@ class _Run:
             trainee,
             last_epoch=last if last_epoch is None else last_epoch,
             batches=self._batches,
-            validate=lambda _: self._measure(trainee, self.data.validation),
+            validate=lambda _: self.measuring.validation(trainee),
             seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
             after_step=ZeroPruned(dict(model.named_parameters()), start.masks),
             patience=training.patience,
             device=self.device,
-            autocast=self._autocast,
-            lr_at=self._lr_at(last),
+            autocast=self.measuring.autocast,
+            lr_at=rate(training, math.ceil(len(self.data.train) / training.batch_size), last),
             gradient_norm=training.gradient_norm,
             accumulation=training.accumulation,
         ):
@@ -346,45 +324,28 @@ class _Run:
             self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
         return self._outcome(trainee, start, before, redone_s)
 
-    def _outcome(self, trainee: Trainee, start: Start, before: _Measured | None, redone_s: float) -> _Outcome:
+    def _outcome(self, trainee: Trainee, start: Start, before: Measured | None, redone_s: float) -> _Outcome:
         """Measure on test the weights the round ends with."""
         live = dict(trainee.model.named_parameters())
         with torch.no_grad():
             for name, weight in (trainee.best_weights or {}).items():
                 live[name].copy_(weight)
         # A round that trained nothing ends as it was pruned.
-        after = before if before is not None and not trainee.progress.history else self._measured(trainee)
+        after = before if before is not None and not trainee.progress.history else self.measuring.both(trainee)
         return _Outcome(
             weights={name: parameter.detach().cpu().clone() for name, parameter in live.items()},
             start=start,
             before=before,
             progress=trainee.progress,
             after=after,
-            latency=None if start.blocks is None else self._latency(trainee),
+            latency=None if start.blocks is None else self.measuring.latency(trainee),
             redone_s=redone_s,
         )
 
     def _trainee(self, start: Start) -> Trainee:
         model = self.network.live(start.weights, start.blocks, self.device, start.frozen_places)
-        optimizer = _optimizer(self.cycle.training, model)
-        return Trainee(model, optimizer, Progress(epoch=start.epoch), forward=self.network.logits(model))
-
-    def _lr_at(self, last_epoch: int) -> Callable[[int, int], float] | None:
-        """The learning rate at (epoch, step), of a round whose last epoch is known; None where it stays as it is."""
-        training = self.cycle.training
-        if training.lr_schedule == "constant" and training.warmup == 0:
-            return None
-        steps = math.ceil(len(self.data.train) / training.batch_size)
-        total = max(1, steps * last_epoch)
-        warm = math.ceil(training.warmup * total)
-
-        def lr(epoch: int, step: int) -> float:
-            done = epoch * steps + step
-            if done < warm:
-                return training.lr * (done + 1) / warm
-            return training.lr * ((total - done) / (total - warm) if training.lr_schedule == "linear" else 1.0)
-
-        return lr
+        made = optimizer(self.cycle.training, dict(model.named_parameters()), registry.undecayed_names(model))
+        return Trainee(model, made, Progress(epoch=start.epoch), forward=self.network.logits(model))
 
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
         training, data = self.cycle.training, self.data
@@ -397,31 +358,6 @@ class _Run:
             start=step,
             padding=data.padding,
         )
-
-    def _measure(self, trainee: Trainee, split: text.Split) -> Measure:
-        batches = text.measuring_batches(split, _MEASURING_TOKENS, padding=self.data.padding)
-        with self._autocast():
-            return measure(trainee.model, batches, self.device, trainee.logits)
-
-    def _measured(self, trainee: Trainee) -> _Measured:
-        began = time.perf_counter()
-        val = self._measure(trainee, self.data.validation)
-        started = time.perf_counter()
-        test = self._measure(trainee, self.data.test)
-        ended = time.perf_counter()
-        return _Measured(val, test, test_s=ended - started, both_s=ended - began)
-
-    def _latency(self, trainee: Trainee) -> Latency:
-        split = self.data.validation
-        first = np.arange(min(_LATENCY_BATCH, len(split)))
-        ((tokens, _),) = text.in_order(split, first, _LATENCY_BATCH, padding=self.data.padding)
-        with self._autocast():
-            return latency(trainee.model, tokens, self.device, trainee.logits)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if self.cycle.training.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     # What a round starts from
 
@@ -508,20 +444,6 @@ class _Run:
             weights = self.store.rewind(dense.key, epoch)
             assert weights is not None
         return epoch, weights
-
-
-def _optimizer(training: Training, model: nn.Module) -> torch.optim.Optimizer:
-    lr, decay = training.lr, training.weight_decay
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    spared = registry.undecayed_names(model) & trained.keys() if training.decayed == "matrices" else frozenset[str]()
-    parameters: list[dict[str, object]] = [{"params": [p for name, p in trained.items() if name not in spared]}]
-    if spared:
-        parameters.append({"params": [p for name, p in trained.items() if name in spared], "weight_decay": 0.0})
-    if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=lr, weight_decay=decay, fused=True)
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=decay, fused=True)
-    return torch.optim.SGD(parameters, lr=lr, momentum=training.momentum, weight_decay=decay, fused=True)
 
 
 def _drained(computing: Generator[Epoch, None, _Outcome]) -> _Outcome:

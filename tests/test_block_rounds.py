@@ -351,7 +351,7 @@ def test_calibration_reads_no_document_of_test(data, base, tmp_path, monkeypatch
         return in_order(split, *args, **kwargs)
 
     monkeypatch.setattr("lt_ray.starts.text.in_order", watched)
-    monkeypatch.setattr("lt_ray.rounds._Run._latency", lambda *_: None)
+    monkeypatch.setattr("lt_ray.measuring.Measuring.latency", lambda *_: None)
     cycle = make_cycle(base, Similarity(threshold=0.5, **COMPARED), Wanda(calibration=32, epochs=0))
     run(cycle, data, RoundStore(tmp_path), base)
     assert len(asked) >= 2

@@ -1,0 +1,52 @@
+"""Optimizers and their learning rate, which is a function of the step: nothing of a schedule is carried along."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import nn
+
+from lt_ray.cycle import Training
+
+
+def optimizer(
+    training: Training, parameters: Mapping[str, nn.Parameter], undecayed: Collection[str]
+) -> torch.optim.Optimizer:
+    """Return a fresh fused optimizer of the parameters that take a gradient.
+
+    - `undecayed`: names that decay of `matrices` leaves out
+    """
+    lr, decay = training.lr, training.weight_decay
+    trained = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
+    spared = undecayed if training.decayed == "matrices" else ()
+    groups: list[dict[str, object]] = [{"params": [p for name, p in trained.items() if name not in spared]}]
+    if any(name in spared for name in trained):
+        groups.append({"params": [p for name, p in trained.items() if name in spared], "weight_decay": 0.0})
+    if training.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=True)
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, weight_decay=decay, fused=True)
+    return torch.optim.SGD(groups, lr=lr, momentum=training.momentum, weight_decay=decay, fused=True)
+
+
+def rate(training: Training, steps: int, last_epoch: int) -> Callable[[int, int], float] | None:
+    """Return (epoch, step) → learning rate of a round whose last epoch is known; None where it stays as it is.
+
+    - `steps`: of an epoch [count]; `last_epoch`: of the round, on round 0's scale [epochs]
+
+    It rises in `warmup` of all steps, each at its end, then stays or falls on a line that reaches 0 after the last.
+    """
+    if training.lr_schedule == "constant" and training.warmup == 0:
+        return None
+    total = max(1, steps * last_epoch)
+    warm = math.ceil(training.warmup * total)
+
+    def lr(epoch: int, step: int) -> float:
+        done = epoch * steps + step
+        if done < warm:
+            return training.lr * (done + 1) / warm
+        return training.lr * ((total - done) / (total - warm) if training.lr_schedule == "linear" else 1.0)
+
+    return lr

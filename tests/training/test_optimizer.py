@@ -1,0 +1,50 @@
+"""The learning rate is a function of the step, and decay spares what it is told to."""
+
+import pytest
+import torch
+from torch import nn
+
+from lt_ray.cycle import Training
+from lt_ray.training.optimizer import optimizer, rate
+
+
+def rates(training: Training, steps: int, epochs: int) -> list[float]:
+    lr = rate(training, steps, epochs)
+    assert lr is not None
+    return [lr(epoch, step) for epoch in range(epochs) for step in range(steps)]
+
+
+def test_the_rate_rises_then_falls_on_a_line():
+    """Of 10 steps 2 warm up to the highest; the other 8 fall from it by eighths, and the one after the last has 0."""
+    training = Training(lr=8.0, lr_schedule="linear", warmup=0.2)
+    assert rates(training, 5, 2) == pytest.approx([4, 8, 8, 7, 6, 5, 4, 3, 2, 1])
+
+
+def test_the_rate_may_stay():
+    """A warm-up alone leads to the constant rate, and without one the optimizer's own is left alone."""
+    assert rates(Training(lr=8.0, warmup=0.5), 2, 2) == pytest.approx([4, 8, 8, 8])
+    assert rate(Training(lr=8.0), 2, 2) is None
+
+
+def test_a_round_of_other_epochs_has_another_line():
+    """The line ends at the round's own last epoch, however far the training is run."""
+    lr = rate(Training(lr=1.0, lr_schedule="linear"), 10, 3)
+    assert lr is not None
+    assert lr(0, 0) == 1.0
+    assert lr(2, 9) == pytest.approx(1 / 30)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_decay_of_matrices_spares_what_is_named_and_frozen_parameters_are_not_there(name):
+    """With no gradient, decay alone moves a matrix, and neither a spared vector nor a frozen matrix."""
+    parameters = {part: nn.Parameter(torch.ones(2, 2)) for part in ("matrix", "vector", "frozen")}
+    parameters["frozen"].requires_grad_(False)
+    training = Training(optimizer=name, lr=0.1, weight_decay=0.5, decayed="matrices")
+    made = optimizer(training, parameters, {"vector"})
+    for part in ("matrix", "vector"):
+        parameters[part].grad = torch.zeros(2, 2)
+    made.step()
+    moved = {part: not torch.equal(parameter, torch.ones(2, 2)) for part, parameter in parameters.items()}
+    assert moved == {"matrix": True, "vector": False, "frozen": False}
+    everything = optimizer(training.model_copy(update={"decayed": "all"}), parameters, {"vector"})
+    assert len(everything.param_groups) == 1
