@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs, touches
-from lt_ray.cycle import Cycle, Magnitude, Scalar, Settings, Wanda, canonical
+from lt_ray.cycle import Cycle, Encoder, Magnitude, Scalar, Settings, Wanda, canonical
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.forecast import Forecast, forecast
-from lt_ray.models import registry
+from lt_ray.models import encoder, registry
 from lt_ray.models.pretrained import Base
 from lt_ray.objective import OBJECTIVES
 from lt_ray.pruning.restart import matches
@@ -167,6 +167,8 @@ class Plan:
     """Points of the space, before equal cycles were merged [count]"""
     parameters: int
     """Parameters of the model; of the largest one where models differ [count]"""
+    block_parameters: int | None = None
+    """Parameters of a block; None for models without blocks, and where they differ [count]"""
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -252,7 +254,8 @@ class Planner:
             )
         self._check_consumed(points)
         both = (*origins.values(), *planned.values())
-        return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both))
+        block = _block_size(self._module(self.sweep.cycle)) if isinstance(self.sweep.cycle.model, Encoder) else None
+        return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both), block)
 
     def resumed(self, asked: Sequence[Mapping[str, Scalar]]) -> Plan:
         """Return the plan of an adaptive search that has asked these points before."""
@@ -441,6 +444,11 @@ def _check_pattern(pruning: Wanda, module: nn.Module) -> None:
                 f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {pruning.pattern} and {inputs} "
                 f"inputs in {name}: take another pattern, or `row`"
             )
+
+
+def _block_size(module: nn.Module) -> int | None:
+    sizes = {sum(parameter.numel() for parameter in block.parameters()) for block in encoder.blocks_of(module)}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _size(module: nn.Module) -> int:

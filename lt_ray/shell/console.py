@@ -14,12 +14,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lt_ray.agenda import Standing
-from lt_ray.cycle import Encoder, Similarity
-from lt_ray.results import RoundResult, winning_round
+from lt_ray.cycle import Encoder, Magnitude, Pruning, Similarity, Wanda, folded
+from lt_ray.report.rows import short
+from lt_ray.results import RoundResult, standing, winning_round
 from lt_ray.shell.terminal import console
 from lt_ray.sweep import Plan, PlannedCycle, describe
 
 _WINNERS = 10
+_MODELS = 50
 _ARMS = 20
 _ARM_WIDTH, _CELL_WIDTH = 34, 12
 """Of the results' columns [cells]"""
@@ -48,7 +50,7 @@ def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
         shared = sum(uses.count(round.key) > 1 for round in planned.rounds)
         table.add_row(
             planned.id,
-            describe(planned.settings) or "—",
+            (short(planned.settings) if encoder else describe(planned.settings)) or "—",
             str(planned.cycle.seed),
             str(len(planned.rounds)),
             str(shared),
@@ -56,6 +58,11 @@ def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
         )
     console.print(f"[italic]{plan.sweep.name}: {_many(len(plan.cycles), 'cycle')}[/]")
     console.print(table)
+    if plan.block_parameters is not None and any("similarity" in folded(p.cycle.schedule) for p in plan.cycles):
+        console.print(
+            f"Which blocks are alike shows when they are compared; each that goes takes {plan.block_parameters:,} "
+            "parameters with it."
+        )
     saved = plan.rounds - len(plan.keys)
     console.print(
         f"{_many(plan.points, 'point')} × {_many(plan.sweep.seeds, 'seed')} → {_many(len(plan.cycles), 'cycle')}; "
@@ -102,6 +109,9 @@ def show_results(plan: Plan, results: Results) -> None:
     """Print the table of arms × rounds and the winning tickets; nothing where no round is finished."""
     if not any(results.values()):
         return
+    if isinstance(plan.sweep.cycle.model, Encoder):
+        _show_models(plan, results)
+        return
     arms: dict[str, list[PlannedCycle]] = {}
     for planned in plan.cycles:
         arms.setdefault(describe(planned.settings) or plan.sweep.name, []).append(planned)
@@ -124,6 +134,53 @@ def show_results(plan: Plan, results: Results) -> None:
         console.print(f"  … and {len(arms) - _ARMS} more (lt-ray status)")
     if any(result.round for mine in results.values() for result in mine):
         _show_winners(plan, results)
+
+
+def _show_models(plan: Plan, results: Results) -> None:
+    """Print what each arm of encoders came to: blocks, parameters, accuracy before and after retraining."""
+    arms: dict[str, list[tuple[RoundResult, RoundResult]]] = {}
+    for planned in plan.cycles:
+        mine = results.get(planned.id, ())
+        if mine:
+            name = short(planned.settings) or plan.sweep.name
+            arms.setdefault(name, []).append((standing(mine)[-1], mine[0]))
+    table = new_table()
+    table.add_column("arm", min_width=16)
+    for heading in ("blocks", "frozen", "parameters", "nonzero", "before", "test", "± dense"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("n", justify="right")
+    dense = list({start.key: start for members in arms.values() for _, start in members}.values())
+    table.add_row("[italic]dense[/]", *_model(dense, dense), end_section=True)
+    for name, members in sorted(arms.items())[:_MODELS]:
+        ends = [end for end, _ in members]
+        table.add_row(escape(name), *_model(ends, [start for _, start in members]))
+    console.print(f"[italic]Test accuracy before and after retraining, {plan.sweep.name}, mean over seeds (n)[/]")
+    console.print(table)
+    if len(arms) > _MODELS:
+        console.print(f"  … and {len(arms) - _MODELS} more (lt-ray report)")
+    _show_winners(plan, results)
+
+
+def _model(ends: Sequence[RoundResult], starts: Sequence[RoundResult]) -> list[str]:
+    """One arm's figures; accuracies as shares, the difference in points."""
+    lost = statistics.fmean(e.test_accuracy - s.test_accuracy for e, s in zip(ends, starts, strict=True))
+    before = [end.before_test_accuracy for end in ends if end.before_test_accuracy is not None]
+    retrained = any(end.epochs for end in ends)
+    return [
+        _mean([end.blocks for end in ends]),
+        _mean([end.frozen_blocks for end in ends]),
+        _mean([end.parameters for end in ends]),
+        _mean([end.nonzero for end in ends]),
+        f"{statistics.fmean(before):.4f}" if before else "–",
+        f"{statistics.fmean(end.test_accuracy for end in ends):.4f}" if retrained else "–",
+        "–" if ends is starts else f"{100 * lost:+.2f}".replace("-", "−"),
+        str(len(ends)),
+    ]
+
+
+def _mean(counts: Sequence[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    return f"{statistics.fmean(known):,.4g}" if known and len(set(known)) > 1 else f"{known[0]:,}" if known else "–"
 
 
 def _show_winners(plan: Plan, results: Results) -> None:
@@ -173,10 +230,10 @@ def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) 
     for name in objectives:
         shown.add_column(f"  {name}", justify="right", no_wrap=True)
     shown.add_column("point")
-    for standing in sorted(best, key=lambda item: item.told.values if item.told else (), reverse=True)[:_WINNERS]:
-        assert standing.told is not None
-        words = describe(standing.cycles[0].settings) or plan.sweep.name
-        shown.add_row(*(f"{value:.4f}" for value in standing.told.values), escape(words))
+    for found in sorted(best, key=lambda item: item.told.values if item.told else (), reverse=True)[:_WINNERS]:
+        assert found.told is not None
+        words = describe(found.cycles[0].settings) or plan.sweep.name
+        shown.add_row(*(f"{value:.4f}" for value in found.told.values), escape(words))
     what = "Best point" if len(objectives) == 1 else f"Pareto front, {_many(len(best), 'point')}"
     how = "validation accuracy at the last round" if objectives == ("val_accuracy",) else "of validation results"
     console.print(f"[bold]{what}[/] ({how}, mean over seeds)")
@@ -277,12 +334,20 @@ def _kept(planned: PlannedCycle) -> str:
         if isinstance(pruning, Similarity):
             shown.append("fewer blocks")
         elif expected.nonzero is None:
-            shown.append(f"{pruning.method}" if pruning is not None else "?")
+            shown.append(_removes(pruning))
         elif expected.nonzero == expected.parameters:
             shown.append(_count(expected.parameters))
         else:
             shown.append(f"{_count(expected.nonzero)} nonzero")
     return _chained(shown)
+
+
+def _removes(pruning: Pruning | None) -> str:
+    """What a pruning does to a model that is not known yet."""
+    if isinstance(pruning, Wanda):
+        n, m = pruning.kept_of or (0, 0)
+        return f"{1 - n / m if m else pruning.sparsity:.0%} zeros"
+    return f"{pruning.fraction:.0%} fewer" if isinstance(pruning, Magnitude) else "?"
 
 
 def _count(count: int | None) -> str:
