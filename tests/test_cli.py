@@ -311,6 +311,31 @@ def test_the_plan_starts_nothing(sweep, tmp_path):
     assert "2 cycles" in printed
 
 
+@pytest.mark.parametrize(
+    ("script", "whole", "zeros"),
+    [
+        ("emotion_deeparc", 109_486_854, [702_720, 1_411_584, 2_120_448, 2_829_312, 3_538_944]),
+        ("yahoo_deeparc", 109_489_930, [702_720, 1_411_584, 2_120_448, 2_829_312, 3_538_944]),
+    ],
+)
+def test_the_full_studies_are_planned_without_weights(script, whole, zeros, tmp_path, monkeypatch):
+    """--plan of the BERT-base studies needs no hub: every cell of the logs, METHODS' parameters and Wanda's zeros."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    words = [sys.executable, f"sweeps/{script}.py", "--plan", "--json", "--storage", str(tmp_path)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Planned from its known configuration" in done.stderr
+    planned = json.loads(done.stdout)
+    assert planned["parameters"] == whole
+    cells = {tuple(sorted((k, v) for k, v in c["settings"].items() if v is not None)): c for c in planned["cycles"]}
+    assert len(cells) == 5 + 2 * 2 * 2 * 5
+    for share, gone in zip((0.1, 0.2, 0.3, 0.4, 0.5), zeros, strict=True):
+        (original,) = (c for key, c in cells.items() if key == (("schedule", "wanda"), ("wanda.sparsity", share)))
+        assert [r["nonzero"] for r in original["rounds"]] == [whole, whole - 12 * gone]
+        assert [r["parameters"] for r in original["rounds"]] == [whole, whole]
+    assert planned["distinct_rounds"] == 1 + 5 + 4 + 4 + 8 * 5
+
+
 def test_a_failed_cycle_stays_failed_until_it_is_retried(sweep, tmp_path):
     """Exit code 1 names the failure; the same command does not run it again, --retry-errored does."""
     words = ("--local", "--tracking-uri", "none", "--set", "training.optimizer=sgd", "--set", "training.lr=1e30")
