@@ -21,6 +21,8 @@ check: .venv/ready ## format, lint, types, layers
 
 bench: .venv/ready ## ratios against references, in one run
 	$(BIN)/python benchmarks/cnn_step.py
+	$(BIN)/python benchmarks/cka.py
+	$(BIN)/python benchmarks/wanda.py
 	$(BIN)/python benchmarks/tracking.py
 
 .venv/ready: pyproject.toml constraints.txt

@@ -1,5 +1,6 @@
 """CKA against the papers' formulas in plain float64, and block plans against plans made by hand."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -584,3 +585,30 @@ def test_laws_of_plans(data, blocks, rule, freeze):
         counts.append(len(plan(cka, threshold=0.98, stride=stride, rule=rule).removed))
     assert counts == sorted(counts, reverse=True)
     assert counts == [sum(-(-(len(c) - 1) // stride) for c in clusters(cka, 0.98, rule)) for stride in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_torch_cka_package_itself_agrees(seed: int) -> None:
+    """The package that others use gives our matrix within 5e-5, where means are small: it does not remove them."""
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+    from torch_cka import CKA
+
+    torch.manual_seed(seed)
+    widths = (24, 32, 16, 16, 8)
+    layers = [nn.Sequential(nn.Linear(a, b), nn.Tanh()) for a, b in pairwise(widths)]
+    model = nn.Sequential(*layers).eval()
+    names = [str(place) for place in range(len(layers))]
+    examples = torch.randn(96, widths[0])
+    loader = DataLoader(TensorDataset(examples), batch_size=32)
+    theirs = CKA(model, copy.deepcopy(model), "one", "two", names, names)
+    theirs.compare(loader, loader)
+    ours = MinibatchCka(len(layers))
+    for batch in examples.split(32):
+        features = []
+        with torch.no_grad():
+            for layer in layers:
+                batch = layer(batch)
+                features.append(batch)
+        ours.add(features)
+    assert float((theirs.export()["CKA"].double() - ours.matrix()).abs().max()) < 5e-5
