@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.cycle import Cycle, Magnitude, Toy
+from lt_ray.cycle import Cycle, Encoder, Magnitude, Similarity, Toy, Wanda
 from lt_ray.errors import SpaceError
 from lt_ray.space import Space, read
 
 ROOT = Path(__file__).parents[1]
 CYCLE = Cycle(schedule=(Magnitude(),) * 2)
+ENCODER = Cycle(model=Encoder(), schedule=(Similarity(), Wanda()))
 
 
 def space_of(tmp_path: Path, text: str) -> tuple[Space, dict]:
@@ -23,7 +24,9 @@ def test_every_shipped_space_can_be_read():
     paths = sorted((ROOT / "search_spaces").glob("*.yaml"))
     assert len(paths) >= 1
     for path in paths:
-        space, fixed = read(path, CYCLE.model_copy(update={"source": Toy(data_seed=1)}))
+        of_blocks = "similarity." in path.read_text() or "wanda." in path.read_text()
+        cycle = ENCODER if of_blocks else CYCLE.model_copy(update={"source": Toy(data_seed=1)})
+        space, fixed = read(path, cycle)
         assert list(space.points(2, 0))
         assert len(space.distributions) + len(fixed) >= 2
 
