@@ -177,6 +177,10 @@ class Cycle(Settings):
         """Return the last epoch of the round that a pruning leads to; None = of round 0 [epochs]."""
         return self.training.epochs if pruning is None or pruning.epochs is None else pruning.epochs
 
+    def epochs_in(self, round: int) -> int:
+        """Return the last epoch of a round by its number, 0 = the dense one [epochs]."""
+        return self.epochs_of(self.schedule[round - 1] if round else None)
+
     @property
     def most_epochs(self) -> int:
         """Last epoch of the round with the most [epochs]."""

@@ -159,9 +159,9 @@ class Board:
         """Return a cycle's prunings [count]."""
         return self._rows[cycle].cycle.rounds
 
-    def epochs_of(self, cycle: str) -> int:
-        """Return the most epochs that a cycle's rounds may have [count]."""
-        return self._rows[cycle].cycle.most_epochs
+    def epochs_of(self, cycle: str, round: int) -> int:
+        """Return the most epochs that a round of a cycle may have [count]."""
+        return self._rows[cycle].cycle.epochs_in(round)
 
     @property
     def finished(self) -> int:
@@ -293,7 +293,7 @@ class Board:
                 settings=row.settings,
                 seed=row.cycle.seed,
                 rounds=row.cycle.rounds,
-                epochs=row.cycle.most_epochs,
+                epochs=row.cycle.epochs_in(row.training.round) if row.training else row.cycle.most_epochs,
                 dense=self._results.get(row.keys[0]),
                 latest=self._latest(row),
                 training=row.training,

@@ -183,8 +183,9 @@ def _epoch_line(board: Board, epoch: EpochResult) -> Text | None:
     if epoch.train_s < _SHOW_EPOCHS_FROM_S:
         return None
     cost = f"{epoch.train_s + epoch.eval_s:.1f} s" if board.computed_now(epoch) else "found"
+    epochs = board.epochs_of(epoch.cycle, epoch.round)
     return Text(
-        f"round {epoch.round}/{board.rounds_of(epoch.cycle)}  epoch {epoch.epoch}/{board.epochs_of(epoch.cycle)}  "
+        f"round {epoch.round}/{board.rounds_of(epoch.cycle)}  epoch {epoch.epoch}/{epochs}  "
         f"val {epoch.val_accuracy:.4f}  loss {epoch.train_loss:.4f}  {cost:>7}  {board.name(epoch.cycle)}",
         "dim",
     )
