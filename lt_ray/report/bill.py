@@ -31,7 +31,7 @@ class Bill:
     shared: int = 0
     """Epochs of shared rounds, trained once [epochs]"""
     early: int = 0
-    """Epochs that finished rounds left out, by early stopping [epochs]"""
+    """Epochs that finished rounds left out, by early stopping or since nothing was removed [epochs]"""
     ended: int = 0
     """Epochs of rounds that a rule left out [epochs]"""
     failed: int = 0

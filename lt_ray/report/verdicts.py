@@ -30,6 +30,11 @@ def verdicts(group: Group, compared: Sequence[Comparison]) -> list[str]:
         compared = [item for item in compared if item not in apart]
         if apart:
             found.append(_apart(apart))
+        # What each arm came to is told of its blocks; two arms with one pair each would only say so again and again.
+        settled = [item for item in compared if any(level.difference.half is not None for level in item.levels)]
+        if len(settled) < len(compared):
+            found.append(_unsettled(len(compared) - len(settled)))
+        return found + [_difference(item) for item in settled[:_MOST_COMPARISONS]]
     if len(compared) <= _MOST_COMPARISONS:
         found += [_difference(item) for item in compared]
         found += _crossings(compared)
@@ -52,7 +57,7 @@ def bill(whole: Bill) -> str:
         f"{number:,} {what}"
         for number, what in (
             (whole.shared, "came from shared rounds"),
-            (whole.early, "were saved by early stopping"),
+            (whole.early, "were saved by early stopping, or where nothing was removed"),
             (whole.ended, "were left out when a rule ended cycles"),
             (whole.failed, "were lost to failures"),
             (whole.open, "are still to come"),
@@ -62,6 +67,11 @@ def bill(whole: Bill) -> str:
     share = 100 * whole.computed / whole.asked
     rest = f": {', '.join(parts)}" if parts else ""
     return f"Cost: {spent}; of {whole.asked:,} epochs asked {whole.computed:,} were trained ({share:.0f} %){rest}."
+
+
+def _unsettled(many: int) -> str:
+    whose = "two arms" if many == 1 else f"{many} pairs of arms"
+    return f"Between {whose} there is one pair of cycles, which cannot settle a difference: more seeds would."
 
 
 def _tickets(group: Group, arm: str) -> str:
@@ -198,21 +208,15 @@ def _falls(group: Group, arm: str) -> str:
     cycles = numbered(max(len(level.values) for level in levels), "cycle")
     if not found:
         last = levels[-1]
-        judged = _judged(group, arm, last)
         return (
-            f"The mean of {arm} stays at or above {bound} in all {judged}, up to {percent(last.sparsity)} sparsity "
-            f"({cycles})."
+            f"The mean of {arm} stays at or above {bound} in all {last.round} rounds, up to {percent(last.sparsity)} "
+            f"sparsity ({cycles})."
         )
     said = f"The mean of {arm} falls below {bound} {_at(found[0])} ({cycles})"
     if len(found) == 1:
         return f"{said}."
     again = "is above it again after" if found[-1].rises else "stays below it only after"
     return f"{said}, and {again} {percent(found[-1].sparsity)}."
-
-
-def _judged(group: Group, arm: str, last: Level) -> str:
-    rejected = any(result.accepted is False for cycle in group.arms[arm] for result in cycle.results)
-    return "accepted rounds" if rejected else f"{last.round} rounds"
 
 
 def _against(item: Comparison, difference: float) -> str:
