@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import ValidationError
 
+from lt_ray import plain_yaml
 from lt_ray.cycle import MODELS, PRUNINGS, RECURRENT, TOY_ENCODER, Cycle, Encoder, Scalar, folded
 from lt_ray.errors import CycleError, SpaceError, nearest
 
@@ -148,7 +149,10 @@ def sweep_of(defaults: Defaults, options: Options) -> Sweep:
     if path is not None:
         space, fixed = spaces.read(path, cycle)
         cycle = cycle.with_settings({key: value for key, value in fixed.items() if key not in given})
-        space = space.without(_parsed(options.set_)).resolved(cycle)
+        by_hand = _parsed(options.set_)
+        space = space.without(by_hand).resolved(cycle)
+        if "schedule" in by_hand:
+            space = space.without(_of_others(space, cycle))
     adaptive = options.search is Search.optuna
     try:
         return Sweep(
@@ -219,6 +223,13 @@ def _suffix(options: Options) -> str:
     return "".join(f"-{name}" for name in (model, task) if name)
 
 
+def _of_others(space: Space, cycle: Cycle) -> dict[str, object]:
+    """The searched fields of prunings that a schedule given by hand does not have."""
+    methods = {pruning.method for pruning in cycle.schedule}
+    groups = {key: key.partition(".")[0] for key in space.distributions}
+    return {key: None for key, group in groups.items() if group in PRUNINGS and group not in methods}
+
+
 def _check_methods(cycle: Cycle, options: Options, space: Path | None) -> None:
     """Raise `CycleError` for a `--set` of a pruning that the schedule does not have, and no space brings in."""
     methods = {pruning.method for pruning in cycle.schedule}
@@ -280,7 +291,7 @@ def _parsed(settings: list[str] | None) -> dict[str, Scalar]:
         if key.strip() in parsed:
             raise CycleError(f"`--set {key.strip()}=…` may be given once, but is there twice: leave one of them out")
         try:
-            parsed[key.strip()] = yaml.safe_load(value)
+            parsed[key.strip()] = plain_yaml.load(value)
         except (yaml.YAMLError, ValueError, RecursionError):
             raise CycleError(f"`--set {key}`: the value {value!r} cannot be read") from None
     return parsed

@@ -23,6 +23,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from lt_ray import plain_yaml
 from lt_ray.cycle import Cycle, Scalar, Settings, keys
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.training.randomness import derive
@@ -163,21 +164,9 @@ def read(path: Path, cycle: Cycle) -> tuple[Space, dict[str, Scalar]]:
     return Space(distributions=_ordered(path, distributions, fixed)), fixed
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without its silent surprise: a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            names = [str(getattr(key, "value", "")) for key, _ in node.value]
-            twice = next((name for name in names if names.count(name) > 1), "")
-            raise yaml.constructor.ConstructorError(None, None, f"the key `{twice}` is given twice", node.start_mark)
-        return mapping
-
-
 def _tree(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return plain_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpaceError(f"{path}: the search space cannot be read ({error.strerror}): give `--space FILE`") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -31,6 +31,16 @@ def test_every_shipped_space_can_be_read():
         assert len(space.distributions) + len(fixed) >= 2
 
 
+def test_a_pattern_is_no_number_of_seconds(tmp_path):
+    """`2:4` is text, as written, in a space; numbers stay numbers."""
+    path = tmp_path / "space.yaml"
+    path.write_text("wanda.pattern: {grid: [row, 2:4]}\nwanda.sparsity: {grid: [0.5, 1e-1, .25]}\nwanda.epochs: 10\n")
+    space, fixed = read(path, ENCODER)
+    assert space.distributions["wanda.pattern"].values == ("row", "2:4")
+    assert [float(value) for value in space.distributions["wanda.sparsity"].values] == [0.5, 0.1, 0.25]
+    assert fixed == {"wanda.epochs": 10}
+
+
 def test_grids_are_crossed_and_draws_meet_every_grid_point(tmp_path):
     """Two samples of two grids of two and three make 12 points, each sample's draw at all six combinations."""
     text = "training.lr: {log_uniform: [1e-4, 1e-2]}\nmagnitude.restart: {grid: [rewind, random]}\n"
