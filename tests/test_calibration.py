@@ -128,6 +128,20 @@ def test_masks_are_the_papers(name, mode, sparsity):
     assert equal(tiny.wanda(sparsity, mode=mode)[0], restated(tiny, sparsity, mode))
 
 
+@pytest.mark.parametrize("sparsity", [0.5, (2, 4)])
+def test_norms_that_were_kept_give_the_masks_of_one_pass(sparsity):
+    """Measured once and selected from later, on top of earlier masks too, the masks are those of `one_pass`."""
+    tiny = Tiny("bert")
+    for _ in range(2):
+        arguments = (tiny.module, tiny.blocks, tiny.forward, iter(tiny.batches), tiny.kept)
+        norms = calibration.input_norms(*arguments)
+        assert all(norm.dtype == torch.float64 for norm in norms.values())
+        found = calibration.selected(tiny.module, norms, tiny.masks, sparsity)
+        assert equal(found, tiny.wanda(sparsity, mode="one_pass")[0])
+        tiny.masks = tiny.wanda(0.25, mode="one_pass")[0]
+        tiny.prune(tiny.masks)
+
+
 @pytest.mark.parametrize("mode", ["sequential", "one_pass"])
 def test_masks_on_top_of_magnitudes(mode):
     """On a model that magnitude pruning thinned, in the blocks and beside them, masks are the paper's and shrink."""
