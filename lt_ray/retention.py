@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from lt_ray.cycle import Pruning, Similarity
 from lt_ray.results import RoundResult, winning_round
 from lt_ray.store import RoundStore
 from lt_ray.sweep import Plan, PlannedCycle
@@ -31,15 +30,11 @@ class Retention:
 
     def add(self, planned: PlannedCycle) -> None:
         """Take note of a cycle that is planned."""
-        for place, round in enumerate(planned.rounds):
+        for round in planned.rounds:
             self._sharing[round.key].append(planned)
             self._rewinding[round.dense].add(round.key)
             if round.parent is not None:
                 self._children[round.parent].add(round.key)
-            if _may_reject(round.pruning):  # the rounds after it may go back to any before it
-                later = {other.key for other in planned.rounds[place + 1 :]}
-                for earlier in planned.rounds[:place]:
-                    self._children[earlier.key] |= later
 
     def finished(self, result: RoundResult) -> None:
         """Take note of a finished round, and drop what nothing needs any more."""
@@ -57,12 +52,9 @@ class Retention:
 
     def _keeps(self, planned: PlannedCycle, key: str) -> bool:
         keys = [round.key for round in planned.rounds]
+        # What a rejected round goes back to, and what the cycle comes to in the end.
         accepted = [k for k in keys if k in self._finished and self._finished[k].accepted is not False]
         if key in (keys[-1], *accepted[-1:]):
             return True
         winner = winning_round((self._finished[k] for k in keys if k in self._finished), self._tolerance)
         return winner is not None and winner.key == key
-
-
-def _may_reject(pruning: Pruning | None) -> bool:
-    return isinstance(pruning, Similarity) and pruning.max_drop is not None

@@ -23,6 +23,7 @@ from lt_ray.store import RoundStore
 from lt_ray.sweep import Planner, Sweep
 from lt_ray.tasks import registry as tasks
 from lt_ray.tasks import text
+from lt_ray.training.measure import measure
 
 TASK = Toy(train=120, validation=40, test=40)
 TRAINING = Training(
@@ -211,6 +212,22 @@ def trained(base) -> tuple[Cycle, text.TextData]:
     training = TRAINING.model_copy(update={"epochs": 8, "lr": 0.004, "accumulation": 1, "batch_size": 10})
     cycle = make_cycle(base, task=Toy(train=1000, validation=300), training=training)
     return cycle, tasks.load(cycle.task, base.directory)[0]
+
+
+def test_a_model_is_measured_as_it_was_pruned(data, base, tmp_path):
+    """Without retraining, pruned weights are 0 too, and what is recorded is the loss of the very model that is kept."""
+    for pruning in (Wanda(sparsity=0.7, calibration=32, epochs=0), Magnitude(fraction=0.7, restart="final", epochs=0)):
+        cycle = make_cycle(base, pruning)
+        store = RoundStore(tmp_path / pruning.method)
+        dense, pruned = run(cycle, data, store, base)
+        key = keys_of(cycle, data)[1]
+        weights, masks = store.weights(key), store.masks(key)
+        assert all(not weights[name][~masks[name]].any() for name in masks)
+        network = network_of(cycle, data, base)
+        model = network.live(weights, network.blocks, torch.device("cpu"))
+        batches = text.measuring_batches(data.test, 32_768, padding=data.padding)
+        assert measure(model, batches, torch.device("cpu"), network.logits(model)).loss == pruned.test_loss
+        assert pruned.test_loss != dense.test_loss
 
 
 def test_a_round_that_lost_too_much_is_rolled_back_exactly(trained, base, tmp_path):
@@ -463,22 +480,20 @@ def test_sparsity_counts_removed_blocks(data, base, tmp_path):
     assert sparse.remaining == shorter.remaining - (shorter.nonzero - sparse.nonzero)
 
 
-def test_weights_that_a_roll_back_may_need_are_kept(data, base, tmp_path):
-    """While a later round may go back to an accepted one, its weights stay; so do the last accepted one's."""
+def test_weights_that_a_roll_back_may_need_are_kept(data, base, tmp_path, monkeypatch):
+    """The last accepted model keeps its weights, however many were rejected after it; those lose theirs."""
+    monkeypatch.setattr("lt_ray.rounds._Run._accepted", lambda _, round, __: round.index == 1 if round.index else None)
     harsh = Similarity(threshold=0.01, max_drop=0.0, epochs=0, **COMPARED)
-    cycle = make_cycle(base, harsh, harsh, harsh)
-    sweep = Sweep(name="x", cycle=cycle)
-    plan = Planner(sweep, data.rows, 2, data.digest, base=base).plan()
+    cycle = make_cycle(base, *[harsh] * 5)
+    plan = Planner(Sweep(name="x", cycle=cycle, tolerance=0.0), data.rows, 2, data.digest, base=base).plan()
     store = RoundStore(tmp_path)
     retention = Retention(plan, store)
-    accepted = keys_of(cycle, data)[0]
+    keys = keys_of(cycle, data)
     for result in run_cycle(cycle, data, store, base=base):
-        if not isinstance(result, RoundResult):
-            continue
-        retention.finished(result)
-        accepted = accepted if result.accepted is False else result.key
-        assert store.has_weights(accepted)
-    assert store.has_weights(keys_of(cycle, data)[-1])
+        if isinstance(result, RoundResult):
+            retention.finished(result)
+            assert store.has_weights(keys[min(result.round, 1)])
+    assert [store.has_weights(key) for key in keys[1:]] == [True, False, False, False, True]
 
 
 def test_a_published_model_of_two_classes_has_two_logits(data, base):
