@@ -57,6 +57,8 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
         _save_encoder(recorded.cycle, base, weights, stored.blocks, inputs["classes"], inputs["longest"], out)
     else:
         _save_text_model(recorded.cycle, weights, inputs, out)
+    for path in out.iterdir():
+        path.chmod(0o644)  # some libraries write for their own user alone
     (out / _CARD).write_text(_card(directory, recorded, results, chosen, stored, inputs["classes"]))
     return chosen
 

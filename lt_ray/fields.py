@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scalar = str | int | float | bool | None
@@ -19,6 +19,17 @@ class Settings(BaseModel):
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         return self.model_dump(mode="json")
+
+
+def _a_share(value: object, info: ValidationInfo) -> object:
+    """Refuse percents where a share is meant."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return value
+    if 1 < number <= 100:
+        raise ValueError(f"`{info.field_name}` must be a share, not percent, but got {value}: say {number / 100:g}")
+    return value
 
 
 class Toy(Settings):
@@ -380,6 +391,8 @@ class Similarity(Settings):
     epochs: int | None = Field(default=None, ge=0)
     """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
 
+    _shares = field_validator("threshold", "max_drop", mode="before")(_a_share)
+
     @model_validator(mode="after")
     def _strides_rise(self) -> Similarity:
         if self.max_drop is not None and self.stride > self.max_stride:
@@ -414,6 +427,8 @@ class Wanda(Settings):
     """Examples of train on which inputs are measured; all, where there are fewer [count]"""
     epochs: int | None = Field(default=None, ge=0)
     """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
+
+    _shares = field_validator("sparsity", mode="before")(_a_share)
 
     @field_validator("pattern")
     @classmethod

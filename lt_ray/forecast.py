@@ -44,7 +44,7 @@ def forecast(cycle: Cycle, rounds: Sequence[Round], module: nn.Module) -> tuple[
     found: dict[str, Forecast] = {}
     for round in rounds:
         if round.pruning is None or round.parent is None:
-            now: dict[str, int] | None = {n: int(mask.sum()) for n, mask in registry.initial_masks(module).items()}
+            now: dict[str, int] | None = registry.initial_counts(module)
         else:
             before, parent = left[round.parent], found[round.parent]
             together = _ranked_together(round, module, counted)

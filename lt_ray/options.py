@@ -234,9 +234,11 @@ def _check_methods(cycle: Cycle, options: Options, space: Path | None) -> None:
     """Raise `CycleError` for a `--set` of a pruning that the schedule does not have, and no space brings in."""
     methods = {pruning.method for pruning in cycle.schedule}
     text = space.read_text(encoding="utf-8", errors="replace") if space is not None and space.is_file() else ""
-    for key in _parsed(options.set_):
+    by_hand = _parsed(options.set_)
+    searched = "schedule" in text and "schedule" not in by_hand
+    for key in by_hand:
         group = key.partition(".")[0]
-        if group in PRUNINGS and methods and group not in methods and "schedule" not in text:
+        if group in PRUNINGS and methods and group not in methods and not searched:
             raise CycleError(
                 f"`--set {key}` changes nothing, since the schedule has no {group} pruning: it is "
                 f"`{folded(cycle.schedule)}`; say `--set schedule=…`, or leave it out"

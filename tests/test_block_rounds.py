@@ -178,6 +178,28 @@ def test_frozen_blocks_keep_every_bit_and_the_others_do_not(data, base, tmp_path
         assert torch.equal(weights[2][name], pruned) is (place in frozen), name
 
 
+def test_frozen_blocks_are_named_as_in_the_dense_model_and_survive_a_stop(data, base, tmp_path, monkeypatch):
+    """Of blocks 0 1 3 4 5 the last goes: its neighbour 4 is trained, 0 1 3 are frozen, also where the round was taken
+    up again from its saved state."""
+    monkeypatch.setattr(
+        starts.Pruner, "_compared", lambda _, __, p: planted((1, 2)) if len(p.blocks) == 6 else planted((3, 4))[:5, :5]
+    )
+    cycle = make_cycle(base, *[Similarity(freeze=True, **COMPARED)] * 2)
+    store = RoundStore(tmp_path)
+    for count in range(1, 10):
+        events = run_cycle(cycle, data, store, base=base, partial_every_s=0)
+        seen = list(itertools.islice(events, count))
+        events.close()
+    assert len(seen) == 9, "three rounds of two epochs"
+    keys = keys_of(cycle, data)
+    first, second = store.weights(keys[1]), store.weights(keys[2])
+    assert [store.read(key).blocks for key in keys[1:]] == [(0, 1, 3, 4, 5), (0, 1, 3, 4)]
+    assert [store.read(key).frozen for key in keys[1:]] == [(0, 4, 5), (0, 1, 3)]
+    same = {int(n.split(".")[3]) for n, w in second.items() if ".layer." in n and torch.equal(w, first[n])}
+    moved = {int(n.split(".")[3]) for n, w in second.items() if ".layer." in n and not torch.equal(w, first[n])}
+    assert (same, moved) == ({0, 1, 2}, {3})
+
+
 @pytest.mark.parametrize("mode", ["sequential", "one_pass"])
 def test_what_wanda_prunes_stays_exactly_zero(mode, data, base, tmp_path):
     """Under AdamW with decay and dropout, pruned weights are 0 after retraining, and masks only shrink."""

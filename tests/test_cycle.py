@@ -252,7 +252,12 @@ def test_digest_refuses_nan():
         ({"schedule": "wnda"}, "Did you mean `wanda`?"),
         ({"schedule": "magnitude*2000"}, "must have at most 1000 prunings"),
         ({"model.name": "encoder", "source.name": "imdb"}, "an encoder brings its own"),
-        ({"model.name": "encoder", "schedule": "similarity", "similarity.threshold": 98}, "less than or equal to 1"),
+        (
+            {"model.name": "encoder", "schedule": "similarity", "similarity.threshold": 98},
+            "must be a share, not percent, but got 98: say 0.98",
+        ),
+        ({"model.name": "encoder", "schedule": "similarity", "similarity.threshold": 0}, "greater than 0"),
+        ({"model.name": "encoder", "schedule": "wanda", "wanda.sparsity": 50}, "not percent, but got 50: say 0.5"),
         ({"model.name": "encoder", "schedule": "wanda", "wanda.pattern": "4:2"}, "`row` or N:M with 0 < N < M"),
         (
             {"model.name": "encoder", "schedule": "similarity", "similarity.max_drop": 0.1, "similarity.stride": 4},

@@ -136,6 +136,17 @@ def initial_masks(module: nn.Module) -> dict[str, Tensor]:
     return masks
 
 
+def initial_counts(module: nn.Module) -> dict[str, int]:
+    """Return how many weights of each parameter the masks of the dense model keep, without making them [count]."""
+    counts = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    if is_encoder(module):
+        return counts
+    for name, embedding in _embeddings(module):
+        if embedding.padding_idx is not None:
+            counts[f"{name}.weight"] -= embedding.embedding_dim
+    return counts
+
+
 def weight_names(module: nn.Module) -> tuple[str, ...]:
     """Return the names of the weights of convolutional, linear and recurrent layers: OpenLTH's prunable tensors."""
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase)

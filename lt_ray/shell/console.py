@@ -146,7 +146,7 @@ def _show_models(plan: Plan, results: Results) -> None:
             arms.setdefault(name, []).append((standing(mine)[-1], mine[0]))
     table = new_table()
     table.add_column("arm", min_width=16)
-    for heading in ("blocks", "frozen", "parameters", "nonzero", "before", "test", "± dense"):
+    for heading in ("blocks", "frozen", "parameters", "nonzero", "before", "test", "± dense [points]"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("n", justify="right")
     dense = list({start.key: start for members in arms.values() for _, start in members}.values())
@@ -154,7 +154,9 @@ def _show_models(plan: Plan, results: Results) -> None:
     for name, members in sorted(arms.items())[:_MODELS]:
         ends = [end for end, _ in members]
         table.add_row(escape(name), *_model(ends, [start for _, start in members]))
-    console.print(f"[italic]Test accuracy before and after retraining, {plan.sweep.name}, mean over seeds (n)[/]")
+    console.print(
+        f"[italic]Test accuracy (before: as pruned, where it was retrained), {plan.sweep.name}, mean over seeds (n)[/]"
+    )
     console.print(table)
     if len(arms) > _MODELS:
         console.print(f"  … and {len(arms) - _MODELS} more (lt-ray report)")
@@ -164,15 +166,14 @@ def _show_models(plan: Plan, results: Results) -> None:
 def _model(ends: Sequence[RoundResult], starts: Sequence[RoundResult]) -> list[str]:
     """One arm's figures; accuracies as shares, the difference in points."""
     lost = statistics.fmean(e.test_accuracy - s.test_accuracy for e, s in zip(ends, starts, strict=True))
-    before = [end.before_test_accuracy for end in ends if end.before_test_accuracy is not None]
-    retrained = any(end.epochs for end in ends)
+    before = [end.before_test_accuracy for end in ends if end.before_test_accuracy is not None and end.epochs]
     return [
         _mean([end.blocks for end in ends]),
         _mean([end.frozen_blocks for end in ends]),
         _mean([end.parameters for end in ends]),
         _mean([end.nonzero for end in ends]),
         f"{statistics.fmean(before):.4f}" if before else "–",
-        f"{statistics.fmean(end.test_accuracy for end in ends):.4f}" if retrained else "–",
+        f"{statistics.fmean(end.test_accuracy for end in ends):.4f}",
         "–" if ends is starts else f"{100 * lost:+.2f}".replace("-", "−"),
         str(len(ends)),
     ]

@@ -171,10 +171,13 @@ def _round_line(board: Board, result: RoundResult) -> Text:
         cost = f"{result.train_s + result.eval_s:.1f} s"
     else:
         cost = "shared" if result.source == "reused" else "found"
+    blocks = "" if result.blocks is None else f"blocks {result.blocks}  "
+    rejected = ("  rolled back", "yellow") if result.accepted is False else ""
     return Text.assemble(
-        f"round {result.round}/{board.rounds_of(result.cycle)}  sparsity {result.sparsity:.3f}  "
+        f"round {result.round}/{board.rounds_of(result.cycle)}  {blocks}sparsity {result.sparsity:.3f}  "
         f"val {result.val_accuracy:.4f}  test ",
         (f"{result.test_accuracy:.4f}", "bold"),
+        rejected,
         f"  {cost:>7}  {board.name(result.cycle)}",
     )
 
