@@ -11,6 +11,7 @@ from lt_ray.report import bill as bills
 from lt_ray.report import block_verdicts, blocks, front, heat_map, importance, tables, verdicts
 from lt_ray.report.compare import Group, comparisons, curve, dense, distinct, groups, has_blocks, planned
 from lt_ray.report.document import Curves, Document, Front, HeatMap, Section, Settings, Table
+from lt_ray.report.names import model_name
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import listed
@@ -160,7 +161,7 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     model = _values(sweep, cycles, "model.name").upper() or "A model"
     size = ""
     if encoders := [result for result in results if result.blocks is not None and result.round == 0]:
-        model = _values(sweep, cycles, "model.path") or "An encoder"
+        model = model_name(_values(sweep, cycles, "model.path")) or "An encoder"
         blocks = _range([result.blocks or 0 for result in encoders])
         size = f" of {blocks} blocks and {_range([result.parameters for result in encoders])} parameters"
     elif results:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lt_ray.report import beside
 from lt_ray.report.compare import Group, at_rounds, dense, distinct, estimate, known_mean
 from lt_ray.report.document import Cell, Column, Table
+from lt_ray.report.names import model_name
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, published_place
@@ -186,7 +187,8 @@ def _lost(cycles: Sequence[ReportedCycle], index: int) -> list[float]:
 
 
 def _paths(cycles: Iterable[ReportedCycle]) -> str:
-    paths = dict.fromkeys(str(c.params.get("model.path") or c.settings.get("model.path") or "encoder") for c in cycles)
+    found = (str(c.params.get("model.path") or c.settings.get("model.path") or "encoder") for c in cycles)
+    paths = dict.fromkeys(map(model_name, found))
     return next(iter(paths)) if len(paths) == 1 else "various"
 
 

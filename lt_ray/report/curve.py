@@ -36,7 +36,7 @@ def draw(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float, title: s
 
     - `arms`: arm → its cycles; `tolerance`: test accuracy that a winning ticket may lose [0, 1]
     """
-    figure, axes = new_figure()
+    figure, axes = new_figure(len(arms))
     deepest = 0.0
     for index, (arm, cycles) in enumerate(arms.items()):
         rounds: dict[int, list[tuple[float, float]]] = {}
@@ -64,7 +64,7 @@ def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> byte
 
     - `places`: arm → its place among colours and markers [count]; None = as the curves come
     """
-    figure, axes = new_figure()
+    figure, axes = new_figure(len(curves.curves))
     deepest = 0.0
     for index, curve in enumerate(curves.curves):
         place = index if places is None else places[curve.arm]
@@ -117,9 +117,9 @@ def colour(arm: int, cycle: int) -> str:
     return "#" + "".join(f"{round(part + pale * (_WHITE - part)):02x}" for part in parts)
 
 
-def new_figure() -> tuple[Figure, Axes]:
-    """Return an empty picture and its axes."""
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
+def new_figure(arms: int = 0) -> tuple[Figure, Axes]:
+    """Return an empty picture and its axes, high enough for a legend of so many arms [count]."""
+    figure = Figure(figsize=(9, max(5.2, 0.42 * arms)), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
 

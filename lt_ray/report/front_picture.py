@@ -22,7 +22,7 @@ def draw_front(front: Front, places: Mapping[str, int] | None = None) -> bytes:
 
     - `places`: arm → its place among colours and markers [count]; None = as they come
     """
-    figure, axes = new_figure()
+    figure, axes = new_figure(len(front.arms))
     factor, label = scaled(front)
     steps = [(factor * cost, accuracy) for cost, accuracy in staircase(front)]
     if steps:

@@ -8,6 +8,7 @@ from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_en
 from lt_ray.cycle import Cycle, Emotion, Encoder, Similarity, Wanda
 from lt_ray.report.assemble import assemble
 from lt_ray.report.bill import bills, total
+from lt_ray.report.names import model_name
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm, final_table, short
 from lt_ray.report.schedule import lineage, method, methods, published_place, setting
@@ -345,3 +346,19 @@ def test_one_pair_settles_nothing_and_is_said_once():
     twice = section(*cycles)
     assert said(twice, "At ").startswith("At ")
     assert not any(verdict.startswith("Between") for verdict in twice.verdicts)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("google-bert/bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("bert-base-uncased", "bert-base-uncased"),
+        ("/home/me/models/minilm/model", "minilm/model"),
+        ("./mine/", "./mine"),
+        ("~/a/b/c", "b/c"),
+        ("toy", "toy"),
+    ],
+)
+def test_a_model_is_called_by_its_name_not_by_where_a_machine_keeps_it(path, name):
+    """A name of the hub is whole; of a folder's path its end is enough, and tells nothing of whose machine it was."""
+    assert model_name(path) == name
