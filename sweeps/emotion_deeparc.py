@@ -5,8 +5,8 @@ epoch; blocks with CKA from 0.98 or 0.99 removed, once or twice, all of the rest
 neighbours of what was removed; Wanda at 10 to 50 %, measured before retraining. AdamW 5e-5, batch 32, linear schedule.
 `--set wanda.epochs=3` retrains after Wanda, too (the logs: at 50 %).
 
-Hardware and time: on a GPU of 8 GB the logs' trainings took 12 to 26 min each; the 45 cells here share their rounds, 9 of
-which are trained. On two CPU cores the six-block MiniLM takes 5 min an epoch, 18 cells an hour (reports/README.md);
+Hardware and time: on a GPU of 8 GB the logs' trainings took 12 to 26 min each; the 45 cells here share their rounds, 9
+of which are trained. On two CPU cores the six-block MiniLM takes 5 min an epoch, 18 cells an hour (reports/README.md);
 `--toy` 2 min. Expected, from the logs, one seed: dense test accuracy 0.920 with 12 blocks, 0.934 with 8 (0.98), 0.921
 with 10 (0.99). MiniLM at lr 2e-4, 2 epochs: 0.9305 with 6 blocks, 0.924 with 4, 0.9205 with 3.
 """
