@@ -14,6 +14,7 @@ from torch import Tensor
 from lt_ray.cycle import Cycle, Encoder
 from lt_ray.directory import RecordedCycle, SweepDirectory
 from lt_ray.errors import StorageError, nearest
+from lt_ray.fields import model_name
 from lt_ray.models import encoder
 from lt_ray.models.pretrained import Base, quiet
 from lt_ray.network import Blocks, Network
@@ -137,7 +138,7 @@ def _save_encoder(
 
 def _save_text_model(cycle: Cycle, weights: dict[str, Tensor], inputs: dict[str, object], out: Path) -> None:
     safetensors.torch.save_file(weights, out / _WEIGHTS)
-    tree = {"cycle": cycle.model_dump(mode="json"), **inputs}
+    tree = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
     (out / _CONFIG).write_text(json.dumps(tree, indent=1))
     words = Path(str(inputs.get("data", ""))) / "tokenizer.json"
     if words.is_file():
@@ -156,7 +157,11 @@ def _card(
     cycle, task = recorded.cycle, recorded.cycle.task.name
     dense = results[0]
     is_encoder = isinstance(cycle.model, Encoder)
-    of = f"`{cycle.model.path}`" if isinstance(cycle.model, Encoder) else f"lt_ray's model `{cycle.model.name}`"
+    of = (
+        f"`{model_name(cycle.model.path)}`"
+        if isinstance(cycle.model, Encoder)
+        else f"lt_ray's model `{cycle.model.name}`"
+    )
     lines = [
         "---",
         *(["library_name: transformers", "pipeline_tag: text-classification"] if is_encoder else []),
@@ -183,5 +188,8 @@ def _card(
         lines += ["", f"Kept blocks, by their place in the dense model: {kept}."]
     if chosen.nonzero is not None and chosen.nonzero < chosen.parameters:
         lines += ["", "Pruned weights are exact zeros within dense matrices: they make no pass faster."]
-    lines += ["", "Every field of the cycle:", "", "```json", json.dumps(cycle.flat(), indent=1), "```", ""]
+    fields = cycle.flat()
+    if isinstance(cycle.model, Encoder):
+        fields["model.path"] = model_name(cycle.model.path)  # no path of somebody's machine
+    lines += ["", "Every field of the cycle:", "", "```json", json.dumps(fields, indent=1), "```", ""]
     return "\n".join(lines)

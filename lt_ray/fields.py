@@ -242,6 +242,12 @@ class Encoder(Settings):
         return tree if self.digest is None else tree | {"path": None, "revision": None}
 
 
+def model_name(path: str) -> str:
+    """Return what a model is called by where it was found: its name on the hub, or the end of its folder's path."""
+    folder = path.startswith(("/", ".", "~")) or path.count("/") > 1
+    return "/".join(path.rstrip("/").split("/")[-2:]) if folder else path
+
+
 TOY_ENCODER = "toy"
 """Path of the built-in encoder"""
 Model = Cnn | Lstm | Rnn | Encoder

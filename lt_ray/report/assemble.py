@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lt_ray.cycle import Scalar
+from lt_ray.fields import model_name
 from lt_ray.report import bill as bills
 from lt_ray.report import block_verdicts, blocks, front, heat_map, importance, tables, verdicts
 from lt_ray.report.compare import Group, comparisons, curve, dense, distinct, groups, has_blocks, planned
 from lt_ray.report.document import Curves, Document, Front, HeatMap, Section, Settings, Table
-from lt_ray.report.names import model_name
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import listed

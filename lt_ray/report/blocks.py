@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from lt_ray.fields import model_name
 from lt_ray.report import beside
 from lt_ray.report.compare import Group, at_rounds, dense, distinct, estimate, known_mean
 from lt_ray.report.document import Cell, Column, Table
-from lt_ray.report.names import model_name
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, published_place

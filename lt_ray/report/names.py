@@ -25,12 +25,6 @@ _OF_A_PRUNING = ("epochs", "calibration")
 """Fields that say little without the pruning they are of"""
 
 
-def model_name(path: str) -> str:
-    """Return what a model is called by where it was found: its name on the hub, or the end of its folder's path."""
-    folder = path.startswith(("/", ".", "~")) or path.count("/") > 1
-    return "/".join(path.rstrip("/").split("/")[-2:]) if folder else path
-
-
 def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
     """Return settings in as few letters as tell them apart: `rewind@0 s1 lr=0.0012`, `freeze s1 t=0.98`.
 

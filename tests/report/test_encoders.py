@@ -6,9 +6,9 @@ import pytest
 from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, some_encoders
 
 from lt_ray.cycle import Cycle, Emotion, Encoder, Similarity, Wanda
+from lt_ray.fields import model_name
 from lt_ray.report.assemble import assemble
 from lt_ray.report.bill import bills, total
-from lt_ray.report.names import model_name
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm, final_table, short
 from lt_ray.report.schedule import lineage, method, methods, published_place, setting
