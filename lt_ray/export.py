@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,9 +139,6 @@ def _save_text_model(cycle: Cycle, weights: dict[str, Tensor], inputs: dict[str,
     safetensors.torch.save_file(weights, out / _WEIGHTS)
     tree = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
     (out / _CONFIG).write_text(json.dumps(tree, indent=1))
-    words = Path(str(inputs.get("data", ""))) / "tokenizer.json"
-    if words.is_file():
-        shutil.copyfile(words, out / words.name)
 
 
 def _card(

@@ -106,6 +106,8 @@ def test_a_stranger_measures_what_was_recorded(round, storage, tmp_path):
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"| test accuracy | {row.test_accuracy:.4f} | {expected[0].test_accuracy:.4f} |" in card
     assert f"| parameters | {row.parameters:,} |" in card
+    everything = [path.read_bytes() for path in (tmp_path / "model").iterdir()]
+    assert not any(str(storage).encode() in data for data in everything), "a path of this machine"
 
 
 def test_the_example_prunes(storage):
@@ -129,6 +131,7 @@ def test_a_text_model_is_weights_and_fields(storage, tmp_path):
     assert export(storage, "cnn", row.cycle, "--round", "1", "--out", str(tmp_path / "model")) == 0
     module, tree = load_text_model(tmp_path / "model")
     assert tree["classes"] == ["negative", "positive"]
+    assert str(storage) not in (tmp_path / "model" / "config.json").read_text()
     from lt_ray.tasks import registry, text
 
     data, _ = registry.load(TASK, CNN.model.vocabulary)
