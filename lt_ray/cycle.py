@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lt_ray.errors import CycleError, nearest
 from lt_ray.fields import (
+    FINE_TUNING,
     MODELS,
     PRUNINGS,
     RECURRENT,
@@ -44,6 +45,7 @@ from lt_ray.fields import (
 )
 
 __all__ = [
+    "FINE_TUNING",
     "MODELS",
     "MOST_ROUNDS",
     "PRUNINGS",

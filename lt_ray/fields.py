@@ -298,6 +298,21 @@ class Training(Settings):
         return tree
 
 
+FINE_TUNING = Training(
+    optimizer="adamw",
+    lr=5e-5,
+    lr_schedule="linear",
+    warmup=0.06,
+    weight_decay=0.01,
+    decayed="matrices",
+    gradient_norm=1.0,
+    batch_size=32,
+    epochs=1,
+    length_batches=True,
+)
+"""How the logs fine-tune BERT (AdamW 5e-5, batch 32, one epoch), the rest as is usual (Devlin et al. 2019)"""
+
+
 class Magnitude(Settings):
     """One pruning of the smallest remaining magnitudes, and what the kept weights become (Frankle & Carbin 2019)."""
 

@@ -9,7 +9,7 @@ core. `--toy` 1 min. Expected: no number in the logs, which only tried whether i
 """
 
 from lt_ray.cli import main
-from lt_ray.cycle import Cycle, Emotion, Encoder, Magnitude, Training
+from lt_ray.cycle import FINE_TUNING, Cycle, Emotion, Encoder, Magnitude
 
 if __name__ == "__main__":
     main(
@@ -17,18 +17,7 @@ if __name__ == "__main__":
         cycle=Cycle(
             task=Emotion(max_tokens=128),
             model=Encoder(),
-            training=Training(
-                optimizer="adamw",
-                lr=5e-5,
-                lr_schedule="linear",
-                warmup=0.06,
-                weight_decay=0.01,
-                decayed="matrices",
-                gradient_norm=1.0,
-                batch_size=32,
-                epochs=1,
-                length_batches=True,
-            ),
+            training=FINE_TUNING,
             schedule=(Magnitude(fraction=0.3, rounding="nearest", parameters="weights", restart="final", epochs=0),)
             * 2,
         ),

@@ -14,7 +14,7 @@ with 10 (0.99). MiniLM at lr 2e-4, 2 epochs: 0.9305 with 6 blocks, 0.924 with 4,
 from pathlib import Path
 
 from lt_ray.cli import main
-from lt_ray.cycle import Cycle, Emotion, Encoder, Similarity, Training, Wanda
+from lt_ray.cycle import FINE_TUNING, Cycle, Emotion, Encoder, Similarity, Wanda
 
 if __name__ == "__main__":
     main(
@@ -22,18 +22,7 @@ if __name__ == "__main__":
         cycle=Cycle(
             task=Emotion(max_tokens=128),
             model=Encoder(),
-            training=Training(
-                optimizer="adamw",
-                lr=5e-5,
-                lr_schedule="linear",
-                warmup=0.06,
-                weight_decay=0.01,
-                decayed="matrices",
-                gradient_norm=1.0,
-                batch_size=32,
-                epochs=1,
-                length_batches=True,
-            ),
+            training=FINE_TUNING,
             schedule=(Similarity(epochs=3), Wanda(epochs=0)),
         ),
         space=Path(__file__).parents[1] / "search_spaces" / "similarity_wanda.yaml",

@@ -12,7 +12,7 @@ Expected, from the logs: dense test accuracy 0.705 with 12 blocks, 0.710 with 9 
 from pathlib import Path
 
 from lt_ray.cli import main
-from lt_ray.cycle import Cycle, Encoder, Similarity, Training, Wanda, YahooAnswers
+from lt_ray.cycle import FINE_TUNING, Cycle, Encoder, Similarity, Wanda, YahooAnswers
 
 if __name__ == "__main__":
     main(
@@ -20,18 +20,7 @@ if __name__ == "__main__":
         cycle=Cycle(
             task=YahooAnswers(max_tokens=128),
             model=Encoder(),
-            training=Training(
-                optimizer="adamw",
-                lr=5e-5,
-                lr_schedule="linear",
-                warmup=0.06,
-                weight_decay=0.01,
-                decayed="matrices",
-                gradient_norm=1.0,
-                batch_size=32,
-                epochs=1,
-                length_batches=True,
-            ),
+            training=FINE_TUNING,
             schedule=(Similarity(epochs=3), Wanda(epochs=0)),
         ),
         space=Path(__file__).parents[1] / "search_spaces" / "similarity_wanda.yaml",
