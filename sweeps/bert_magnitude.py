@@ -4,8 +4,9 @@ Source: the logs' first try (002): torch.nn.utils.prune at 30 % on BERT, neither
 smallest 30 % of each weight matrix of the fine-tuned model go (`nearest` rounding, as torch's), once and once more, and
 the model is measured as pruned; `--set magnitude.epochs=3` retrains.
 
-Hardware and time: one fine-tuning of BERT-base on Emotion, minutes on a GPU; with the six-block MiniLM 6 min on a CPU
-core. `--toy` 1 min. Expected: no number in the logs, which only tried whether it runs.
+Hardware and time: one fine-tuning of BERT-base on Emotion, minutes on a GPU; with the six-block MiniLM 9 min on a busy
+CPU core. `--toy` 1 min. Expected: no number in the logs. MiniLM at lr 2e-4, one seed: test accuracy 0.9185 dense, 0.9195
+without 30 % of the prunable weights, 0.9185 without 51 % (validation: 0.9310, 0.9295, 0.9210).
 """
 
 from lt_ray.cli import main
