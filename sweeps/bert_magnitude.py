@@ -5,8 +5,8 @@ smallest 30 % of each weight matrix of the fine-tuned model go (`nearest` roundi
 the model is measured as pruned; `--set magnitude.epochs=3` retrains.
 
 Hardware and time: one fine-tuning of BERT-base on Emotion, minutes on a GPU; with the six-block MiniLM 9 min on a busy
-CPU core. `--toy` 1 min. Expected: no number in the logs. MiniLM at lr 2e-4, one seed: test accuracy 0.9185 dense, 0.9195
-without 30 % of the prunable weights, 0.9185 without 51 % (validation: 0.9310, 0.9295, 0.9210).
+CPU core. `--toy` 1 min. Expected: no number in the logs. MiniLM at lr 2e-4, one seed: test accuracy 0.9185 dense,
+0.9195 without 30 % of the prunable weights, 0.9185 without 51 % (validation: 0.9310, 0.9295, 0.9210).
 """
 
 from lt_ray.cli import main
