@@ -49,11 +49,6 @@ def block_outputs(
         yield [outputs[index] for index in range(len(blocks))], kept(tokens)
 
 
-def linear_names(module: nn.Module, blocks: Sequence[nn.Module]) -> list[tuple[str, ...]]:
-    """Return, for each block, the names of the weights of its linear layers, as in `module.named_parameters()`."""
-    return [tuple(linear.name for linear in linears) for linears in _linears(module, blocks)]
-
-
 def wanda_masks(
     module: nn.Module,
     blocks: Sequence[nn.Module],
@@ -72,7 +67,7 @@ def wanda_masks(
     - `forward`: tokens int64 (B, T) → logits; it runs `module`
     - `batches`: calibration tokens int64 (B, T), read once
     - `kept`: tokens → True where a token is no padding, bool (B, T)
-    - `masks`: masks before, at least of the weights in `linear_names`
+    - `masks`: masks before, at least of the weights of the blocks' linear layers
     - `sparsities`: shares of a row, or patterns (n, m)
     - `mode`: `sequential` measures each block with the blocks before it already pruned, once per sparsity;
       `one_pass` measures all blocks in the model as it is, once for all sparsities

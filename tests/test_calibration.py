@@ -25,6 +25,12 @@ BERT = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "in
 NAMES = ("bert", "distilbert", "roberta")
 
 
+def linear_names(module: nn.Module, blocks: list[nn.Module]) -> list[tuple[str, ...]]:
+    """For each block, the names of the weights of its linear layers in the model."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    return [tuple(names[id(c.weight)] for c in block.modules() if isinstance(c, nn.Linear)) for block in blocks]
+
+
 class Tiny:
     """A tiny transformer with weights so large that pruning one block changes what the next one sees."""
 
@@ -47,7 +53,7 @@ class Tiny:
         for tokens in self.batches:
             tokens[0, 3:] = PADDING
         self.masks = {n: torch.ones(p.shape, dtype=torch.bool) for n, p in self.module.named_parameters()}
-        self.names = calibration.linear_names(self.module, self.blocks)
+        self.names = linear_names(self.module, self.blocks)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.module(tokens, attention_mask=self.kept(tokens).long()).logits
@@ -323,7 +329,7 @@ class TinyChain(Tiny):
         self.blocks = list(self.module.blocks)
         self.batches = [torch.randn(2, 3, 4, generator=generator) for _ in range(2)]
         self.masks = {n: torch.ones(p.shape, dtype=torch.bool) for n, p in self.module.named_parameters()}
-        self.names = calibration.linear_names(self.module, self.blocks)
+        self.names = linear_names(self.module, self.blocks)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.module(tokens)

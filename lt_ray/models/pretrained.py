@@ -18,7 +18,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lt_ray.cycle import MODELS, Encoder, canonical
+from lt_ray.cycle import MODELS, TOY_ENCODER, Encoder, canonical
 from lt_ray.errors import DamagedError, ModelError
 
 OURS = ", ".join(name for name in MODELS if name != "encoder")
@@ -190,7 +190,7 @@ def _read_config(source: Path, encoder: Encoder) -> dict[str, Any]:
 def _found_weights(source: Path, encoder: Encoder) -> dict[str, Tensor]:
     """The weights at `source` by the names of the classifier; those that it lacks are not there."""
     if not any(source.glob("*.safetensors")):
-        if encoder.path == "toy":
+        if encoder.path == TOY_ENCODER:
             return {}
         raise ModelError(
             f"`--model {encoder.path}`: {source} must hold weights as safetensors, but there is no such file: convert "
