@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from lt_ray.models import maps
 from lt_ray.pruning import wanda
 from lt_ray.pruning.masks import Masks
 
@@ -111,11 +112,8 @@ def selected(module: nn.Module, norms: Mapping[str, Tensor], masks: Masks, spars
     """
     chosen = {}
     for name, norm in norms.items():
-        known = module.get_parameter(name), norm, masks[name]
-        if isinstance(sparsity, tuple):
-            chosen[name] = wanda.select_pattern(*known, *sparsity)
-        else:
-            (chosen[name],) = wanda.select(*known, [sparsity])
+        layer = module.get_submodule(name.rpartition(".")[0])
+        (chosen[name],) = _smaller(layer, norm, masks[name], [sparsity])
     return {name: chosen.get(name, mask).clone() for name, mask in masks.items()}
 
 
@@ -123,7 +121,7 @@ def selected(module: nn.Module, norms: Mapping[str, Tensor], masks: Masks, spars
 class _Linear:
     """A linear layer of a block, and what its weight is called in the model and in the block."""
 
-    layer: nn.Linear
+    layer: nn.Module
     name: str
     name_in_block: str
 
@@ -161,7 +159,7 @@ def _sequential(
     for index, (block, group) in enumerate(zip(blocks, linears, strict=True)):
         passes = ((partial(run.calls[index], block, hidden[i], {}), run.kept) for i, run in enumerate(runs))
         chosen |= _select(group, _norms(group, passes), masks, [sparsity])[0]
-        pruned = {e.name_in_block: e.layer.weight.where(chosen[e.name].to(e.layer.weight.device), 0) for e in group}
+        pruned = {e.name_in_block: _masked(e.layer.get_parameter("weight"), chosen[e.name]) for e in group}
         for i, run in enumerate(runs if index + 1 < len(blocks) else ()):
             hidden[i] = run.calls[index](block, hidden[i], pruned)
     return chosen
@@ -220,15 +218,22 @@ class _Meter:
     def start(self, kept: Tensor) -> None:
         self._kept = kept
         self._last: tuple[Tensor, int] | None = None
+        self._seen: set[str] = set()
 
-    def __call__(self, name: str, layer: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
+    def __call__(self, name: str, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         x = inputs[0]
+        if x.shape[:-1] != self._kept.shape or name in self._seen:
+            raise ValueError(
+                f"a linear map must see each token once and nothing else, but {name} sees {tuple(x.shape)} of tokens "
+                f"{tuple(self._kept.shape)}{' again' if name in self._seen else ''}."
+            )
+        self._seen.add(name)
         # A tensor written to since it was squared has another version; those of inference_mode have none.
         version = None if x.is_inference() else x._version
         if self._last is None or version is None or self._last[0] is not x or self._last[1] != version:
             self._sums = wanda.sums_of_squares(x, self._kept)
             self._last = None if version is None else (x, version)
-        self._norms.setdefault(name, wanda.InputNorms(layer.in_features)).add_sums(self._sums)
+        self._norms.setdefault(name, wanda.InputNorms(x.shape[-1])).add_sums(self._sums)
 
 
 def _select(
@@ -237,18 +242,31 @@ def _select(
     """The linear layers' masks at each sparsity."""
     chosen: list[dict[str, Tensor]] = [{} for _ in sparsities]
     for linear in linears:
-        known = linear.layer.weight, norms[linear.name].norms, masks[linear.name]
-        rows = iter(wanda.select(*known, [sparsity for sparsity in sparsities if not isinstance(sparsity, tuple)]))
-        for smaller, sparsity in zip(chosen, sparsities, strict=True):
-            after = wanda.select_pattern(*known, *sparsity) if isinstance(sparsity, tuple) else next(rows)
+        found = _smaller(linear.layer, norms[linear.name].norms, masks[linear.name], sparsities)
+        for smaller, after in zip(chosen, found, strict=True):
             smaller[linear.name] = after
     return chosen
 
 
+def _smaller(layer: nn.Module, norms: Tensor, mask: Tensor, sparsities: Sequence[Sparsity]) -> list[Tensor]:
+    """A linear map's masks at each sparsity, lying as its weight does."""
+    known = maps.rows(layer, layer.get_parameter("weight")), norms, maps.rows(layer, mask)
+    rows = iter(wanda.select(*known, [sparsity for sparsity in sparsities if not isinstance(sparsity, tuple)]))
+    found = [wanda.select_pattern(*known, *s) if isinstance(s, tuple) else next(rows) for s in sparsities]
+    return [maps.rows(layer, smaller).contiguous() for smaller in found]
+
+
+def _masked(weight: Tensor, mask: Tensor) -> Tensor:
+    return weight.where(mask.to(weight.device), 0)
+
+
 def _linears(module: nn.Module, blocks: Sequence[nn.Module]) -> list[list[_Linear]]:
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    found = [[(path, child) for path, child in b.named_modules() if isinstance(child, nn.Linear)] for b in blocks]
-    return [[_Linear(child, names[id(child.weight)], f"{path}.weight".lstrip(".")) for path, child in g] for g in found]
+    found = [[(path, child) for path, child in b.named_modules() if maps.is_linear(child)] for b in blocks]
+    return [
+        [_Linear(child, names[id(child.get_parameter("weight"))], f"{path}.weight".lstrip(".")) for path, child in g]
+        for g in found
+    ]
 
 
 def _hidden(output: Any) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from lt_ray.chain import Round, fractions, prunable_names, touches
 from lt_ray.cycle import Cycle, Magnitude, Similarity, Wanda
-from lt_ray.models import registry
+from lt_ray.models import maps, registry
 from lt_ray.pruning import wanda
 from lt_ray.pruning.magnitude import Rounding, removed_count
 
@@ -85,7 +85,7 @@ def _after(
         names = touches(pruning, module)
         if any(before[name] < sizes[name] for name in names):
             return None  # rows that were pruned before lose fewer weights, each its own number
-        gone = {name: _by_wanda(pruning, *module.get_parameter(name).shape) for name in names}
+        gone = {name: _by_wanda(pruning, *maps.shape(module, name)) for name in names}
     else:
         return None
     return {name: count - gone.get(name, 0) for name, count in before.items()}

@@ -15,7 +15,7 @@ from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epoch
 from lt_ray.cycle import Cycle, Encoder, Magnitude, Scalar, Settings, Wanda, canonical
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.forecast import Forecast, forecast
-from lt_ray.models import encoder, registry
+from lt_ray.models import encoder, maps, registry, survey
 from lt_ray.models.pretrained import Base
 from lt_ray.objective import OBJECTIVES
 from lt_ray.pruning.restart import matches
@@ -365,6 +365,7 @@ class Planner:
         digest = self.data_digest if index >= 0 else self.source_digest
         assert digest is not None
         _check_names(cycle, module)
+        survey.check(cycle.schedule, module, lambda: self._surveyed(cycle))
         flat = cycle.flat()
         rounds = chain(cycle, digest, self.source_digest)
         found: tuple[Round, ...] = ()
@@ -394,6 +395,17 @@ class Planner:
         if key not in self._modules:
             self._modules[key] = registry.build(cycle.model, self.rows, self.outputs, self.base)
         return self._modules[key]
+
+    def _surveyed(self, cycle: Cycle) -> survey.Survey:
+        """The survey of a cycle's model, made once for equal models."""
+        key = canonical(cycle.model.model_dump(mode="json"))
+        if key not in self._surveys:
+            self._surveys[key] = survey.survey(self._module(cycle))
+        return self._surveys[key]
+
+    @cached_property
+    def _surveys(self) -> dict[str, survey.Survey]:
+        return {}
 
     @cached_property
     def _modules(self) -> dict[str, nn.Module]:
@@ -438,7 +450,7 @@ def _check_pattern(pruning: Wanda, module: nn.Module) -> None:
     """Raise `CycleError` where a row cannot be cut into groups of the pattern's size."""
     assert pruning.kept_of is not None
     for name in touches(pruning, module):
-        inputs = module.get_parameter(name).shape[1]
+        _, inputs = maps.shape(module, name)
         if inputs % pruning.kept_of[1]:
             raise CycleError(
                 f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {pruning.pattern} and {inputs} "

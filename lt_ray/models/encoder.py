@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lt_ray.cycle import Encoder
 from lt_ray.errors import ModelError
+from lt_ray.models import maps
 from lt_ray.models.pretrained import quiet
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def build(config: PretrainedConfig, device: str | torch.device = "meta") -> nn.M
     # Its buffers, such as positions, are made when it is: on the meta device they would have no values.
     made_on = torch.device("meta") if torch.device(device).type == "meta" else torch.device("cpu")
     undrawn = getattr(initialization, "no_init_weights", contextlib.nullcontext)
+    if getattr(config, "use_cache", False):
+        config.use_cache = False  # each text is read once; blocks that are called again would see their own keys twice
     with quiet(), undrawn(), made_on:
         module: nn.Module = AutoModelForSequenceClassification.from_config(config)
     stack_name(module)
@@ -176,12 +179,12 @@ def block_names(module: nn.Module) -> tuple[str, ...]:
 
 
 def linear_names(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of the weights of the linear layers within blocks."""
+    """Return the names of the weights of the linear maps within blocks, of every kind that is known."""
     stack = stack_name(module)
     return tuple(
         f"{name}.weight"
         for name, child in module.named_modules()
-        if isinstance(child, nn.Linear) and name.startswith(f"{stack}.")
+        if maps.is_linear(child) and name.startswith(f"{stack}.")
     )
 
 

@@ -184,7 +184,19 @@ def _read_config(source: Path, encoder: Encoder) -> dict[str, Any]:
             f"`--model {encoder.path}` must be an encoder that transformers can give a classification head, but its "
             f"`model_type` is {kind!r}; name another one, such as google-bert/bert-base-uncased."
         )
+    _check_plain(config, encoder)
     return config
+
+
+def _check_plain(config: dict[str, Any], encoder: Encoder) -> None:
+    """Raise `ModelError` for quantised weights."""
+    quantised = config.get("quantization_config")
+    if quantised:
+        how = quantised.get("quant_method", "quantised") if isinstance(quantised, dict) else "quantised"
+        raise ModelError(
+            f"`--model {encoder.path}` must hold plain weights, but its `quantization_config` says {how}: give "
+            "the model that it was made from."
+        )
 
 
 def _found_weights(source: Path, encoder: Encoder) -> dict[str, Tensor]:

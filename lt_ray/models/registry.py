@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from lt_ray.cycle import Cnn, Encoder, Lstm, Model
 from lt_ray.errors import ModelError
-from lt_ray.models import encoder
+from lt_ray.models import encoder, maps
 from lt_ray.models.pretrained import Base
 from lt_ray.models.text import TextCnn, TextRecurrent
 
 UNKNOWN, PADDING = 0, 1
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
 
 def outputs_of(model: Model, classes: int) -> int:
@@ -149,11 +150,10 @@ def initial_counts(module: nn.Module) -> dict[str, int]:
 
 def weight_names(module: nn.Module) -> tuple[str, ...]:
     """Return the names of the weights of convolutional, linear and recurrent layers: OpenLTH's prunable tensors."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.RNNBase)
     return tuple(
         f"{layer}.{name}" if layer else name
         for layer, child in module.named_modules()
-        if isinstance(child, kinds)
+        if maps.is_linear(child) or isinstance(child, (*CONVOLUTIONS, nn.RNNBase))
         for name, _ in child.named_parameters(recurse=False)
         if name.startswith("weight")
     )

@@ -1,0 +1,178 @@
+"""A survey of an encoder before it is trained: do its blocks and their linear maps get what the prunings suppose?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lt_ray.cycle import Magnitude, Pruning, Similarity, Wanda
+from lt_ray.errors import ModelError
+from lt_ray.models import encoder, maps, registry
+from lt_ray.models.pretrained import quiet
+
+DOCUMENTS, TOKENS = 3, 5
+"""The batch that is passed: unequal, so that axes in another order are seen [count]"""
+_SHORT = 3
+_WAY_OUT = "take another pruning, or name another model, such as BERT, DistilBERT or RoBERTa."
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class Survey:
+    """What reached the blocks and their linear maps in one pass over documents of different lengths."""
+
+    stack: str
+    """Name of the stack of blocks"""
+    blocks: int
+    """Blocks of the stack [count]"""
+    called: list[int] = field(default_factory=list)
+    """Places of the blocks, in the order of their calls"""
+    outputs: dict[int, str | Shape] = field(default_factory=dict)
+    """Place → shape of what the block returned (of a tuple, the first), or the kind of what is no tensor"""
+    broken: list[int] = field(default_factory=list)
+    """Blocks that take more of the blocks before than the one before returned as hidden states, or something else"""
+    inputs: dict[str, list[Shape]] = field(default_factory=dict)
+    """Linear map of the blocks → shape of its input in each of its calls"""
+
+    def check_blocks(self) -> None:
+        """Raise `ModelError` unless each block runs once, in order, and returns (documents, tokens, features)."""
+        if self.called != list(range(self.blocks)):
+            raise ModelError(
+                f"`similarity` and `wanda` need blocks that run once each, in order, but those of {self.stack} ran as "
+                f"{', '.join(map(str, self.called)) or 'none'}: {_WAY_OUT}"
+            )
+        for place, found in self.outputs.items():
+            if isinstance(found, str) or len(found) != 3 or found[:2] != (DOCUMENTS, TOKENS):
+                raise ModelError(
+                    "`similarity` and `wanda` need blocks that return states (documents, tokens, features), but of "
+                    f"{DOCUMENTS} documents with {TOKENS} tokens {self.stack}.{place} returns {_told(found)}: "
+                    + _WAY_OUT
+                )
+
+    def check_maps(self) -> None:
+        """Raise `ModelError` unless each linear map of the blocks runs once and sees the documents' tokens alone."""
+        for name, shapes in self.inputs.items():
+            if len(shapes) != 1 or shapes[0][:-1] != (DOCUMENTS, TOKENS):
+                seen = " and ".join(map(str, shapes)) or "nothing"
+                raise ModelError(
+                    "`wanda` needs linear maps that see each token of the documents once and nothing else, but of "
+                    f"{DOCUMENTS} documents with {TOKENS} tokens {name} sees {seen}: {_WAY_OUT}"
+                )
+
+    def check_chain(self) -> None:
+        """Raise `ModelError` unless each block takes of the others only what the one before returned."""
+        if self.broken:
+            raise ModelError(
+                "`wanda.mode: sequential` needs blocks that take of the others only what the one before returned, but "
+                f"{self.stack}.{self.broken[0]} takes something else: take `one_pass`, or name another model."
+            )
+
+
+def check(prunings: Sequence[Pruning], module: nn.Module, surveyed: Callable[[], Survey]) -> None:
+    """Raise `ModelError` where a model is not what one of the prunings supposes; nothing to say of text models.
+
+    - `module`: the dense one, on the meta device
+    - `surveyed`: gives the `survey` of the module; asked only where a pruning depends on it
+    """
+    if not registry.is_encoder(module):
+        return
+    stack = encoder.stack_name(module)
+    if any(isinstance(pruning, Magnitude) and pruning.parameters == "weights" for pruning in prunings):
+        for name, kind in maps.unknown(module, others=registry.CONVOLUTIONS):
+            raise ModelError(
+                "`magnitude.parameters: weights` needs weights in layers of a known kind, but the model's "
+                f"{name or 'own parameters'} ({kind}) is none: take `all`, or name another model."
+            )
+    by_wanda = [pruning for pruning in prunings if isinstance(pruning, Wanda)]
+    if by_wanda:
+        for name, kind in maps.unknown(module, stack):
+            raise ModelError(
+                "`wanda` needs blocks whose weights are linear maps of a known kind, but the model's "
+                f"{name} ({kind}) is none: {_WAY_OUT}"
+            )
+    if by_wanda or any(isinstance(pruning, Similarity) for pruning in prunings):
+        found = surveyed()
+        found.check_blocks()
+        if by_wanda:
+            found.check_maps()
+        if any(pruning.mode == "sequential" for pruning in by_wanda):
+            found.check_chain()
+
+
+def survey(module: nn.Module) -> Survey:
+    """Return what one pass of a classifier like this one shows; its weights have no values and need none.
+
+    - `module`: on any device, the meta device too; it is built anew on the CPU, without weights being drawn
+
+    Raises `ModelError` where the model cannot take documents of different lengths in one batch.
+    """
+    stack = encoder.stack_name(module)
+    made = encoder.build(module.config, "cpu").eval()
+    blocks = encoder.blocks_of(made)
+    found, watch = Survey(stack, len(blocks)), _Watch()
+    padding = getattr(module.config, "pad_token_id", None)
+    padding = padding if isinstance(padding, int) else 0
+    tokens = torch.full((DOCUMENTS, TOKENS), 0 if padding else 1)
+    tokens[1:, _SHORT:] = padding
+    with torch.no_grad(), ExitStack() as hooks, quiet():
+        for place, block in enumerate(blocks):
+            before, after = partial(watch.before, found, place), partial(watch.after, found, place)
+            hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
+            hooks.enter_context(block.register_forward_hook(after))
+        for name, layer in made.named_modules():
+            if name.startswith(f"{stack}.") and maps.is_linear(layer):
+                found.inputs[name] = []
+                hooks.enter_context(layer.register_forward_pre_hook(partial(_note_input, found.inputs[name])))
+        try:
+            encoder.logits(made, padding)(tokens)
+        except Exception as error:  # a model's own code raises whatever it likes
+            said = " ".join(str(error).split())[:200] or type(error).__name__
+            kind = module.config.model_type  # type: ignore[union-attr]
+            raise ModelError(
+                f"an encoder must take {DOCUMENTS} documents of different lengths at once, but {kind} does not "
+                f"({said}); name another model."
+            ) from None
+    return found
+
+
+class _Watch:
+    """What the blocks took and returned, by identity."""
+
+    def __init__(self) -> None:
+        self._hidden: Tensor | None = None
+        self._others: list[Tensor] = []
+
+    def before(
+        self, found: Survey, place: int, _block: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> None:
+        state = named["hidden_states"] if "hidden_states" in named else (args[0] if args else None)
+        given = [value for value in (*args, *named.values()) if isinstance(value, Tensor)]
+        handed_on = any(value is other for value in given for other in self._others)
+        if (found.called and state is not self._hidden) or handed_on:
+            found.broken.append(place)
+        found.called.append(place)
+
+    def after(self, found: Survey, place: int, _block: nn.Module, _args: object, output: object) -> None:
+        state = output[0] if isinstance(output, tuple) and output else output
+        found.outputs[place] = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+        if isinstance(self._hidden, Tensor):
+            self._others.append(self._hidden)
+        self._hidden = state if isinstance(state, Tensor) else None
+        self._others += (
+            [value for value in output[1:] if isinstance(value, Tensor)] if isinstance(output, tuple) else []
+        )
+
+
+def _note_input(shapes: list[Shape], _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    shapes.append(tuple(inputs[0].shape) if inputs else ())
+
+
+def _told(found: str | Shape) -> str:
+    return f"a {found}" if isinstance(found, str) else str(found)
