@@ -49,7 +49,8 @@ class Toy(Settings):
 class PublicTexts(Settings):
     """What the public text sets have in common: where they are, and how they are cut.
 
-    The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %.
+    The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %. Every cut is
+    stratified: each part has the classes in the proportions of what it is cut from.
     """
 
     dataset: str
@@ -60,7 +61,7 @@ class PublicTexts(Settings):
     """`pooled` = all official splits together, cut anew; `official` = the official test, and a validation split cut
     from the official train where none is given"""
     sizes: tuple[int, int, int] | None = None
-    """Train, validation and test, drawn from all there are; None = all, by shares [count]"""
+    """Train, validation and test, drawn from all there are, stratified; None = all, by shares [count]"""
     validation_share: float = Field(default=0.3, gt=0, lt=1)
     """Share that validates of what is not test, where no sizes are given [0, 1]"""
     test_share: float = Field(default=0.2, gt=0, lt=1)
@@ -134,7 +135,7 @@ class YahooAnswers(PublicTexts):
 
 
 class Folder(Settings):
-    """A user's own files with `text` and `label`."""
+    """A user's own files with `text` and `label`; a cut is stratified: each part has the classes as train had them."""
 
     name: Literal["folder"] = "folder"
     validation_share: float = Field(default=0.15, gt=0, lt=1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lt_ray.errors import DataError
+
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +70,26 @@ def permutation(seed: int, purpose: str, n: int) -> npt.NDArray[np.int64]:
     return np.argsort(uniforms(seed, purpose, (n,)), kind="stable")
 
 
-def cut(texts: Texts, sizes: Sequence[int], seed: int) -> list[Texts]:
-    """Return disjoint random parts of `texts`, of the given sizes [count], whose sum is at most `len(texts)`."""
-    assert sum(sizes) <= len(texts)
+def cut(texts: Texts, sizes: Mapping[str, int], seed: int) -> dict[str, Texts]:
+    """Return disjoint random parts of `texts`, each with the classes in the proportions that they have in `texts`.
+
+    - `sizes`: name → texts of the part [count]; together at most `len(texts)`. Its order is the order of the draw.
+
+    Within the part's size, each class has as many as its share says, rounded by the largest remainder. A class gets
+    one text in each part where it has that many; where it has not, the first goes to `train`.
+    """
+    assert sum(sizes.values()) <= len(texts)
+    counts = np.unique(texts.labels, return_counts=True)
+    table = dict(zip(counts[0].tolist(), _apportioned(counts[1], sizes, len(texts)), strict=True))
     order = permutation(seed, "split", len(texts))
-    ends = np.cumsum(sizes)
-    return [texts.take(order[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+    part_of = np.full(len(texts), len(sizes))
+    for label, row in table.items():
+        part_of[order[texts.labels[order] == label]] = np.repeat(np.arange(len(row)), row)
+    return {name: texts.take(order[part_of[order] == part]) for part, name in enumerate(sizes)}
 
 
 def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, group: str = "task") -> dict[str, Texts]:
-    """Return the parts that `shares` name (name → share of all texts, (0, 1)) and the rest, as `train`.
+    """Return the parts that `shares` name (name → share of all texts, (0, 1)) and the rest, as `train`; see `cut`.
 
     - `source`, `group`: where the texts are, and the key (`task` or `source`) whose shares these are: for messages.
 
@@ -92,5 +104,36 @@ def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, g
             f"become train {rest}, {wanted}; give more rows, a file for each split, or other shares "
             f"({', '.join(f'--set {group}.{name}_share=S' for name in sizes)})."
         )
-    parts = cut(texts, [*sizes.values(), rest], seed)
-    return dict(zip([*sizes, "train"], parts, strict=True))
+    return cut(texts, sizes | {"train": rest}, seed)
+
+
+def _apportioned(counts: Counts, sizes: Mapping[str, int], total: int) -> Counts:
+    """Return how many texts of each class each part takes, int64 of shape (classes, parts + 1); last = those left.
+
+    - `counts`: texts of each class [count], whose sum is `total`
+
+    Rows sum to `counts` and columns to `sizes`. Each class is shared out by the largest remainder, then parts that
+    have too many give to those that have too few, in the class in which that costs the least squared distance.
+    """
+    wanted = np.array([*sizes.values(), total - sum(sizes.values())])
+    ideal = counts[:, None] * wanted / total
+    # Train first, then the largest; nothing has to be left.
+    first = sorted(range(len(sizes)), key=lambda part: (list(sizes)[part] != "train", -wanted[part]))
+    least = np.zeros(ideal.shape, dtype=np.int64)
+    for row, count in zip(least, counts.tolist(), strict=True):
+        row[first[:count]] = 1
+    taken: Counts = np.maximum(np.floor(ideal).astype(np.int64), least)
+    for row, aim, low, count in zip(taken, ideal, least, counts.tolist(), strict=True):
+        while row.sum() < count:
+            row[np.argmax(aim - row)] += 1
+        while row.sum() > count:
+            row[np.argmax(np.where(row > low, row - aim, -np.inf))] -= 1
+    while (excess := taken.sum(axis=0) - wanted).any():
+        gives, gets = int(np.argmax(excess)), int(np.argmin(excess))
+        cost = (ideal - taken)[:, gives] - (ideal - taken)[:, gets]
+        # One of a class that has no other in a part goes last.
+        held = np.where(taken[:, gives] > least[:, gives], 0.0, np.where(taken[:, gives] > 0, total, np.inf))
+        row = int(np.argmin(cost + held))
+        taken[row, gives] -= 1
+        taken[row, gets] += 1
+    return taken

@@ -119,7 +119,7 @@ def _pooled(task: Public, source: str, splits: Mapping[str, Texts], group: str) 
             f"{source}: `sum({group}.sizes) <= documents` must hold, but got (sizes={list(sizes)}, "
             f"sum={sum(sizes)}, documents={len(pool)}); {_ask_for(fewer, group)}."
         )
-    return cut(pool, sizes, task.split_seed)
+    return [*cut(pool, dict(zip(hub.SPLITS, sizes, strict=True)), task.split_seed).values()]
 
 
 def _shares(task: Public, source: str, documents: int, group: str) -> Sizes:
@@ -146,20 +146,22 @@ def _official(task: Public, source: str, splits: dict[str, Texts], group: str) -
 
 def _drawn(sizes: Sizes, seed: int, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
     """Return as many of each official split as asked for; without an official validation, train gives both."""
-    drawn: dict[str, tuple[int, ...]] = {"train": sizes[:2], "test": sizes[2:]}
-    if "validation" in splits:
-        drawn = {"train": sizes[:1], "validation": sizes[1:2], "test": sizes[2:]}
+    asked_of = {name: name if name in splits else "train" for name in hub.SPLITS}
+    drawn = {
+        origin: {name: size for name, size in zip(hub.SPLITS, sizes, strict=True) if asked_of[name] == origin}
+        for origin in dict.fromkeys(asked_of.values())
+    }
     for name, parts in drawn.items():
-        if len(splits[name]) < sum(parts):
-            shares = [min(1.0, len(splits[name]) / sum(parts)) for name, parts in drawn.items() for _ in parts]
+        if len(splits[name]) < sum(parts.values()):
+            shares = [min(1.0, len(splits[name]) / sum(parts.values())) for name, parts in drawn.items() for _ in parts]
             fewer = [int(share * size) for share, size in zip(shares, sizes, strict=True)]
             asked = "train and validation" if len(parts) == 2 else name
             raise DataError(
                 f"{source}: `{group}.sizes <= documents` must hold in each official split, but {asked} ask for "
-                f"{sum(parts)} of the {len(splits[name])} in {name}; {_ask_for(fewer, group)}, or use "
+                f"{sum(parts.values())} of the {len(splits[name])} in {name}; {_ask_for(fewer, group)}, or use "
                 f"--set {group}.split=pooled."
             )
-    return [part for name, parts in drawn.items() for part in cut(splits[name], parts, seed)]
+    return [part for name, parts in drawn.items() for part in cut(splits[name], parts, seed).values()]
 
 
 def _ask_for(sizes: list[int], group: str) -> str:

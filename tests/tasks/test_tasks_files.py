@@ -91,6 +91,16 @@ def test_one_file_is_cut_in_three(tmp_path: Path) -> None:
     assert corpora[0].digest == corpora[1].digest != corpora[2].digest
 
 
+def test_a_folders_cut_is_stratified(tmp_path: Path) -> None:
+    """Each part of a folder's cut has the classes in train's proportions, also where test has a file of its own."""
+    write(tmp_path / "train.csv", {"text": [f"text {i}" for i in range(40)], "label": [int(i < 10) for i in range(40)]})
+    corpus = files.corpus(Folder(), tmp_path)
+    parts = corpus.train, corpus.validation, corpus.test
+    assert all(abs(int(part.labels.sum()) - len(part) / 4) <= 1 for part in parts)
+    write(tmp_path / "test.csv", ROWS | {"label": [0, 1, 0, 1]})
+    assert int(files.corpus(Folder(validation_share=0.2), tmp_path).validation.labels.sum()) == 2
+
+
 def test_a_folder_of_its_own_is_second(tmp_path: Path) -> None:
     """The task `folder` reads the data directory, or the folder `folder` there where it holds no file itself."""
     (tmp_path / "folder").mkdir()

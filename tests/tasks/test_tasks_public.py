@@ -410,17 +410,17 @@ def test_pooled_shares(tmp_path: Path, sizes: dict[str, int], shares: tuple[floa
 @pytest.mark.parametrize(
     ("sizes", "seed", "digest"),
     [
-        ({"train": 20, "test": 20}, 0, "c9e965472a728fde1e041d0dc126c3ea9e28af95f6a04bdea04b2c6af14a6edc"),
-        ({"train": 20, "test": 20}, 7, "9c4c6becb93993944aeb1213fba095414aa48c69c25b07b7fb4a128979131fb5"),
+        ({"train": 20, "test": 20}, 0, "8731f649cf2414b3cb4c64408a0d9c307f8beabadaa4fbd153bf0934119ea5bd"),
+        ({"train": 20, "test": 20}, 7, "bb7fe2b867842e9de406f8c2d1963b7bab35808446c519e2019a3c4a86b91d83"),
         (
             {"train": 20, "test": 20, "validation": 10},
             0,
-            "5ca47fe5053f084598859e862aa82c834ae4f4bff9b022722f3d29106488eed1",
+            "8e31e2723e3c654638da2fe1593f3e8307865d9649f572070f6a53894f42a1bb",
         ),
     ],
 )
 def test_the_pooled_documents_are_those_of_old(tmp_path: Path, sizes: dict[str, int], seed: int, digest: str) -> None:
-    """A pooled cut has the documents that the first release drew (golden), so that results stay comparable."""
+    """A pooled cut has the documents that the first stratified one drew (golden), so that results stay comparable."""
     assert public.corpus(Imdb(split_seed=seed), files(tmp_path / "imdb", **sizes)).digest == digest
 
 
@@ -487,6 +487,17 @@ def test_no_test_file_is_named(tmp_path: Path) -> None:
     """A public set without a test file is a DataError: its test split is never cut from train."""
     with pytest.raises(DataError, match="`imdb` must have a `test` split"):
         public.corpus(Imdb(), files(tmp_path / "data", train=20))
+
+
+@pytest.mark.parametrize("task", [Imdb(), Imdb(sizes=(25, 15, 8)), Imdb(split="official", sizes=(12, 6, 9))])
+def test_every_cut_of_a_public_set_is_stratified(tmp_path: Path, task: Imdb) -> None:
+    """Pooled or official, by shares or by sizes: each split has both classes in the proportions of its origin."""
+    (tmp_path / "imdb").mkdir()
+    for split in ("train", "test"):
+        rows(split, 40, (0, 0, 0, 1)).to_parquet(tmp_path / "imdb" / f"{split}.parquet")
+    corpus = public.corpus(task, tmp_path)
+    for texts in (corpus.train, corpus.validation, corpus.test):
+        assert abs(int(texts.labels.sum()) - len(texts) / 4) < 1
 
 
 @pytest.mark.slow

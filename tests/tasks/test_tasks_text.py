@@ -427,7 +427,7 @@ def test_damage_is_seen_and_mended(tmp_path: Path, name: str, damage: str) -> No
 def test_a_cut_is_its_seeds_own() -> None:
     """Parts of a cut are disjoint, of the sizes asked for, and depend on the seed alone."""
     pool = Texts([str(i) for i in range(20)], np.arange(20) % 2)
-    first, again, other = (cut(pool, (10, 5, 3), seed) for seed in (0, 0, 1))
+    first, again, other = ([*cut(pool, {"train": 10, "a": 5, "b": 3}, seed).values()] for seed in (0, 0, 1))
     assert [len(part) for part in first] == [10, 5, 3]
     assert len({text for part in first for text in part.texts}) == 18
     assert [part.texts for part in first] == [part.texts for part in again]
@@ -435,3 +435,45 @@ def test_a_cut_is_its_seeds_own() -> None:
     assert all(int(word) % 2 == label for word, label in zip(first[0].texts, first[0].labels, strict=True))
     # Golden: a cut must outlive numpy's versions, since results are compared over years.
     assert permutation(0, "split", 8).tolist() == [1, 5, 4, 6, 7, 3, 2, 0]
+
+
+def parts_of(labels: list[int], sizes: dict[str, int], seed: int = 0) -> dict[str, list[int]]:
+    """Cut texts with these labels and return each part's counts of the classes 0, 1, …"""
+    pool = Texts([str(i) for i in range(len(labels))], np.array(labels))
+    parts = cut(pool, sizes, seed)
+    assert {name: len(part) for name, part in parts.items()} == sizes
+    every = [int(text) for part in parts.values() for text in part.texts]
+    assert len(set(every)) == sum(sizes.values())
+    assert all(labels[int(text)] == label for part in parts.values() for text, label in zip(part.texts, part.labels))  # noqa: B905
+    return {name: np.bincount(part.labels, minlength=max(labels) + 1).tolist() for name, part in parts.items()}
+
+
+def test_a_cut_keeps_the_proportions_of_the_classes() -> None:
+    """In every part, every class has its share to within two texts, whatever the sizes; two balanced classes, one."""
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        classes = int(random.integers(2, 8))
+        labels = random.choice(classes, size=400, p=random.dirichlet([2.0] * classes)).tolist()
+        sizes = dict(zip(("train", "validation", "test"), random.integers(10, 133, size=3).tolist(), strict=True))
+        shares = np.bincount(labels, minlength=max(labels) + 1) / len(labels)
+        for name, counts in parts_of(labels, sizes).items():
+            for count, share in zip(counts, shares, strict=True):
+                assert abs(count - share * sizes[name]) < 2 or count == 1, (labels, sizes, name, counts)
+    assert parts_of([0, 1] * 25, {"train": 29, "validation": 11, "test": 10}) in (
+        {"train": [14, 15], "validation": [6, 5], "test": [5, 5]},
+        {"train": [15, 14], "validation": [5, 6], "test": [5, 5]},
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_small_class_is_in_every_part(seed: int) -> None:
+    """A class has one text in each part where it has enough, and its first is in train."""
+    sizes = {"validation": 9, "test": 9, "train": 43}
+    expected = {1: {"train"}, 2: {"train"}, 3: {"train", "validation", "test"}, 4: {"train", "validation", "test"}}
+    for few, splits in expected.items():
+        found = parts_of([0, 1] * ((61 - few) // 2) + [0] * ((61 - few) % 2) + [2] * few, sizes, seed)
+        having = {name for name, counts in found.items() if counts[2]}
+        assert splits <= having
+        assert len(having) == min(few, 3)
+    left = parts_of([0, 1] * 50 + [2] * 3, {"train": 10, "validation": 5, "test": 5}, seed)
+    assert [counts[2] for counts in left.values()] == [1, 1, 1], "no text is left over before all parts have one"
