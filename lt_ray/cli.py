@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import runpy
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from lt_ray.cycle import MODELS, TASKS, Cycle, Encoder
 from lt_ray.errors import InputError, ModelError, nearest
 from lt_ray.objective import OBJECTIVES
 from lt_ray.options import ADAPTIVE_SAMPLES, Defaults, Keep, Options, Scheduler, Search, sweep_of, words_of
+from lt_ray.storage import CACHE, check_folder, check_name
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from lt_ray.directory import SweepDirectory
@@ -203,11 +205,15 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         from lt_ray.directory import SweepDirectory
         from lt_ray.models import registry
         from lt_ray.shell import console, driver, target
-        from lt_ray.shell.tuner import Resources, check_machine, describe_resources
+        from lt_ray.shell.tuner import Resources, check_machine, check_shares, describe_resources
         from lt_ray.store import check_writable
         from lt_ray.sweep import Planner
 
+    check_folder("--storage", options.storage)
+    check_folder("--data-dir", options.data_dir)
     sweep = sweep_of(defaults, options)
+    check_name(sweep.name)
+    check_shares(options.gpus_per_trial, options.cpus_per_trial)
     resources = Resources(
         gpus_per_trial=options.gpus_per_trial,
         cpus_per_trial=options.cpus_per_trial,
@@ -220,7 +226,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         check_machine(resources)
     check_writable(options.storage)
     uri = target.default_uri(options.storage) if options.tracking_uri is None else target.checked(options.tracking_uri)
-    cache = options.storage / "cache"
+    cache = options.storage / CACHE
     words_of(sweep, None)  # what cannot be searched is told before a model is fetched
     with terminal.doing(f"reading model {sweep.cycle.model.name}"):
         sweep, base, reached = _with_model(sweep, options, cache / "models")
@@ -257,7 +263,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
             if options.json:
                 print(json.dumps(console.plan_tree(planned, keep=options.keep.value), indent=1))
             else:
-                share = describe_resources(resources, None if address is None else {})
+                share = describe_resources(resources, None if address is None else ())
                 console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=stored)
             return 0
         if not joined and address is not None:
@@ -291,10 +297,13 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         failures=outcome.failures,
         interrupted=outcome.interrupted,
         resume=target.without_password(console.command_line(sys.argv)),
-        status=f"lt-ray status {sweep.name} --storage {options.storage}",
+        status=shlex.join(["lt-ray", "status", sweep.name, "--storage", str(options.storage)]),
         report=directory.report / "report.html",
         mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
-        sync=None if outcome.recorded else f"lt-ray sync {sweep.name} --storage {options.storage}",
+        unrecorded=outcome.unrecorded,
+        sync=None
+        if outcome.recorded
+        else shlex.join(["lt-ray", "sync", sweep.name, "--storage", str(options.storage)]),
     )
     return driver.exit_code(outcome)
 
@@ -331,7 +340,7 @@ def _plan_unreached(sweep: "Sweep", options: Options, resources: "Resources", ad
     if options.json:
         print(json.dumps(console.plan_tree(planned, keep=options.keep.value), indent=1))
     else:
-        share = describe_resources(resources, None if address is None else {})
+        share = describe_resources(resources, None if address is None else ())
         console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=0)
 
 
@@ -399,6 +408,7 @@ def status(
 
         if watch:
             terminal.check_live("--watch", "leave it out for a table, or say --json")
+        check_folder("--storage", storage)
         with terminal.doing("reading"):
             from lt_ray.shell import status as statuses
 
@@ -432,6 +442,7 @@ def report(
             from lt_ray.shell import reports
             from lt_ray.shell.target import checked
 
+            check_folder("--storage", storage)
             uri = None if tracking_uri is None else checked(tracking_uri)
         with terminal.doing("writing the report"):
             page = reports.report(names, storage=storage, uri=uri, out=out, published_folder=published)
@@ -460,12 +471,13 @@ def export(
             from lt_ray import export as exports
             from lt_ray.directory import SweepDirectory
 
+        check_folder("--storage", storage)
         directory = SweepDirectory(storage / name)
         directory.read()
         suffix = "" if round_ is None else f"-r{round_}"
         folder = out or Path(f"{name}-{cycle}{suffix}")
         with terminal.doing("writing the model"):
-            result = exports.export(directory, cycle, round_, folder, storage / "cache" / "models")
+            result = exports.export(directory, cycle, round_, folder, storage / CACHE / "models")
         terminal.console.print(
             f"round {result.round} of {result.cycle}: test accuracy {result.test_accuracy:.4f}, "
             f"{result.parameters:,} parameters"
@@ -492,6 +504,7 @@ def sync(
         with terminal.doing("reading"):
             from lt_ray.shell import sync as syncing
 
+        check_folder("--storage", storage)
         return syncing.sync(storage / name, tracking_uri)
 
     _guarded(execute)

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import shlex
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -34,8 +36,11 @@ from lt_ray.errors import DamagedError, StorageError
 from lt_ray.results import RoundResult
 from lt_ray.rounds import round_result
 from lt_ray.search import Asked, Ended, tell
+from lt_ray.storage import set_aside_suffix
 from lt_ray.store import RoundStore, StoredRound, write_file
 from lt_ray.sweep import Plan, PlannedCycle
+
+log = logging.getLogger("lt_ray")
 
 FORMAT = 1
 """Of the directory; raised when an older one can no longer be read."""
@@ -161,6 +166,10 @@ class SweepDirectory:
                 "created_at": time.time(),
             }
         tree["tolerance"] = plan.sweep.tolerance
+        for path in sorted((self.path / "cycles").glob("*.json")):
+            if _recorded(path) is None:
+                log.warning("%s was damaged: it is written anew from the plan", path)
+                path.unlink()
         for planned in plan.cycles:
             self.record(planned)
         write_file(self.path / "sweep.json", json.dumps(tree, indent=1).encode())
@@ -173,7 +182,7 @@ class SweepDirectory:
         """
         if not self.path.exists():
             return None
-        aside = self.path.with_name(f"{self.path.name}.{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}")
+        aside = self.path.with_name(self.path.name + set_aside_suffix())
         with self.driving():
             self.path.rename(aside)
         return aside
@@ -188,7 +197,7 @@ class SweepDirectory:
         except Timeout:
             raise StorageError(
                 f"{self.path} is being run by another process: wait for it, watch it with `lt-ray status "
-                f"{self.path.name} --watch --storage {self.path.parent}`, or give another `--name`"
+                f"{self.path.name} --watch --storage {shlex.quote(str(self.path.parent))}`, or give another `--name`"
             ) from None
         except (
             NotImplementedError,
@@ -228,9 +237,9 @@ class SweepDirectory:
         return tree if isinstance(tree, dict) else None
 
     def record(self, planned: PlannedCycle) -> None:
-        """Keep a planned cycle, unless it is there."""
+        """Keep a planned cycle, unless it is there; a damaged file is written anew."""
         path = self.path / "cycles" / f"{planned.id}.json"
-        if not path.exists():
+        if _recorded(path) is None:
             tree = {
                 "order": planned.order,
                 "point": planned.point,
@@ -244,7 +253,8 @@ class SweepDirectory:
 
     def points(self) -> list[dict[str, Scalar]]:
         """Return the points of the planned cycles, in the order in which they were asked."""
-        found = {recorded.point: dict(recorded.asked) for recorded in self.cycles()}
+        whole = filter(None, map(_recorded, (self.path / "cycles").glob("*.json")))
+        found = {recorded.point: dict(recorded.asked) for _, recorded in whole}
         asked: list[dict[str, Scalar]] = []
         while len(asked) in found:
             asked.append(found[len(asked)])
@@ -255,20 +265,12 @@ class SweepDirectory:
         found = []
         for path in (self.path / "cycles").glob("*.json"):
             try:
-                tree = json.loads(path.read_text())
-                recorded = RecordedCycle(
-                    cycle=Cycle.model_validate(tree["cycle"]),
-                    point=tree["point"],
-                    asked=tree["asked"],
-                    settings=tree["settings"],
-                    keys=tuple(tree["keys"]),
-                    prunable=tuple(tree["prunable"]),
-                )
-                found.append((int(tree["order"]), path.name, recorded))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                order, recorded = _read_cycle(path)
+                found.append((order, path.name, recorded))
+            except _UNREADABLE as error:
                 said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise StorageError(
-                    f"{path} cannot be read ({said}): delete it and run the sweep's command again, which writes it anew"
+                    f"{path} cannot be read ({said}): run the sweep's command again, which writes it anew"
                 ) from None
         for _, _, recorded in sorted(found, key=lambda item: item[:2]):
             yield recorded
@@ -351,6 +353,31 @@ class SweepDirectory:
 
     def _path(self, kind: str, cycle_id: str) -> Path:
         return self.path / kind / f"{cycle_id}.json"
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+def _read_cycle(path: Path) -> tuple[int, RecordedCycle]:
+    """A cycle's place in its plan, and the cycle; raises one of `_UNREADABLE`."""
+    tree = json.loads(path.read_text())
+    recorded = RecordedCycle(
+        cycle=Cycle.model_validate(tree["cycle"]),
+        point=tree["point"],
+        asked=tree["asked"],
+        settings=tree["settings"],
+        keys=tuple(tree["keys"]),
+        prunable=tuple(tree["prunable"]),
+    )
+    return int(tree["order"]), recorded
+
+
+def _recorded(path: Path) -> tuple[int, RecordedCycle] | None:
+    """The same; None for a file that is not there or damaged."""
+    try:
+        return _read_cycle(path)
+    except _UNREADABLE:
+        return None
 
 
 def _no_sweep(path: Path) -> str:

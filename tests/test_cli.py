@@ -52,6 +52,20 @@ def folder(tmp_path: Path, frame: pd.DataFrame, name: str = "train.csv") -> str:
 
 
 BAD = {
+    "storage is cache": (["--name", "cache"], "`--name` must not be what the storage folder holds itself"),
+    "storage is database": (["--name", "mlflow.db"], "`--name` must not be what the storage folder holds itself"),
+    "storage is artifacts": (["--name", "MLartifacts"], "`--name` must not be what the storage folder holds itself"),
+    "storage is report": (["--name", "report"], "`--name` must not be what the storage folder holds itself"),
+    "long name": (["--name", "n" * 235], "`--name` must have at most 234 characters"),
+    "1.5 GPUs": (["--gpus-per-trial", "1.5", "--plan"], "`--gpus-per-trial` above 1 must be whole"),
+    "no number of GPUs": (["--gpus-per-trial", "inf", "--plan"], "`--gpus-per-trial` must be a finite number"),
+    "bucket": (["--storage", "s3://bucket/runs"], "`--storage` must be a folder that every node sees as one"),
+    "other bucket": (["--data-dir", "gs://bucket/data"], "mount it, and name the folder"),
+    "file address": (["--storage", "file:///tmp/runs"], "write /tmp/runs"),
+    "odd storage": (["--storage", "runs?a"], "`--storage` must have no # % ? in its whole path"),
+    "odder storage": (["--storage", "runs#a"], "`--storage` must have no # % ? in its whole path"),
+    "oddest storage": (["--storage", "runs%20a"], "`--storage` must have no # % ? in its whole path"),
+    "odd database": (["--tracking-uri", "sqlite:///a%20b.db"], "an SQLite file must have no # % ? in its whole path"),
     "unknown field": (["--set", "training.learnin=1"], "`training.learnin` is not a field of a cycle."),
     "last part": (["--set", "lr=1"], "Did you mean `training.lr`?"),
     "no host": (["--address", "127.0.0.1:9"], "`--address 127.0.0.1:9`: no Ray cluster answers there"),

@@ -268,6 +268,7 @@ def show_end(
     report: Path,
     mlflow: str | None,
     sync: str | None = None,
+    unrecorded: str = "",
 ) -> None:
     """Print the bill, the failures and the commands that lead on."""
     if computed or interrupted:
@@ -292,6 +293,8 @@ def show_end(
         console.print(f"mlflow  {escape(mlflow)}", soft_wrap=True)
     if sync:
         console.print(f"sync    {escape(sync)}    [yellow]MLflow was not told everything[/]", soft_wrap=True)
+        if unrecorded:
+            console.print(f"        [yellow]{escape(unrecorded)}[/]", soft_wrap=True)
 
 
 def command_line(argv: Sequence[str]) -> str:

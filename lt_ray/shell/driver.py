@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from lt_ray.shell.tuner import (
     Resources,
     check_cluster,
     cluster,
-    cluster_totals,
+    cluster_nodes,
     describe_resources,
     run_trials,
 )
@@ -62,6 +63,8 @@ class Outcome:
     """Ended before every cycle was finished, stopped or failed"""
     recorded: bool = True
     """MLflow was told everything, or was not to be told"""
+    unrecorded: str = ""
+    """Else why it was not, as far as is known"""
 
     @property
     def asked_epochs(self) -> int:
@@ -284,7 +287,7 @@ def run(
             plan = planner.resumed(directory.points())
         sweep_id = directory.define(plan, plan.sweep.definition(data.own.digest, data.source_digest))
         directory.store.clear_leftovers()
-        share = describe_resources(resources, cluster_totals() if on_cluster else None)
+        share = describe_resources(resources, cluster_nodes() if on_cluster else None)
         progress = stack.enter_context(Progress(plan, directory, share))
         record = _Record(directory, planner, plan, tracker(sweep_id), progress, keep=keep, retry_errored=retry_errored)
         before = finished_keys(plan, directory)  # after damaged ones were set aside
@@ -367,6 +370,7 @@ def _close(tracker: Tracker | None, outcome: Outcome, directory: SweepDirectory)
     patience_s = 60 if tracker.answers and not outcome.interrupted else 5
     with terminal.doing("telling MLflow the rest"):
         outcome.recorded = tracker.close(status, timeout_s=patience_s, report=report)
+    outcome.unrecorded = "" if outcome.recorded else tracker.why
 
 
 def exit_code(outcome: Outcome) -> int:
@@ -376,4 +380,5 @@ def exit_code(outcome: Outcome) -> int:
 
 def mlflow_command(uri: str) -> str:
     """Return the command that shows the records."""
-    return f"mlflow ui --backend-store-uri {uri}" if "://" in uri and not uri.startswith("http") else uri
+    local = "://" in uri and not uri.startswith("http")
+    return shlex.join(["mlflow", "ui", "--backend-store-uri", uri]) if local else uri

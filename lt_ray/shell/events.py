@@ -84,7 +84,7 @@ OPTIONAL = frozenset(
 )
 """Fields of `RoundResult` that a round may lack: then it has no such metric"""
 DECISION_TAG = "lt_ray.decision"
-"""On a cycle's run, followed by `.<round>.<part>`: how a round that compared blocks decided, JSON cut into parts"""
+"""On a cycle's run, followed by `.<round>`: how a round that compared blocks decided, JSON"""
 ROUND_MARK = "work/train_s"
 """The last metric of a round to be sent: where it is, the round is"""
 EPOCH_METRICS = {f"training/{name}": name for name in ("train_accuracy", "train_loss", "val_accuracy", "val_loss")}
@@ -93,6 +93,8 @@ EPOCH_METRICS = {f"training/{name}": name for name in ("train_accuracy", "train_
 # MLflow's limits of a name and of a value [characters]
 NAME_LENGTH = 250
 VALUE_LENGTH = 6000
+_PARTS = "in parts: "
+"""How a tag begins whose value is in further ones"""
 
 
 class Point(NamedTuple):
@@ -145,9 +147,8 @@ class Opened(_Event):
     def send(self, runs: Runs) -> None:
         """Make its run be there, be named and be RUNNING."""
         params = {legal(name): text(value) for name, value in self.params.items()}
-        tags = {legal(name): value[:VALUE_LENGTH] for name, value in self.tags.items()}
-        tags |= {STATE_TAG: "running"}
-        runs.open(self.cycle, self.name[:NAME_LENGTH], self.at_ms, params, tags, self.dataset)
+        tags = whole_tags(self.tags) | {STATE_TAG: "running"}
+        runs.open(self.cycle, shortened(self.name, NAME_LENGTH), self.at_ms, params, tags, self.dataset)
 
 
 class RoundDone(_Event):
@@ -163,9 +164,7 @@ class RoundDone(_Event):
         """Make its points be there; the first metric of a run is the one that MLflow's comparison starts with."""
         if self.decision is not None:
             text = canonical(self.decision.model_dump(mode="json"))
-            parts = [text[i : i + VALUE_LENGTH] for i in range(0, len(text), VALUE_LENGTH)]
-            name = f"{DECISION_TAG}.{self.result.round}"
-            runs.tag(self.result.cycle, {f"{name}.{place}": part for place, part in enumerate(parts)})
+            runs.tag(self.result.cycle, {f"{DECISION_TAG}.{self.result.round}": text})
         *points, mark = self._round_points()
         runs.log_round(self.result.cycle, self.result.round, [*points, *self._epoch_points(), mark])
 
@@ -303,6 +302,53 @@ def legal(name: str) -> str:
 
 
 def text(value: Scalar) -> str:
-    """Return a parameter as it is searched for: `none`, `true`, `0.001`, at most 6,000 characters."""
+    """Return a parameter as it is searched for: `none`, `true`, `0.001`; a long one ends in `…`, and its run's tag
+    `FIELDS_TAG` has it whole."""
     shown = str(value)
-    return shown.lower() if value is None or isinstance(value, bool) else shown[:VALUE_LENGTH]
+    return shown.lower() if value is None or isinstance(value, bool) else shortened(shown, VALUE_LENGTH)
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text that is only shown, with `…` in place of what is beyond a length [characters]."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def whole_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags as MLflow takes them: a value that is too long becomes several tags, which `joined` reads back.
+
+    The tag itself then says how many parts there are and what they come to; they are called `<tag>.part<n>`. What
+    MLflow itself shows (`mlflow.…`) is shortened, since it knows no parts.
+    """
+    found: dict[str, str] = {}
+    for name, value in tags.items():
+        if name.startswith("mlflow."):
+            found[legal(name)] = shortened(value, VALUE_LENGTH)
+        elif len(value) <= VALUE_LENGTH and not value.startswith(_PARTS):
+            found[legal(name)] = value
+        else:
+            parts = [value[i : i + VALUE_LENGTH] for i in range(0, len(value), VALUE_LENGTH)]
+            found[legal(name)] = f"{_PARTS}{len(parts)} {_digest(value)}"
+            found |= {legal(f"{name}.part{place}"): part for place, part in enumerate(parts, 1)}
+    return found
+
+
+def joined(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags that `whole_tags` was given; raises ValueError, which names it, where a part is missing."""
+    found = {}
+    for name, value in tags.items():
+        if re.search(r"\.part\d+$", name):
+            continue
+        if value.startswith(_PARTS):
+            count, digest = value.removeprefix(_PARTS).split(" ")
+            parts = [tags.get(legal(f"{name}.part{place}")) for place in range(1, int(count) + 1)]
+            if None in parts:
+                raise ValueError(f"part {parts.index(None) + 1} of {count} of its tag `{name}` is missing")
+            value = "".join(part for part in parts if part is not None)
+            if _digest(value) != digest:
+                raise ValueError(f"the {count} parts of its tag `{name}` do not belong together")
+        found[name] = value
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -47,6 +47,7 @@ class Progress:
         self._board = Board(sweep.name, resources, tolerance=sweep.tolerance, begun=begun, expected=asked)
         self._lock = threading.Lock()
         self._found_told = False
+        self._epochs_told: set[tuple[int, int, float, float]] = set()
         self._changed = True
         self._over = threading.Event()
         self._teller = threading.Thread(target=self._tell_on, name="live.json", daemon=True)
@@ -107,6 +108,12 @@ class Progress:
         with self._board_changes() as board:
             board.event(event)
             line = _round_line(board, event) if isinstance(event, RoundResult) else _epoch_line(board, event)
+        if isinstance(event, EpochResult):
+            # Cycles that share a round hand on the same epochs, each under its own name.
+            epoch = (event.round, event.epoch, event.finished_at, event.train_loss)
+            if epoch in self._epochs_told:
+                return
+            self._epochs_told.add(epoch)
         if line is not None:
             self._line(line, numbered=isinstance(event, RoundResult))
 

@@ -36,6 +36,7 @@ from lt_ray.shell.events import (
     RoundDone,
     Status,
     Summed,
+    legal,
     milliseconds,
     number,
 )
@@ -44,6 +45,8 @@ from lt_ray.store import StoredRound, write_file
 ARM_TAG = "lt_ray.arm"
 """The searched settings of a cycle without its seed: what to group runs by"""
 _PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+_MEANS = ("round/test_accuracy", "round/sparsity")
+"""Metrics of which the sweep's own run has the mean of each arm"""
 _PARENT_COLOUR = "#777777"
 
 
@@ -182,7 +185,7 @@ class Record:
         numbers |= {"tickets": len(winners)}
         ended = self.status != "KILLED"
         summary = _points(numbers | _best(everything) | _ticket(sparsest), self._at_ms(everything))
-        points = (*summary, *self._mean_points(everything)) if ended else ()
+        points = (*summary, *self._mean_points()) if ended else ()
         yield Summed(cycle=None, points=points, tags={NOTE_TAG: self._markdown, COLOUR_TAG: _PARENT_COLOUR})
 
     def _at_ms(self, results: Sequence[RoundResult]) -> int:
@@ -190,15 +193,24 @@ class Record:
         again since, and later for those made of more rounds."""
         return milliseconds(float(self.directory.read()["created_at"])) + len(results)
 
-    def _mean_points(self, results: Sequence[RoundResult]) -> Iterator[Point]:
-        """Means over the cycles that have a round: the chart page shows the parent alone until it is unfolded."""
-        for round in sorted({result.round for result in results}):
-            members = [result for result in results if result.round == round]
-            for name, field in ROUND_METRICS.items():
-                if name.startswith("round/"):
-                    numbers = [value for result in members if (value := number(result, field)) is not None]
+    def _mean_points(self) -> Iterator[Point]:
+        """Means over an arm's cycles: the chart page shows the parent alone until it is unfolded.
+
+        Each arm has curves of its own, since a mean over arms would be the accuracy of none.
+        """
+        names: set[str] = set()
+        for arm, cycles in self._arms.items():
+            results = [result for cycle in cycles for result in cycle.results]
+            suffix = "" if len(self._arms) == 1 else f" {arm}"
+            if any(legal(name + suffix) in names for name in _MEANS):  # spelled alike once odd characters are gone
+                suffix += f" {len(names)}"
+            names |= {legal(name + suffix) for name in _MEANS}
+            for round in sorted({result.round for result in results}):
+                members = [result for result in results if result.round == round]
+                for name in _MEANS:
+                    numbers = [value for item in members if (value := number(item, ROUND_METRICS[name])) is not None]
                     if numbers:
-                        yield Point(name, statistics.fmean(numbers), self._at_ms(members), round)
+                        yield Point(legal(name + suffix), statistics.fmean(numbers), self._at_ms(members), round)
 
     @property
     def sweep(self) -> ReportedSweep:

@@ -28,6 +28,7 @@ from lt_ray.shell.events import (
     TASK_TAG,
 )
 from lt_ray.shell.records import Record, document
+from lt_ray.storage import REPORT
 
 if TYPE_CHECKING:
     from lt_ray.shell.runs import ReadRun
@@ -48,7 +49,7 @@ def report(
         raise StorageError(f"`SWEEP…` must be different names, but got {' '.join(names)}: leave the repeated ones out")
     sweeps = [from_store(SweepDirectory(storage / name)) if uri is None else from_mlflow(uri, name) for name in names]
     if out is None:
-        out = storage / names[0] / "report" if len(names) == 1 and uri is None else storage / "report"
+        out = storage / names[0] / "report" if len(names) == 1 and uri is None else storage / REPORT
     files.write(document(sweeps, published_folder), out)
     return out / "report.html"
 
@@ -109,13 +110,17 @@ def _cycle(run: ReadRun) -> ReportedCycle:
 
 def _decisions(run: ReadRun) -> dict[int, BlockDecision]:
     """How rounds that compared blocks decided."""
-    parts: dict[int, dict[int, str]] = {}
+    found = {}
     for name, text in run.tags.items():
         if name.startswith(f"{DECISION_TAG}."):
-            round, part = name.removeprefix(f"{DECISION_TAG}.").split(".")
-            parts.setdefault(int(round), {})[int(part)] = text
-    whole = {round: "".join(found[part] for part in sorted(found)) for round, found in sorted(parts.items())}
-    return {round: BlockDecision.model_validate_json(text) for round, text in whole.items()}
+            round = name.removeprefix(f"{DECISION_TAG}.")
+            if not round.isdecimal():  # an older lt_ray's parts, of which none could be missed
+                raise TrackingError(
+                    f"the record of {run.name!r} in MLflow was written by an older lt_ray: give its store instead, or "
+                    "`lt-ray sync` it from there into a new database"
+                )
+            found[int(round)] = BlockDecision.model_validate_json(text)
+    return dict(sorted(found.items()))
 
 
 def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:

@@ -19,10 +19,11 @@ from lt_ray.shell.events import (
     ROUND_METRICS,
     STATE_TAG,
     SWEEP_TAG,
-    VALUE_LENGTH,
     Dataset,
     Point,
     Status,
+    joined,
+    whole_tags,
 )
 from lt_ray.shell.target import Target, without_password
 
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# MLflow's limits of one log_batch [count]
+# MLflow's limit of one log_batch [count]
 _METRICS_A_BATCH = 1000
-_PARAMS_A_BATCH = 100
+# It takes 100 parameters and 100 tags in one, but a request of at most 10^6 bytes: with 6,000 characters each, some of
+# which take four bytes (six where JSON escapes them), not all of these fit [count]
+_LONG_A_BATCH = 12
 _DIGEST_LENGTH = 8  # MLflow takes 36, and shows them all in a column
 
 # Unless the user set them: with MLflow's own 120 s a dead server holds its caller for minutes.
@@ -84,6 +87,8 @@ def read_runs(uri: str, name: str) -> tuple[list[ReadRun], list[str]]:
         runs = _all(client, experiment.experiment_id, wanted)
         cycles = [run for run in runs if CYCLE_TAG in run.data.tags]
         return [_read(client, run) for run in (own, *cycles)], others
+    except TrackingError:
+        raise
     except Exception as error:  # MLflow raises what its stores and transports raise
         raise TrackingError(f"MLflow at {without_password(uri)} does not answer ({cause(error)})") from None
 
@@ -105,7 +110,14 @@ def _read(client: MlflowClient, run: Run) -> ReadRun:
         name: {point.step: (point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, name)}
         for name in names
     }
-    return ReadRun(run.info.run_name, run.data.tags, run.data.params, points)
+    try:
+        tags = joined(run.data.tags)
+    except ValueError as error:
+        raise TrackingError(
+            f"the record of {run.info.run_name!r} in MLflow is not whole: {error}. Deliver it again with "
+            "`lt-ray sync`, or report from the store"
+        ) from None
+    return ReadRun(run.info.run_name, tags, run.data.params, points)
 
 
 class Runs:
@@ -161,8 +173,8 @@ class Runs:
             self._client.delete_tag(run_id, REASON_TAG)
         new = [Param(key, value) for key, value in params.items() if key not in known.data.params]
         labels = [RunTag(key, value) for key, value in {**tags, **own}.items()]
-        for i in range(0, max(len(new), len(labels)), _PARAMS_A_BATCH):
-            part = slice(i, i + _PARAMS_A_BATCH)
+        for i in range(0, max(len(new), len(labels)), _LONG_A_BATCH):
+            part = slice(i, i + _LONG_A_BATCH)
             self._client.log_batch(run_id, params=new[part], tags=labels[part], synchronous=True)
         if dataset is not None and not known.inputs.dataset_inputs:
             self._log_dataset(run_id, dataset)
@@ -189,8 +201,9 @@ class Runs:
         """Set tags of a run."""
         from mlflow.entities import RunTag
 
-        labels = [RunTag(name, value[:VALUE_LENGTH]) for name, value in tags.items()]
-        self._client.log_batch(self._id(cycle), tags=labels, synchronous=True)
+        labels = [RunTag(name, value) for name, value in whole_tags(tags).items()]
+        for i in range(0, len(labels), _LONG_A_BATCH):
+            self._client.log_batch(self._id(cycle), tags=labels[i : i + _LONG_A_BATCH], synchronous=True)
 
     def end(self, cycle: str, status: Status, at_ms: int, tags: Mapping[str, str]) -> None:
         """End a cycle's run."""

@@ -9,8 +9,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from lt_ray.errors import TrackingError
+from lt_ray.storage import ARTIFACTS, DATABASE
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_ODD = "#%?"
 _SQLITE = b"SQLite format 3\0"
 _SECRETS = r"([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]+"
 
@@ -39,8 +41,19 @@ class Target(NamedTuple):
 
 
 def default_uri(storage: Path) -> str:
-    """Return the URI of the database that a storage has of its own."""
-    return f"sqlite:///{(storage / 'mlflow.db').resolve()}"
+    """Return the URI of the database that a storage has of its own.
+
+    Raises `TrackingError` for a path with characters that a URI has a use for: MLflow and SQLAlchemy read them in
+    several ways, and files would be made elsewhere.
+    """
+    path = (storage / DATABASE).resolve()
+    odd = sorted(set(str(path)) & set(_ODD))
+    if odd:
+        raise TrackingError(
+            f"`--storage` must have no {' '.join(_ODD)} in its whole path, where MLflow's database would be sought "
+            f"elsewhere, but got {path.parent}: name another folder, or another record by `--tracking-uri`"
+        )
+    return f"sqlite:///{path}"
 
 
 def artifacts(uri: str, storage: Path) -> str | None:
@@ -48,9 +61,7 @@ def artifacts(uri: str, storage: Path) -> str | None:
 
     A database has no place for them, and MLflow would take the working directory.
     """
-    return (
-        (storage / "mlartifacts").resolve().as_uri() if uri.partition(":")[0].partition("+")[0] in _DATABASES else None
-    )
+    return (storage / ARTIFACTS).resolve().as_uri() if uri.partition(":")[0].partition("+")[0] in _DATABASES else None
 
 
 def checked(uri: str) -> str:
@@ -69,6 +80,12 @@ def _check(uri: str) -> None:
     if uri == "none" or uri == "databricks" or (scheme == "databricks" and rest):
         return
     if kind == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        # Made absolute first: the folder that a relative path begins in counts too.
+        if set(str(Path(rest[1:].partition("?")[0]).absolute())) & set(_ODD):
+            raise TrackingError(
+                f"`--tracking-uri`: an SQLite file must have no {' '.join(_ODD)} in its whole path, but got {uri!r}: "
+                "MLflow would seek it elsewhere; name another one"
+            )
         _check_sqlite(Path(rest[1:].partition("?")[0]), uri)
         return
     if kind in _DATABASES and kind != "sqlite" and separator and rest:

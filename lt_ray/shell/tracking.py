@@ -97,6 +97,7 @@ class Tracker:
         self._delivery = Delivery(target)
         self._spool = Spool(spool, target)
         self._lost = False
+        self._why = ""
         self._silent = False
         self._drained = False
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -164,6 +165,11 @@ class Tracker:
         return self._drained and not self._delivery.refused and not self._lost
 
     @property
+    def why(self) -> str:
+        """Why not all was recorded, in a line, as far as is known."""
+        return self._why
+
+    @property
     def answers(self) -> bool:
         """Whether MLflow answered when it was last asked."""
         return not self._silent
@@ -223,6 +229,7 @@ class Tracker:
             try:
                 refusal = self._delivery.send(event)
             except Silent as silent:
+                self._why = str(silent)
                 tries += 1
                 if tries == event.tries:
                     self._delivery.refused += 1
@@ -237,6 +244,7 @@ class Tracker:
             else:
                 self._silent = False
             if refusal is not None:
+                self._why = refusal
                 self._warn_once("refused", f"MLflow left out a part of the record ({refusal})")
             return True
         return False
@@ -250,6 +258,7 @@ class Tracker:
 
     def _lose(self, error: OSError) -> None:
         self._lost = True
+        self._why = f"the record cannot be kept on disk: {error.strerror}"
         self._warn_once(
             "spool",
             f"the record cannot be kept on disk ({error.strerror}): the sweep goes on; "

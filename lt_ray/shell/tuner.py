@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -23,6 +24,10 @@ from lt_ray.rounds import PARTIAL_EVERY_S, Event
 
 END_TRIALS = signal.SIGUSR1
 """Sent to this process, it makes Tune end all trials and return"""
+_SMALLEST = 0.0001
+"""Share of a GPU that Ray can tell from none [count]"""
+_SOCKET_LENGTH = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+"""Of the private directory's path: longer ones leave no room for Ray's sockets in it [bytes]"""
 _FAILURES = 3
 """Times that a trial may lose its worker or its node"""
 
@@ -72,7 +77,7 @@ def cluster(address: str) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
-    private = tempfile.mkdtemp(prefix="lt_ray_") if address == "local" else None
+    private = _private_directory() if address == "local" else None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if private is not None:
         options |= {"_temp_dir": private, "include_dashboard": False}
@@ -88,6 +93,21 @@ def cluster(address: str) -> Iterator[None]:
         ray.shutdown()
         if private is not None:
             shutil.rmtree(private, ignore_errors=True)
+
+
+def _private_directory() -> str:
+    """Make a directory for Ray's files whose path leaves room for sockets, in TMPDIR where that is short enough.
+
+    Raises `ClusterError` where no such directory can be made.
+    """
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if len(os.fsencode(os.path.abspath(parent))) + len("/lt_ray_12345678") <= _SOCKET_LENGTH:
+            with contextlib.suppress(OSError):
+                return tempfile.mkdtemp(prefix="lt_ray_", dir=parent)
+    raise ClusterError(
+        f"`TMPDIR` must be a path of at most {_SOCKET_LENGTH - len('/lt_ray_12345678')} bytes, since Ray's sockets "
+        f"have names of at most 107, but got {tempfile.gettempdir()!r}, and /tmp cannot be written: set a shorter one"
+    )
 
 
 @contextlib.contextmanager
@@ -133,37 +153,68 @@ def check_cluster(resources: Resources) -> None:
     _check(resources, [node["Resources"] for node in ray.nodes() if node["Alive"]], "this cluster's largest node")
 
 
-def cluster_totals() -> dict[str, float]:
-    """Return what the connected cluster has in all: its CPUs and GPUs, by Ray's names [count]."""
+def cluster_nodes() -> list[dict[str, float]]:
+    """Return what each living node of the connected cluster has: its CPUs and GPUs, by Ray's names [count]."""
     import ray
 
-    return {name: float(count) for name, count in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [{name: float(node.get(name, 0.0)) for name in ("CPU", "GPU")} for node in nodes]
 
 
-def describe_resources(resources: Resources, totals: Mapping[str, float] | None) -> str:
+def describe_resources(resources: Resources, nodes: Sequence[Mapping[str, float]] | None) -> str:
     """Return in a few words what a trial takes, how many fit at once, and of what.
 
-    - `totals`: the cluster's CPUs and GPUs, empty while unknown; None = no cluster, one cycle after the other [count]
+    - `nodes`: CPUs and GPUs of the cluster's nodes, empty while unknown; None = no cluster, one cycle after the
+      other [count]
     """
     share = f"{resources.cpus_per_trial:g} CPU"
     share += f" + {resources.gpus_per_trial:g} GPU a trial" if resources.gpus_per_trial else " a trial, no GPU"
-    if totals is None:
+    if nodes is None:
         return f"one at a time, in this process · {share}"
-    if not totals:
+    if not nodes:
         return share
-    cpus, gpus = totals.get("CPU", 0.0), totals.get("GPU", 0.0)
+    cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
     whole = f"{cpus:g} CPU" + (f" + {gpus:g} GPU" if gpus else "")
-    return f"{_at_once(resources, totals)} at once · {share} · cluster {whole}"
+    return f"{_at_once(resources, nodes)} at once · {share} · cluster {whole}"
 
 
-def _at_once(resources: Resources, totals: Mapping[str, float]) -> int:
-    """Trials that fit the whole cluster and may run [count]."""
-    fitting = [totals.get("CPU", 0.0) / resources.cpus_per_trial]
-    if resources.gpus_per_trial:
-        fitting.append(totals.get("GPU", 0.0) / resources.gpus_per_trial)
-    if resources.max_concurrent is not None:
-        fitting.append(resources.max_concurrent)
-    return int(min(fitting) + 1e-9)
+def _at_once(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Trials that fit the nodes, none of them across two nodes or two shared GPUs, and may run [count]."""
+    fitting = sum(_on_node(resources, node) for node in nodes)
+    return fitting if resources.max_concurrent is None else min(fitting, resources.max_concurrent)
+
+
+def _on_node(resources: Resources, node: Mapping[str, float]) -> int:
+    """Trials that fit one node [count]."""
+    fitting = _floor(node.get("CPU", 0.0) / resources.cpus_per_trial)
+    share, gpus = resources.gpus_per_trial, node.get("GPU", 0.0)
+    if share > 1:
+        fitting = min(fitting, _floor(gpus / share))
+    elif share:
+        fitting = min(fitting, _floor(gpus) * _floor(1 / share) + _floor(gpus % 1 / share))
+    return fitting
+
+
+def _floor(ratio: float) -> int:
+    return int(ratio + 1e-9)
+
+
+def check_shares(gpus_per_trial: float, cpus_per_trial: float) -> None:
+    """Raise `ClusterError` for a share that Ray cannot give a trial, whatever the cluster."""
+    for option, share in (
+        ("--gpus-per-trial", gpus_per_trial),
+        ("--cpus-per-trial", cpus_per_trial),
+    ):
+        if not math.isfinite(share):
+            raise ClusterError(f"`{option}` must be a finite number, but got {share:g}: name a share, such as 0.5")
+    share = gpus_per_trial
+    if share > 1 and share != int(share):
+        raise ClusterError(
+            f"`--gpus-per-trial` above 1 must be whole, since no GPU is shared by trials that have several, but got "
+            f"{share:g}: say {math.floor(share)} or {math.ceil(share)}"
+        )
+    if 0 < share < _SMALLEST:
+        raise ClusterError(f"`--gpus-per-trial` must be 0 or at least {_SMALLEST:g}, but got {share:g}: ask for more")
 
 
 def _check(resources: Resources, nodes: Sequence[Mapping[str, float]], where: str) -> None:
@@ -221,7 +272,7 @@ def run_trials(
 
     # Tune asks a searcher for one trial at a time, and gives that one the first process that comes free: while trials
     # are shorter than a process takes to start, it would never get to a second one.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, _at_once(resources, cluster_totals())))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, _at_once(resources, cluster_nodes())))
     lost = f"its worker was lost {_FAILURES + 1} times"
     ray_directory = (directory / "ray").resolve()
     shutil.rmtree(ray_directory, ignore_errors=True)

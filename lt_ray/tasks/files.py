@@ -178,8 +178,18 @@ def _json(path: Path, read: Collection[str]) -> Columns:
             raise ValueError(f"row {i} must be an object, but is {type(row).__name__}")
     if not rows:
         raise ValueError("it holds no row")
+    if len(rows) == 1 and _is_columns(rows[0]):
+        raise ValueError(
+            "it must hold one object a row, but holds one table by columns: write it with pandas' "
+            '`to_json(…, orient="records", lines=True)`'
+        )
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _is_columns(row: object) -> bool:
+    """Whether a row is a whole table, column by column, as pandas' `to_json` writes it unless told otherwise."""
+    return isinstance(row, dict) and bool(row) and all(isinstance(value, dict | list) for value in row.values())
 
 
 def _json_line(number: int, line: str) -> object:

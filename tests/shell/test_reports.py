@@ -13,6 +13,7 @@ from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.directory import SweepDirectory
 from lt_ray.errors import StorageError, TrackingError
 from lt_ray.shell import reports
+from lt_ray.shell.events import legal
 from lt_ray.shell.records import document
 
 CYCLE = Cycle(
@@ -85,6 +86,28 @@ def test_the_report_is_an_artifact_of_the_sweeps_run(storage):
     page = storage / "broken" / "report" / "report.html"
     logged = Path(client.download_artifacts(parent.info.run_id, "report.html"))
     assert logged.read_bytes() == page.read_bytes()
+
+
+def test_the_sweeps_own_run_has_one_curve_an_arm(storage):
+    """The parent's curves are means over an arm's seeds, and none is a mean over arms."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
+    (experiment,) = (found for found in client.search_experiments() if found.name == "broken")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    curves = [name for name in parent.data.metrics if name.startswith("round/test_accuracy")]
+    assert "round/test_accuracy" not in curves
+    arms: dict[str, list[float]] = {}
+    for run in runs:
+        first = [point.value for point in client.get_metric_history(run.info.run_id, "round/test_accuracy")]
+        if "mlflow.parentRunId" in run.data.tags and first:
+            arms.setdefault(legal(f"round/test_accuracy {run.data.tags['lt_ray.arm']}"), []).append(first[0])
+    assert sorted(curves) == sorted(arms)
+    assert len(arms) == 2
+    for name, dense in arms.items():
+        found = {point.step: point.value for point in client.get_metric_history(parent.info.run_id, name)}
+        assert found[0] == sum(dense) / len(dense)
 
 
 def test_what_went_wrong_is_said(storage, tmp_path):

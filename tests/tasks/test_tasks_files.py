@@ -139,6 +139,7 @@ BROKEN: dict[str, tuple[dict[str, str], list[str]]] = {
     "header alone": (csv(""), ["train.csv", "at least one row"]),
     "no parquet": ({"train.parquet": "text,label\n"}, ["train.parquet", "readable as parquet"]),
     "comma not quoted": (csv("a,0\nwell, well,1\n"), ["train.csv", "Expected 2 columns, got 3"]),
+    "by columns": ({"train.json": pd.DataFrame(ROWS).to_json()}, ["train.json", "one table by columns", "records"]),
     "no JSON": ({"train.jsonl": '{"text": "a", "label": 0}\n{"text"\n'}, ["train.jsonl", "line 2"]),
     "no object": ({"train.json": '[{"text": "a", "label": 0}, 7]'}, ["train.json", "row 2", "int"]),
     "no row": ({"train.json": "[]"}, ["train.json", "no row"]),
