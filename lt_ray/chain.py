@@ -18,7 +18,7 @@ from lt_ray.models import encoder, registry
 from lt_ray.pruning.restart import matches
 
 RewindEpoch = int | Literal["last"]
-_RESTART_FIELDS = ("restart", "rewind_epoch", "rewind_budget", "shared_start")
+_RESTART_FIELDS = ("restart", "rewind_epoch", "rewind_budget", "shared_start", "epochs")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,16 @@ class Round:
     """Key of the round whose weights and masks it starts from; None for round 0"""
     dense: str
     """Key of the round 0 whose weights it may restore"""
-    transferred: bool = False
-    """Its parent was trained on the source task; its ticket is taken as it is"""
+    taken: bool = False
+    """Its parent is a round of the cycle's origin, on the source task or the ticket of a control; its masks are taken
+    as they are"""
+    counted: str | None = None
+    """Key of the origin's round that has as many weights in each tensor: of random pruning"""
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether it starts from the weights that its parent ended with, not from its masks alone."""
+        return self.parent is not None and not (self.taken and _restart(self.pruning) != "final")
 
 
 def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> tuple[Round, ...]:
@@ -46,13 +54,17 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
     - `source_digest`: digest of the source task's data, where tickets come from there
     """
     dense = _round(cycle, data_digest, 0, None, None, None)
+    found = origin_chain(cycle, data_digest, source_digest)
     if cycle.tickets == "source":
-        assert source_digest is not None
-        found = chain(cycle.origin, source_digest)
-        return (dense, *(_transferred(cycle, data_digest, found, index) for index in cycle.trained_rounds[1:]))
+        return (dense, *(_taken(cycle, data_digest, found, index) for index in cycle.trained_rounds[1:]))
     rounds = [dense]
     for index, pruning in enumerate(cycle.schedule, 1):
-        if isinstance(pruning, Magnitude) and pruning.strategy == "one_shot":
+        if isinstance(pruning, Magnitude) and pruning.is_control and not pruning.random_pruning:
+            rounds.append(_taken(cycle, data_digest, found, index))
+        elif isinstance(pruning, Magnitude) and pruning.random_pruning:
+            parent = dense if pruning.strategy == "one_shot" else rounds[-1]
+            rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, found[index].key))
+        elif isinstance(pruning, Magnitude) and pruning.strategy == "one_shot":
             at_once = _at_once([p for p in cycle.schedule[:index] if isinstance(p, Magnitude)])
             rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))
         else:
@@ -60,8 +72,24 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
     return tuple(rounds)
 
 
+def origin_chain(cycle: Cycle, data_digest: str, source_digest: str | None) -> tuple[Round, ...]:
+    """Return the rounds that find the tickets that a cycle takes, up to the last it needs; none where it takes none."""
+    if not cycle.takes_tickets:
+        return ()
+    if cycle.tickets == "source":
+        assert source_digest is not None
+        data_digest = source_digest
+    return chain(cycle.origin, data_digest)[: cycle.trained_rounds[-1] + 1]
+
+
 def _round(
-    cycle: Cycle, data_digest: str, index: int, pruning: Pruning | None, parent: Round | None, dense: Round | None
+    cycle: Cycle,
+    data_digest: str,
+    index: int,
+    pruning: Pruning | None,
+    parent: Round | None,
+    dense: Round | None,
+    counted: str | None = None,
 ) -> Round:
     inputs: dict[str, Any] = _common(cycle, data_digest) | {
         "parent": parent.key if parent else None,
@@ -69,16 +97,23 @@ def _round(
     }
     if parent is not None and index != parent.index + 1:
         inputs["index"] = index  # its draws depend on it, which else follows from the parent
+    if counted is not None:
+        inputs["counted"] = counted
     key = digest(inputs)[:24]
-    return Round(index, key, pruning, inputs, parent.key if parent else None, dense.key if dense else key)
+    dense_key = dense.key if dense else key
+    return Round(index, key, pruning, inputs, parent.key if parent else None, dense_key, counted=counted)
 
 
-def _transferred(cycle: Cycle, data_digest: str, found: Sequence[Round], index: int) -> Round:
+def _taken(cycle: Cycle, data_digest: str, found: Sequence[Round], index: int) -> Round:
     pruning = cycle.schedule[index - 1]
     restart = {name: value for name, value in pruning.meaning().items() if name in _RESTART_FIELDS}
     ticket = found[index].key
-    inputs = _common(cycle, data_digest) | {"parent": ticket, "pruning": {"method": "transfer", **restart}}
-    return Round(index, digest(inputs)[:24], pruning, inputs, ticket, found[0].key, transferred=True)
+    inputs = _common(cycle, data_digest) | {"parent": ticket, "pruning": {"method": "ticket", **restart}}
+    return Round(index, digest(inputs)[:24], pruning, inputs, ticket, found[0].key, taken=True)
+
+
+def _restart(pruning: Pruning | None) -> str:
+    return pruning.restart if isinstance(pruning, Magnitude) else "final"
 
 
 def _common(cycle: Cycle, data_digest: str) -> dict[str, Any]:
@@ -112,7 +147,7 @@ def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
     """
     rewinding = [cycle for cycle in cycles if cycle.tickets == "own"]
     prunings = [p for cycle in rewinding for p in cycle.schedule if isinstance(p, Magnitude)]
-    wanted = {p.rewind_epoch for p in prunings if p.restart == "rewind"}
+    wanted = {p.rewind_epoch for p in prunings if p.rewinds}
     return frozenset(wanted - {0})
 
 

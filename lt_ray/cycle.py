@@ -46,6 +46,7 @@ from lt_ray.fields import (
 
 __all__ = [
     "FINE_TUNING",
+    "MASKS_KEY",
     "MODELS",
     "MOST_ROUNDS",
     "PRUNINGS",
@@ -85,8 +86,10 @@ __all__ = [
     "parse",
 ]
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised when the meaning of a field changes; part of every identity."""
+MASKS_KEY = "magnitude.masks"
+"""Tells a control from the logs' procedure, so it is told of every cycle whose masks are its own"""
 
 MOST_ROUNDS = 1000
 """Most prunings of one cycle; a thousand of 1 % leave 0.004 % [count]"""
@@ -115,7 +118,7 @@ class Cycle(Settings):
     @model_validator(mode="after")
     def _rewinds_into_the_training(self) -> Cycle:
         for pruning in self.schedule:
-            if not isinstance(pruning, Magnitude) or pruning.restart != "rewind":
+            if not isinstance(pruning, Magnitude) or not pruning.rewinds:
                 continue
             epoch, last = pruning.rewind_epoch, self.epochs_of(pruning)
             got = f"(rewind_epoch={epoch}, epochs={self.training.epochs})"
@@ -160,6 +163,23 @@ class Cycle(Settings):
         return self
 
     @model_validator(mode="after")
+    def _controls_follow_their_ticket(self) -> Cycle:
+        controls = [isinstance(pruning, Magnitude) and pruning.is_control for pruning in self.schedule]
+        if True in controls and not all(controls[controls.index(True) :]):
+            raise ValueError(
+                "a control takes the ticket's masks in every round, so nothing else may be pruned after it, but the "
+                f"schedule is {folded(self.schedule)}: say `magnitude.masks: own`, or end the schedule with magnitude"
+            )
+        if self.tickets == "source" and any(
+            isinstance(pruning, Magnitude) and pruning.random_pruning for pruning in self.schedule
+        ):
+            raise ValueError(
+                "`magnitude.random_pruning` takes a ticket's counts and no ticket, so `tickets: source` has nothing to "
+                "transfer: say `tickets: own`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_shot_is_of_magnitudes(self) -> Cycle:
         methods = {pruning.method for pruning in self.schedule}
         one_shot = any(isinstance(pruning, Magnitude) and pruning.strategy == "one_shot" for pruning in self.schedule)
@@ -195,10 +215,24 @@ class Cycle(Settings):
         return tuple(range(0, self.rounds + 1, every))
 
     @property
+    def takes_tickets(self) -> bool:
+        """Whether masks, or their counts, come from another cycle: `origin`."""
+        return self.tickets == "source" or any(
+            isinstance(pruning, Magnitude) and pruning.is_control for pruning in self.schedule
+        )
+
+    @property
     def origin(self) -> Cycle:
-        """The cycle on the source task that finds the tickets transferred by this one."""
-        assert self.source is not None
-        return self.model_copy(update={"task": self.source, "source": None, "tickets": "own", "ticket_every": 1})
+        """The cycle that finds the tickets that this one takes: on the source task, or the ticket's of a control."""
+        found = {
+            "schedule": tuple(p.ticket if isinstance(p, Magnitude) else p for p in self.schedule),
+            "tickets": "own",
+            "ticket_every": 1,
+        }
+        if self.tickets == "source":
+            assert self.source is not None
+            found |= {"task": self.source, "source": None}
+        return self.model_copy(update=found)
 
     @property
     def id(self) -> str:

@@ -335,12 +335,17 @@ class Magnitude(Settings):
     exclude: tuple[str, ...] = ()
     """Parameter names (shell patterns) never pruned"""
     random_pruning: bool = False
-    """Control: as many per tensor as the magnitudes say, at random positions"""
+    """Control: of every tensor as many weights as the ticket of the same round has, at random positions"""
     restart: Literal["rewind", "random", "final"] = "rewind"
     """`rewind` = round 0's weights of `rewind_epoch`, `random` = a new draw of the initialiser, `final` = the weights
     just trained"""
+    masks: Literal["ticket", "own"] = "ticket"
+    """Where restart is `random`: `ticket` = round r takes the masks that the rewound cycle has in round r, so that only
+    the weights are new (the control of Frankle & Carbin 2019); `own` = each round prunes what it trained after its own
+    re-initialisation, as the logs did, so that from the second round on the masks are other ones, too"""
     rewind_epoch: int | Literal["last"] = 0
-    """Where restart is `rewind`: epoch of round 0 that is restored, 0 = initialisation [epochs]"""
+    """Where restart is `rewind`: epoch of round 0 that is restored, 0 = initialisation; where masks are a rewound
+    ticket's: of that ticket [epochs]"""
     rewind_budget: Literal["full", "resume"] = "full"
     """Where restart is `rewind`: `full` = all epochs again from epoch 0's data order, `resume` = from `rewind_epoch`
     to the same last epoch"""
@@ -370,6 +375,33 @@ class Magnitude(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _random_positions_are_counted_by_a_ticket(self) -> Magnitude:
+        if self.random_pruning and self.masks == "own":
+            raise ValueError(
+                "`magnitude.random_pruning` takes its counts from the ticket, but got `masks: own`: leave one "
+                "of them out"
+            )
+        return self
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it takes masks, or their counts, from the ticket of the same round."""
+        return self.random_pruning or (self.restart == "random" and self.masks == "ticket")
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether `rewind_epoch` has a meaning: for its own weights, or for the ticket whose masks it takes."""
+        return self.restart == "rewind" or (self.restart == "random" and self.is_control)
+
+    @property
+    def ticket(self) -> Magnitude:
+        """The pruning that finds the ticket: this one, or the one that it is the control of."""
+        if not self.is_control:
+            return self
+        restart = "rewind" if self.restart == "random" else self.restart
+        return self.model_copy(update={"restart": restart, "random_pruning": False, "shared_start": ()})
+
     @field_validator("exclude", "shared_start")
     @classmethod
     def _order_of_names_has_no_meaning(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -378,8 +410,10 @@ class Magnitude(Settings):
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         tree = self.model_dump(mode="json")
-        if self.restart != "rewind":
+        if not self.rewinds:
             tree |= {"rewind_epoch": None, "rewind_budget": None}
+        if self.restart != "random" or self.random_pruning:
+            tree |= {"masks": None}
         if self.restart != "random":
             tree |= {"shared_start": []}
         return tree

@@ -33,7 +33,7 @@ class Retention:
         for round in planned.rounds:
             self._sharing[round.key].append(planned)
             self._rewinding[round.dense].add(round.key)
-            if round.parent is not None:
+            if round.parent is not None and round.needs_weights:
                 self._children[round.parent].add(round.key)
 
     def finished(self, result: RoundResult) -> None:

@@ -59,8 +59,8 @@ def run_cycle(
     groups. Stopping the generator anywhere and running the cycle again gives the same events, bit for bit (on one
     type of device and one number of threads), except for the fields in `results.TIMES`.
 
-    - `data`: of the cycle's task; `source`: of its source task, where tickets come from there. Rounds that find tickets
-      are computed, without events, where the store does not have them
+    - `data`: of the cycle's task; `source`: of its source task, where tickets come from there. Rounds that find the
+      tickets it takes are computed, without events, where the store does not have them
     - `base`: what an encoder is made of
     - `keep_epochs`: epochs of round 0 to keep for other cycles to rewind to, besides this cycle's own
     - `device`: where to train; torch's own generators are reseeded before every step
@@ -130,11 +130,12 @@ class _Run:
 
     @cached_property
     def origin(self) -> _Run:
-        """The cycle that finds this one's tickets, on the source task."""
+        """The cycle that finds this one's tickets: on the source task, or the ticket's of a control."""
+        cycle = self.cycle.origin
+        if self.cycle.tickets == "own":
+            return dataclasses.replace(self, cycle=cycle, keep_epochs=self.keep_epochs | rewind_epochs([cycle]))
         assert self.source is not None
-        return dataclasses.replace(
-            self, cycle=self.cycle.origin, data=self.source, source=None, keep_epochs=rewind_epochs([self.cycle.origin])
-        )
+        return dataclasses.replace(self, cycle=cycle, data=self.source, source=None, keep_epochs=rewind_epochs([cycle]))
 
     @cached_property
     def by_key(self) -> dict[str, Round]:
@@ -170,7 +171,7 @@ class _Run:
         told = 0
         stored = self.store.find(round.key, thorough=True)
         if stored is None:
-            if round.transferred:
+            if round.taken or round.counted is not None:
                 self._find_ticket(round)
             with self.store.claim(round.key):
                 stored = self.store.find(round.key, thorough=True)
@@ -189,7 +190,7 @@ class _Run:
         yield self.result(round, stored)
 
     def _find_ticket(self, round: Round) -> None:
-        """See to it that the store has the origin's rounds up to the one whose ticket is transferred."""
+        """See to it that the store has the origin's rounds up to the one whose ticket is taken."""
         for found in self.origin.rounds[: round.index + 1]:
             for _ in self.origin.events(found):
                 pass
@@ -366,7 +367,7 @@ class _Run:
         if pruning is None:
             masks = registry.initial_masks(self.network.dense)
             return Start(ticket(masks, self._initial()), masks, dense)
-        finding = self.origin if round.transferred else self
+        finding = self.origin if round.taken else self
         start = finding._ticket(round)
         if not isinstance(pruning, Magnitude) or pruning.restart == "final":
             return start
@@ -389,15 +390,20 @@ class _Run:
         assert round.pruning is not None
         assert round.parent is not None
         parent = self.by_key[round.parent]
-        if round.transferred:
-            goes_on = isinstance(round.pruning, Magnitude) and round.pruning.restart == "final"
-            weights = self._trained(parent) if goes_on else {}
-            return Start(weights, self.store.masks(parent.key), goes_on=goes_on)
+        if round.taken:
+            weights, found = self._trained(parent) if round.needs_weights else {}, self._found(parent)
+            masks = self.store.masks(parent.key)
+            return Start(weights, masks, found.blocks, found.frozen, goes_on=round.needs_weights)
         stride, over = None, ""
         if isinstance(round.pruning, Similarity):
             earlier = [self._found(ancestor).measurement for ancestor in self._ancestors(round)]
             stride, over = next_stride(round.pruning, [(found.stride, found.accepted) for found in earlier])
-        return self.pruner.pruned(round.pruning, self._parent(round), round.index, stride, over)
+        counts = None if round.counted is None else self._kept(round.counted)
+        return self.pruner.pruned(round.pruning, self._parent(round), round.index, stride, over, counts)
+
+    def _kept(self, key: str) -> dict[str, int]:
+        """How many weights a round keeps of each tensor."""
+        return {name: int(mask.sum()) for name, mask in self.store.masks(key).items()}
 
     def _parent(self, round: Round) -> Parent:
         """The round whose model a round prunes: the latest one before it that was not rejected."""

@@ -123,12 +123,21 @@ class Pruner:
     store: RoundStore
     device: torch.device
 
-    def pruned(self, pruning: Pruning, parent: Parent, index: int, stride: int | None, over: str = "") -> Start:
+    def pruned(
+        self,
+        pruning: Pruning,
+        parent: Parent,
+        index: int,
+        stride: int | None,
+        over: str = "",
+        counts: Mapping[str, int] | None = None,
+    ) -> Start:
         """Return a parent's model with fewer weights or blocks, the kept weights as they were trained.
 
         - `index`: of the round [count]
         - `stride`: of a comparison of blocks [count]
         - `over`: why a comparison of blocks is not to be made any more; empty where it is
+        - `counts`: of random pruning, tensor → how many weights its ticket keeps [count]
 
         Raises `DegenerateError` where a block's output is the same for all examples.
         """
@@ -140,13 +149,15 @@ class Pruner:
             return self._shortened(pruning, replace(start, stride=stride), parent, over)
         if isinstance(pruning, Wanda):
             masks = self._by_wanda(pruning, parent)
+        elif counts is not None:
+            masks = magnitude.at_random(parent.masks, counts, generators(self.seed, "random pruning", index))
         else:
-            masks = self._by_magnitude(pruning, parent, index)
+            masks = self._by_magnitude(pruning, parent)
         return replace(start, weights=masked(weights, masks), masks=masks)
 
-    def _by_magnitude(self, pruning: Magnitude, parent: Parent, index: int) -> dict[str, Tensor]:
+    def _by_magnitude(self, pruning: Magnitude, parent: Parent) -> dict[str, Tensor]:
         module = self.network.module(parent.blocks)
-        after = magnitude.prune(
+        return magnitude.prune(
             parent.weights,
             parent.masks,
             pruning.fraction,
@@ -155,10 +166,6 @@ class Pruner:
             names=touches(pruning, module),
             fractions=fractions(pruning, module),
         )
-        if pruning.random_pruning:
-            draws = generators(self.seed, "random pruning", index)
-            after = magnitude.at_random(parent.masks, after, draws)
-        return after
 
     def _by_wanda(self, pruning: Wanda, parent: Parent) -> dict[str, Tensor]:
         module = self.network.live(parent.weights, parent.blocks, self.device).eval()

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 from torch import nn
 
-from lt_ray.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs, touches
-from lt_ray.cycle import Cycle, Encoder, Magnitude, Scalar, Settings, Wanda, canonical
+from lt_ray.chain import RewindEpoch, Round, chain, origin_chain, prunable_names, rewind_epochs, touches
+from lt_ray.cycle import MASKS_KEY, Cycle, Encoder, Magnitude, Scalar, Settings, Wanda, canonical
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.forecast import Forecast, forecast
 from lt_ray.models import encoder, maps, registry, survey
@@ -127,7 +127,8 @@ class PlannedCycle:
     """The point: searched fields as they were drawn or suggested"""
     cycle: Cycle
     settings: Mapping[str, Scalar]
-    """The searched fields, as this cycle has them; and its task, where it finds tickets for others"""
+    """The searched fields, as this cycle has them; its task, where it finds tickets for others; and that its masks are
+    its own, where a control's are meant to be the ticket's"""
     rounds: tuple[Round, ...]
     prunable: tuple[str, ...]
     """Parameters over which sparsity counts"""
@@ -253,7 +254,8 @@ class Planner:
                 f"{', '.join(searched)} changes anything{self._where}; give values that differ"
             )
         self._check_consumed(points)
-        both = (*origins.values(), *planned.values())
+        finders = [item for key, item in origins.items() if key not in planned]
+        both = (*finders, *planned.values())
         block = _block_size(self._module(self.sweep.cycle)) if isinstance(self.sweep.cycle.model, Encoder) else None
         return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both), block)
 
@@ -270,11 +272,14 @@ class Planner:
     def extended(self, plan: Plan, asked: Sequence[Mapping[str, Scalar]]) -> Plan:
         """Return the plan with further points at its end, each in the order it was asked."""
         new: list[PlannedCycle] = []
-        origins = {planned.id: planned for planned in plan.cycles if planned.finds_tickets}
-        for index, point in enumerate(asked, start=plan.points):
-            for cycle in self.cycles(point):
+        origins = {planned.id: planned for planned in plan.cycles}
+        points = [self.cycles(point) for point in asked]
+        ids = {cycle.id for cycles in points for cycle in cycles}
+        for index, (point, cycles) in enumerate(zip(asked, points, strict=True), start=plan.points):
+            for cycle in cycles:
                 known = len(origins)
-                self._add_origin(origins, cycle)
+                if not (cycle.takes_tickets and cycle.origin.id in ids):
+                    self._add_origin(origins, cycle)
                 new += list(origins.values())[known:]
                 new.append(self._planned(len(plan.cycles) + len(new), index, point, cycle))
         parameters = max(plan.parameters, self._parameters(new))
@@ -351,8 +356,8 @@ class Planner:
 
     def _add_origin(self, origins: dict[str, PlannedCycle], cycle: Cycle) -> None:
         """Plan the cycle that finds this one's tickets, unless it is planned."""
-        if cycle.tickets == "source" and cycle.origin.id not in origins:
-            if self.source_outputs != self.outputs:
+        if cycle.takes_tickets and cycle.origin.id not in origins:
+            if cycle.tickets == "source" and self.source_outputs != self.outputs:
                 raise CycleError(
                     "`tickets: source` needs tasks with as many outputs, but got "
                     f"({cycle.origin.task.name}={self.source_outputs}, {cycle.task.name}={self.outputs}): a ticket's "
@@ -362,15 +367,13 @@ class Planner:
 
     def _planned(self, order: int, index: int, point: Mapping[str, Scalar], cycle: Cycle) -> PlannedCycle:
         module = self._module(cycle)
-        digest = self.data_digest if index >= 0 else self.source_digest
+        digest = self.source_digest if cycle.task == self.sweep.cycle.source else self.data_digest
         assert digest is not None
         _check_names(cycle, module)
         survey.check(cycle.schedule, module, lambda: self._surveyed(cycle))
         flat = cycle.flat()
         rounds = chain(cycle, digest, self.source_digest)
-        found: tuple[Round, ...] = ()
-        if cycle.tickets == "source":
-            found = chain(cycle.origin, self.source_digest or "")[: rounds[-1].index + 1]
+        found = origin_chain(cycle, digest, self.source_digest)
         whole = found or rounds
         expected = dict(zip([round.index for round in whole], forecast(cycle, whole, module), strict=True))
         return PlannedCycle(
@@ -379,7 +382,8 @@ class Planner:
             asked=point,
             cycle=cycle,
             settings=({"task.name": cycle.task.name} if index < 0 else {})
-            | {key: flat[key] for key in self.sweep.space.distributions if key in flat},
+            | {key: flat[key] for key in self.sweep.space.distributions if key in flat}
+            | ({MASKS_KEY: "own"} if flat.get(MASKS_KEY) == "own" else {}),
             rounds=rounds,
             prunable=prunable_names(cycle, module),
             forecast=tuple(expected[index] for index in cycle.trained_rounds),
@@ -468,10 +472,10 @@ def _size(module: nn.Module) -> int:
 
 
 def _spread(planned: Iterable[PlannedCycle]) -> list[PlannedCycle]:
-    """The first cycle of each round 0, then the second of each, and so on."""
+    """The first cycle of each round 0, then the second of each, and so on; those that take tickets after all others."""
     seen: dict[str, int] = {}
     ranked = []
-    for item in planned:
+    for item in sorted(planned, key=lambda item: item.cycle.takes_tickets):
         rank = seen.setdefault(item.rounds[0].key, 0)
         seen[item.rounds[0].key] += 1
         ranked.append((rank, item))

@@ -30,8 +30,8 @@ def make_plan(seeds: int = 1, base: Cycle = BASE, rows: int = 202, digest: str =
 
 
 def test_equal_cycles_are_merged():
-    """The random arm has no rewind epoch: 2 arms × 3 epochs are 6 points and 4 cycles."""
-    planned = make_plan(restart=["rewind", "random"], rewind_epoch=[0, 1, "last"])
+    """The fine-tuned arm has no rewind epoch: 2 arms × 3 epochs are 6 points and 4 cycles."""
+    planned = make_plan(restart=["rewind", "final"], rewind_epoch=[0, 1, "last"])
     assert planned.points == 6
     assert len(planned.cycles) == 4
     assert [p.settings["magnitude.rewind_epoch"] for p in planned.cycles].count(None) == 1

@@ -69,16 +69,20 @@ def prune(
     return {name: _without(mask, gone[name]) if name in gone else mask.clone() for name, mask in masks.items()}
 
 
-def at_random(before: Masks, after: Masks, generator: Callable[[str], torch.Generator]) -> dict[str, Tensor]:
-    """Return masks that prune as many of each tensor as `after` does of `before`, at random positions.
+def at_random(
+    before: Masks, counts: Mapping[str, int], generator: Callable[[str], torch.Generator]
+) -> dict[str, Tensor]:
+    """Return smaller masks that keep as many weights of each tensor as `counts` says, at random positions.
 
+    - `before`: masks before; a weight pruned there stays pruned
+    - `counts`: tensor → weights that it keeps, at most as many as before [count]
     - `generator`: tensor name → generator of its draw
     """
     drawn = {}
     for name, mask in before.items():
         kept = int(mask.sum())
         gone = np.zeros(kept, dtype=bool)
-        count = kept - int(after[name].sum())
+        count = kept - counts[name]
         gone[torch.randperm(kept, generator=generator(name))[:count].numpy()] = True
         drawn[name] = _without(mask, gone)
     return drawn

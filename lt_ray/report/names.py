@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lt_ray.cycle import PRUNINGS, Scalar
+from lt_ray.cycle import MASKS_KEY, PRUNINGS, Scalar
 
 _WORDS = {
     ("random_pruning", True): "random pruning",
@@ -42,8 +42,9 @@ def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
         elif key in _LETTERS:
             numbers.append(f"{_LETTERS[key]}={value:.6g}" if isinstance(value, float) else f"{_LETTERS[key]}={value}")
         elif name == "restart":
-            epoch = settings.get(key.replace("restart", "rewind_epoch"))
-            words.append(f"{value}@{epoch}" if value == "rewind" and epoch is not None else str(value))
+            words.append(_restart(settings, str(value)))
+        elif key == MASKS_KEY:
+            words += [] if value == "ticket" or "magnitude.restart" in settings else [f"{value} masks"]
         elif (name, value) in _WORDS:
             words.append(_WORDS[name, value])
         elif key == "schedule":
@@ -63,6 +64,18 @@ def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
     if not any(words) and not numbers:
         words = unsaid
     return " ".join([*filter(None, words), *([] if seed is None else [f"s{seed}"]), *numbers])
+
+
+def _restart(settings: Mapping[str, Scalar], restart: str) -> str:
+    """`rewind@1`; `random reinit@1` for its control, new weights under the same masks; `random own masks` for a network
+    that prunes itself after each re-initialisation."""
+    epoch = settings.get("magnitude.rewind_epoch")
+    at = "" if epoch is None else f"@{epoch}"
+    if restart != "random":
+        return f"{restart}{at}" if restart == "rewind" else restart
+    if settings.get(MASKS_KEY) == "own":
+        return "random own masks"
+    return f"random{at}" if settings.get("magnitude.random_pruning") else f"random reinit{at}"
 
 
 def _in_order(schedule: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lt_ray.cycle import Scalar, canonical
+from lt_ray.cycle import MASKS_KEY, Scalar, canonical
 from lt_ray.report.names import short as short
 from lt_ray.results import BlockDecision, RoundResult, standing, winning_round
 
@@ -111,7 +111,7 @@ def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str)
     """
     arms: dict[str, list[ReportedCycle]] = {}
     for cycle in cycles:
-        name = short({key: value for key, value in cycle.settings.items() if key in keys or key == TASK_KEY})
+        name = short({key: value for key, value in cycle.settings.items() if key in {*keys, TASK_KEY, MASKS_KEY}})
         arms.setdefault(name or otherwise, []).append(cycle)
     return dict(sorted(arms.items()))
 

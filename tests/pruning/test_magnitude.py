@@ -190,7 +190,8 @@ def test_random_pruning_takes_as_many_of_each_tensor_elsewhere():
     weights = distinct({"a": (40,), "b": (6, 5)})
     before = magnitude.prune(weights, full(weights), 0.3)
     after = magnitude.prune(weights, before, 0.3, scope="global")
-    drawn = magnitude.at_random(before, after, generators(0, "random pruning", 1))
+    counts = {name: int(mask.sum()) for name, mask in after.items()}
+    drawn = magnitude.at_random(before, counts, generators(0, "random pruning", 1))
     assert {name: int(mask.sum()) for name, mask in drawn.items()} == {n: int(m.sum()) for n, m in after.items()}
     assert any(not torch.equal(drawn[name], after[name]) for name in drawn)
     assert not any(bool((drawn[name] & ~before[name]).any()) for name in drawn)

@@ -28,6 +28,7 @@ magnitude.strategy: {choice: [iterative, one_shot]}
 magnitude.scope: {choice: [local, global]}
 magnitude.output_fraction: {choice: [null, 0.1], when: {magnitude.scope: local}}
 magnitude.random_pruning: {choice: [false, true]}
+magnitude.masks: {choice: [ticket, own], when: {magnitude.restart: random, magnitude.random_pruning: [false]}}
 magnitude.rounding: {choice: [percentile, nearest, ceil]}
 magnitude.exclude: {choice: [[], [embedding.weight]]}
 training.patience: {choice: [null, 1]}
