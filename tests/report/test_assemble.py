@@ -29,8 +29,8 @@ EPOCHS, ROUNDS = 4, 3
 
 
 def a_cycle(arm, seed, tests, *, lr=0.001, state="finished", reason="", task="imdb", sparsities=None, **params):
-    """A cycle of an arm such as `rewind@0` or `random`; `tests` = test accuracies of rounds 0, 1, …"""
-    restart, _, epoch = arm.partition("@")
+    """A cycle of an arm such as `rewind@0` or `random reinit`; `tests` = test accuracies of rounds 0, 1, …"""
+    restart, _, epoch = arm.removesuffix(" reinit").partition("@")
     own = {} if task == "imdb" else {"task.name": task}
     own |= {RESTART: restart, EPOCH: int(epoch) if epoch else None, LR: lr}
     name = f"{task}-{arm}-{seed}-{lr}"
@@ -95,9 +95,9 @@ def test_an_arm_has_a_row_for_each_round():
 
 def test_a_curve_has_bands_and_the_dense_line_counts_each_dense_round_once():
     """Two arms share the dense rounds 0.90 and 0.92 of two seeds, and a third one has 0.94 at another rate."""
-    cycles = [a_cycle(arm, seed, [0.90 + 0.02 * seed, 0.9]) for arm in ("random", "rewind@0") for seed in (0, 1)]
-    curves = section(*cycles, a_cycle("random", 0, [0.94, 0.9], lr=0.01)).curves
-    assert [curve.arm for curve in curves[0].curves] == ["random", "rewind@0"]
+    cycles = [a_cycle(arm, seed, [0.90 + 0.02 * seed, 0.9]) for arm in ("random reinit", "rewind@0") for seed in (0, 1)]
+    curves = section(*cycles, a_cycle("random reinit", 0, [0.94, 0.9], lr=0.01)).curves
+    assert [curve.arm for curve in curves[0].curves] == ["random reinit", "rewind@0"]
     assert curves[0].dense == pytest.approx(0.92)
     point = curves[0].curves[1].points[0]
     assert (point.members, point.n, point.low) == ((0.90, 0.92), 2, pytest.approx(0.91 - 0.127062, abs=1e-5))
@@ -114,27 +114,27 @@ def test_a_round_that_cycles_of_an_arm_share_is_one():
 def test_pairs_agree_in_everything_but_the_arm():
     """Seed 0: 0.91 − 0.90, seed 1: 0.93 − 0.90; a seed or a rate of one arm alone is no pair. ± 12.7062 · 1 point."""
     cycles = [
-        a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 0, [0.90, 0.90]),
-        a_cycle("rewind@0", 1, [0.92, 0.93]), a_cycle("random", 1, [0.92, 0.90]),
-        a_cycle("rewind@0", 2, [0.92, 0.10]), a_cycle("random", 0, [0.92, 0.99], lr=0.01),
+        a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random reinit", 0, [0.90, 0.90]),
+        a_cycle("rewind@0", 1, [0.92, 0.93]), a_cycle("random reinit", 1, [0.92, 0.90]),
+        a_cycle("rewind@0", 2, [0.92, 0.10]), a_cycle("random reinit", 0, [0.92, 0.99], lr=0.01),
     ]  # fmt: skip
     found = section(*cycles)
     (row,) = rows(found, "differences")
-    assert (row["arm"], row["against"], row["round"], row["n pairs"]) == ("rewind@0", "random", 1, 2)
+    assert (row["arm"], row["against"], row["round"], row["n pairs"]) == ("rewind@0", "random reinit", 1, 2)
     assert row["difference [points]"] == pytest.approx(2)
     assert row["low [points]"] == pytest.approx(2 - 12.7062, abs=1e-3)
     assert row["excludes 0"] is False
     sentence = next(said for said in found.verdicts if "points above" in said)
     assert sentence == (
-        "At 20 % sparsity (round 1, the sparsest that both have), rewind@0 is 2.00 points above random, mean of 2 "
-        "pairs (95 % interval of the difference −10.71 to +14.71, which includes 0: these 2 pairs do not tell them "
+        "At 20 % sparsity (round 1, the sparsest that both have), rewind@0 is 2.00 points above random reinit, mean of "
+        "2 pairs (95 % interval of the difference −10.71 to +14.71, which includes 0: these 2 pairs do not tell them "
         "apart) (2 cycles without a partner left out)."
     )
 
 
 def test_one_pair_settles_nothing():
     """One pair has no interval, and the sentence says that it cannot settle the question."""
-    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 0, [0.90, 0.90]))
+    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random reinit", 0, [0.90, 0.90]))
     assert any("this is one pair, which cannot settle it" in said for said in found.verdicts)
     assert rows(found, "differences")[0]["excludes 0"] is None
 
@@ -142,8 +142,8 @@ def test_one_pair_settles_nothing():
 def test_a_sentence_names_the_rounds_whose_interval_excludes_0():
     """Differences 1 and 1.1, then −1 and 2, then −1 and −1.1 points: above at round 1, below at round 3, of 3."""
     cycles = [
-        a_cycle("rewind@0", 0, [0.9, 0.91, 0.89, 0.89]), a_cycle("random", 0, [0.9, 0.90, 0.90, 0.90]),
-        a_cycle("rewind@0", 1, [0.9, 0.911, 0.92, 0.889]), a_cycle("random", 1, [0.9, 0.90, 0.90, 0.90]),
+        a_cycle("rewind@0", 0, [0.9, 0.91, 0.89, 0.89]), a_cycle("random reinit", 0, [0.9, 0.90, 0.90, 0.90]),
+        a_cycle("rewind@0", 1, [0.9, 0.911, 0.92, 0.889]), a_cycle("random reinit", 1, [0.9, 0.90, 0.90, 0.90]),
     ]  # fmt: skip
     found = section(*cycles)
     assert any(
@@ -154,7 +154,7 @@ def test_a_sentence_names_the_rounds_whose_interval_excludes_0():
 
 def test_arms_without_a_common_seed_are_not_compared():
     """No pair: no difference, and a sentence says why."""
-    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random", 1, [0.90, 0.90]))
+    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random reinit", 1, [0.90, 0.90]))
     assert any("nothing can be said of their difference" in said for said in found.verdicts)
     assert not any(own.slug == "differences" for own in found.tables)
 
@@ -162,7 +162,7 @@ def test_arms_without_a_common_seed_are_not_compared():
 def test_fields_that_hang_on_the_arm_make_no_other_pair():
     """A rate that only rewound cycles search, its `when` names the arm's field, does not keep them from pairing."""
     space = SPACE | {LR: {"kind": "log_uniform", "values": (0.0001, 0.01), "when": {RESTART: ("rewind",)}}}
-    cycles = [a_cycle("rewind@0", 0, [0.90, 0.91], lr=0.005), a_cycle("random", 0, [0.90, 0.90])]
+    cycles = [a_cycle("rewind@0", 0, [0.90, 0.91], lr=0.005), a_cycle("random reinit", 0, [0.90, 0.90])]
     assert [item.pairs for item in comparisons(groups(a_sweep(*cycles, space=space))[0])] == [1]
     assert [item.pairs for item in comparisons(groups(a_sweep(*cycles))[0])] == [0]
 
@@ -170,7 +170,7 @@ def test_fields_that_hang_on_the_arm_make_no_other_pair():
 def test_arms_of_other_fractions_meet_at_equal_sparsity():
     """Sparsities 0.36 and 0.592 of rounds 1 and 2 meet those of rounds 2 and 4 of the other arm to 0.005; 0.8 none."""
     slow = a_cycle("rewind@0", 0, [0.9, 0.91, 0.92, 0.93, 0.94], sparsities=[0, 0.2, 0.36, 0.488, 0.5904])
-    fast = a_cycle("random", 0, [0.9, 0.90, 0.90, 0.90], sparsities=[0, 0.36, 0.592, 0.8])
+    fast = a_cycle("random reinit", 0, [0.9, 0.90, 0.90, 0.90], sparsities=[0, 0.36, 0.592, 0.8])
     found = rows(section(slow, fast), "differences")
     assert [(row["round"], row["round of the other"]) for row in found] == [(2, 1), (4, 2)]
     assert [row["difference [points]"] for row in found] == pytest.approx([2, 4])
@@ -178,14 +178,15 @@ def test_arms_of_other_fractions_meet_at_equal_sparsity():
 
 def test_arms_cross_where_their_mean_difference_is_0():
     """+2 points at round 1, −4 at round 2: a third of the way, where 0.8^(4/3) of the weights remain."""
-    cycles = [a_cycle("rewind@0", 0, [0.9, 0.90, 0.86]), a_cycle("random", 0, [0.9, 0.88, 0.90])]
+    cycles = [a_cycle("rewind@0", 0, [0.9, 0.90, 0.86]), a_cycle("random reinit", 0, [0.9, 0.88, 0.90])]
     found = section(*cycles)
-    row = next(row for row in rows(found, "crossings") if row["against"] == "random")
-    assert (row["above before"], row["above after"]) == ("rewind@0", "random")
+    row = next(row for row in rows(found, "crossings") if row["against"] == "random reinit")
+    assert (row["above before"], row["above after"]) == ("rewind@0", "random reinit")
     assert row["round"] == pytest.approx(4 / 3)
     assert row["sparsity"] == pytest.approx(1 - 0.8 ** (4 / 3))
     assert any(
-        "cross once, at 25.7 % sparsity, between rounds 1 and 2; after it random is above" in v for v in found.verdicts
+        "cross once, at 25.7 % sparsity, between rounds 1 and 2; after it random reinit is above" in v
+        for v in found.verdicts
     )
 
 
@@ -203,7 +204,7 @@ def test_touching_is_not_crossing(differences, where):
     """A mean difference that comes to 0 and goes on crosses there, one that goes back or starts there does not."""
     cycles = [
         a_cycle("rewind@0", 0, [0.9, *(0.8 + value for value in differences)]),
-        a_cycle("random", 0, [0.9, 0.8, 0.8, 0.8]),
+        a_cycle("random reinit", 0, [0.9, 0.8, 0.8, 0.8]),
     ]  # fmt: skip
     (item,) = comparisons(groups(a_sweep(*cycles))[0])
     assert [crossing.round for crossing in item.crossings] == pytest.approx(where)
@@ -212,8 +213,8 @@ def test_touching_is_not_crossing(differences, where):
 def test_a_crossing_is_of_the_pairs_that_have_both_rounds():
     """Seed 1 ends after round 1; of seed 0 alone, +1 and +1 points, nothing crosses, though the means of all would."""
     cycles = [
-        a_cycle("rewind@0", 0, [0.9, 0.91, 0.91]), a_cycle("random", 0, [0.9, 0.90, 0.90]),
-        a_cycle("rewind@0", 1, [0.9, 0.80]), a_cycle("random", 1, [0.9, 0.90]),
+        a_cycle("rewind@0", 0, [0.9, 0.91, 0.91]), a_cycle("random reinit", 0, [0.9, 0.90, 0.90]),
+        a_cycle("rewind@0", 1, [0.9, 0.80]), a_cycle("random reinit", 1, [0.9, 0.90]),
     ]  # fmt: skip
     (item,) = comparisons(groups(a_sweep(*cycles))[0])
     assert [level.difference.mean for level in item.levels] == pytest.approx([-0.045, 0.01])
@@ -251,17 +252,17 @@ def test_cycles_that_did_not_finish_are_named():
     found = section(
         a_cycle("rewind@0", 0, [0.9, 0.9, 0.9, 0.9]),
         a_cycle("rewind@0", 1, [0.9, 0.9], state="failed", reason="DivergedError: loss is\nnan"),
-        a_cycle("random", 1, [0.9, 0.9], state="stopped", reason="asha: rank 3 of 3"),
-        a_cycle("random", 0, [0.9, 0.9, 0.9], state="unfinished"),
+        a_cycle("random reinit", 1, [0.9, 0.9], state="stopped", reason="asha: rank 3 of 3"),
+        a_cycle("random reinit", 0, [0.9, 0.9, 0.9], state="unfinished"),
     )
     failed, stopped, running, uneven = found.warnings
     assert failed.startswith("1 of 4 cycles failed")
     assert "rewind@0 seed 1 (2 of 4 rounds: DivergedError: loss is nan)" in failed
     assert stopped.startswith("1 of 4 cycles was ended early by a rule")
-    assert "random seed 1 (2 of 4 rounds: asha: rank 3 of 3)" in stopped
+    assert "random reinit seed 1 (2 of 4 rounds: asha: rank 3 of 3)" in stopped
     assert running.startswith("1 of 4 cycles is still running or interrupted")
-    assert "random seed 0 (3 of 4 rounds)" in running
-    assert uneven.endswith("in random and rewind@0.")
+    assert "random reinit seed 0 (3 of 4 rounds)" in running
+    assert uneven.endswith("in random reinit and rewind@0.")
     assert [row["state"] for row in rows(found, "unfinished")] == ["failed", "stopped", "unfinished"]
 
 
@@ -269,8 +270,8 @@ def test_a_sweep_without_a_round_is_still_told():
     """Nothing finished: no curve and no verdict on arms, but what was planned, and that there is nothing yet."""
     found = section(a_cycle("rewind@0", 0, [], state="unfinished"))
     assert found.warnings[0] == "No round has finished yet: there is nothing to compare."
-    beside_another = section(a_cycle("rewind@0", 0, [], state="unfinished"), a_cycle("random", 0, [0.9]))
-    assert [curve.arm for curve in beside_another.curves[0].curves] == ["random"]
+    beside_another = section(a_cycle("rewind@0", 0, [], state="unfinished"), a_cycle("random reinit", 0, [0.9]))
+    assert [curve.arm for curve in beside_another.curves[0].curves] == ["random reinit"]
     assert (found.curves, found.settings) == ((), ())
     assert rows(found, "bill")[-1]["to come [epochs]"] == 16
     empty = section()
@@ -281,7 +282,7 @@ def test_a_sweep_without_a_round_is_still_told():
 
 def test_the_lead_says_what_ran_on_what():
     """Model, weights, task, splits, seeds, settings with the range searched, hardware and versions."""
-    assert section(a_cycle("rewind@0", 0, [0.9]), a_cycle("random", 1, [0.9])).lead == (
+    assert section(a_cycle("rewind@0", 0, [0.9]), a_cycle("random reinit", 1, [0.9])).lead == (
         "CNN of 1,000 parameters, 1,000 prunable, on imdb (28,000 train, 12,000 validation and 10,000 test examples, "
         "2 classes): 2 cycles of 3 prunings, seeds 0 and 1. A round trains up to 4 epochs, stops after 2 without a "
         "lower validation loss, with adam, lr 0.0001 to 0.01 (log scale), dropout 0.5. Last run on 2 CPU cores (some "
@@ -291,15 +292,15 @@ def test_the_lead_says_what_ran_on_what():
 
 def test_cycles_that_find_tickets_for_another_task_stand_alone():
     """Another task's cycles have curves and tables of their own, and no difference crosses tasks."""
-    found = section(a_cycle("rewind@0", 0, [0.9, 0.9]), a_cycle("random", 0, [0.8, 0.8], task="yelp_polarity"))
+    found = section(a_cycle("rewind@0", 0, [0.9, 0.9]), a_cycle("random reinit", 0, [0.8, 0.8], task="yelp_polarity"))
     assert [own.title for own in found.curves] == [
         "tickets: test accuracy against sparsity",
         "tickets: test accuracy against sparsity on yelp_polarity, where its tickets are found",
     ]
-    assert [curve.arm for own in found.curves for curve in own.curves] == ["rewind@0", "random"]
+    assert [curve.arm for own in found.curves for curve in own.curves] == ["rewind@0", "random reinit"]
     assert not any("differences" in own.slug for own in found.tables)
-    assert any(said.startswith("On yelp_polarity, where tickets are found: random:") for said in found.verdicts)
-    assert {row["arm"] for row in rows(found, "bill")} == {"rewind@0", "random, on yelp_polarity", "all"}
+    assert any(said.startswith("On yelp_polarity, where tickets are found: random reinit:") for said in found.verdicts)
+    assert {row["arm"] for row in rows(found, "bill")} == {"rewind@0", "random reinit, on yelp_polarity", "all"}
 
 
 def test_published_results_stand_beside_ours():
@@ -334,15 +335,15 @@ def test_the_bill_adds_up():
     """Rounds of 2 epochs of 4, one of them shared: 14 left out early, 4 after a failure, 16 to come; 48 asked."""
     found = section(
         a_cycle("rewind@0", 0, [0.9, 0.9, 0.9], state="failed"),
-        a_cycle("random", 0, [0.9, 0.9, 0.9, 0.9]),
-        a_cycle("random", 1, [], state="unfinished"),
+        a_cycle("random reinit", 0, [0.9, 0.9, 0.9, 0.9]),
+        a_cycle("random reinit", 1, [], state="unfinished"),
     )
     bill = {row["arm"]: row for row in rows(found, "bill")}
     assert {name: number for name, number in bill["all"].items() if name.endswith("[epochs]")} == {
         "asked [epochs]": 48, "computed [epochs]": 12, "shared [epochs]": 2, "saved by early stopping [epochs]": 14,
         "ended by a rule [epochs]": 0, "lost to failures [epochs]": 4, "to come [epochs]": 16,
     }  # fmt: skip
-    assert (bill["random"]["rounds computed"], bill["random"]["rounds shared"]) == (3, 1)
+    assert (bill["random reinit"]["rounds computed"], bill["random reinit"]["rounds shared"]) == (3, 1)
     assert bill["all"]["training [s]"] == pytest.approx(6)
     assert bill["all"]["saved by sharing [s]"] == pytest.approx(1.1)
     assert bill["all"]["first to last [h]"] == pytest.approx((1003 - (1000 - 1.1)) / 3600)
@@ -408,14 +409,14 @@ def test_importance_is_not_told_of_too_little():
 def test_settings_hold_what_finished_cycles_came_to():
     """Validation accuracy of the last round, winning sparsity, test accuracy; a field without a meaning is missing."""
     found = section(
-        a_cycle("random", 0, [0.9, 0.9, 0.8]), a_cycle("rewind@0", 0, [0.9, 0.9, 0.9]),
+        a_cycle("random reinit", 0, [0.9, 0.9, 0.8]), a_cycle("rewind@0", 0, [0.9, 0.9, 0.9]),
         a_cycle("rewind@0", 1, [0.9, 0.9], state="unfinished"),
     )  # fmt: skip
     (own,) = found.settings
     assert (own.keys, own.objectives) == ((RESTART, EPOCH, LR), ("val_accuracy", "winning_sparsity", "test_accuracy"))
     assert len(own.rows) == 2
     assert own.rows[0] == {
-        "cycle": "imdb-random-0-0.001", "arm": "random", "seed": 0, RESTART: "random", LR: 0.001,
+        "cycle": "imdb-random reinit-0-0.001", "arm": "random reinit", "seed": 0, RESTART: "random", LR: 0.001,
         "val_accuracy": 0.8, "winning_sparsity": pytest.approx(0.2), "test_accuracy": 0.8,
     }  # fmt: skip
     assert own.importance is None
@@ -426,7 +427,7 @@ def test_settings_hold_what_finished_cycles_came_to():
 def test_many_arms_are_compared_where_one_field_differs(rates, compared):
     """3 arms: all 3 pairs. 15 arms of 5 rates: the 3 pairs at each rate and the 10 of each arm; and fewer sentences."""
     space = SPACE | {LR: {"kind": "grid", "values": rates, "when": {}}}
-    cycles = [a_cycle(arm, 0, [0.9, 0.9], lr=lr) for arm in ("rewind@0", "rewind@1", "random") for lr in rates]
+    cycles = [a_cycle(arm, 0, [0.9, 0.9], lr=lr) for arm in ("rewind@0", "rewind@1", "random reinit") for lr in rates]
     sweep = a_sweep(*cycles, space=space)
     assert len(comparisons(groups(sweep)[0])) == compared
     said = section(*cycles, space=space).verdicts
@@ -452,7 +453,7 @@ def test_a_share_near_1_is_not_rounded_to_it():
 
 CYCLES = st.builds(
     a_cycle,
-    arm=st.sampled_from(["rewind@0", "rewind@1", "random"]),
+    arm=st.sampled_from(["rewind@0", "rewind@1", "random reinit"]),
     seed=st.integers(0, 2),
     tests=st.lists(st.sampled_from([0.0, 0.5, 0.88, 0.9, 1.0]), max_size=ROUNDS + 1),
     lr=st.sampled_from([0.0001, 0.001, 0.01]),

@@ -41,7 +41,7 @@ OTHERS = {"magnitude.scope": "global", "model.filters": 10, "training.length_bat
     ("settings", "seed", "name"),
     [
         ({"magnitude.restart": "rewind", "magnitude.rewind_epoch": "last"}, 1, "rewind@last s1"),
-        (DRAWN, 0, "random s0 lr=0.00123"),
+        (DRAWN, 0, "random reinit s0 lr=0.00123"),
         ({"magnitude.rewind_epoch": 2}, None, "rewind@2"),
         (OTHERS, 3, "global no length_batches s3 filters=10"),
         ({}, 0, "s0"),
@@ -63,7 +63,7 @@ def test_arms_are_what_is_crossed_and_draws_are_averaged():
     assert arm_keys(drawn | {"magnitude.restart": {"kind": "grid", "values": [1]}, "model.widths": few}) == KEYS[:1]
     assert arm_keys(drawn | {"model.widths": few, "training.epochs": many}) == ("model.widths",)
     assert arm_keys(drawn) == ()
-    assert list(by_arm(CYCLES, KEYS, "all")) == ["random", "rewind@0"]
+    assert list(by_arm(CYCLES, KEYS, "all")) == ["random reinit", "rewind@0"]
     assert list(by_arm(CYCLES, (), "all")) == ["all"]
 
 
@@ -93,11 +93,11 @@ def test_the_final_table_has_a_row_for_each_cycle_and_round():
 def test_markdown_has_the_means_and_the_tickets():
     """The mean of two cycles at round 0 is 0.91; at round 2 one cycle of that arm is left."""
     lines = as_markdown("tickets", by_arm(CYCLES, KEYS, "all"), 0.01).splitlines()
-    assert "| round | sparsity | random | rewind@0 |" in lines
+    assert "| round | sparsity | random reinit | rewind@0 |" in lines
     assert "| 0 | 0.000 | 0.9000 (1) | 0.9100 (2) |" in lines
     assert "| 2 | 0.360 | 0.7000 (1) | 0.8500 (1) |" in lines
     assert "| rewind@0 | 1 | 1 | 0.200 | 0.9100 | 0.9200 | c2 |" in lines
-    assert "| random | 0 | – | – | – | – | c3 |" in lines
+    assert "| random reinit | 0 | – | – | – | – | c3 |" in lines
 
 
 @pytest.mark.parametrize("cycles", [CYCLES, [], [a_cycle("c1", 0, [0.9])], [a_cycle("c1", 0, [0.9] * 80)]])
