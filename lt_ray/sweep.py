@@ -227,7 +227,7 @@ class Planner:
     def plan(self) -> Plan:
         """Return the sweep's plan; of an adaptive search the points that need no result.
 
-        Equal cycles are merged: a field without a meaning (the rewind epoch of a random restart) makes no new cycle.
+        Equal cycles are merged: a field without a meaning (the rewind epoch of fine-tuning) makes no new cycle.
         Cycles that share a round 0 are spread out, so that trials started together compute different ones.
         Raises `CycleError` for a point that no cycle can be or whose names the model does not have, and `SpaceError`
         for points that are all one cycle and for a key that changes nothing.

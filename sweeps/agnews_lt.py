@@ -1,4 +1,4 @@
-"""Do winning tickets of the AG-news CNN or LSTM beat re-initialised ones?
+"""Do winning tickets of the AG-news CNN or LSTM beat new weights under the same masks?
 
 Source: the logs' AG-news study (000, 003), of which they give the dense results only: 84,000/36,000/7,600 articles,
 Adam 1e-3, batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. `--model lstm` for the LSTM.

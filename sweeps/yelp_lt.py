@@ -1,4 +1,4 @@
-"""Do winning tickets beat re-initialised ones where there are five classes to tell apart: the stars of Yelp reviews?
+"""Do winning tickets beat new weights under the same masks where there are five classes: the stars of Yelp reviews?
 
 Source: the logs name Yelp-5 as their multi-class task (002) and give no result on it. Settings as of the logs' other
 tasks: Adam 1e-3, batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. `--task yelp_polarity` for two
