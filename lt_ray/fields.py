@@ -271,7 +271,8 @@ class Training(Settings):
     decayed: Literal["all", "matrices"] = "all"
     """What weight decay touches: `all` parameters, or `matrices` = no biases and no norms, as is usual for BERT"""
     gradient_norm: float | None = Field(default=None, gt=0)
-    """Norm to which a step's gradient is clipped, over all parameters; None = never"""
+    """Norm to which a step's gradient is clipped, over all kept weights together: those pruned are not in it; None =
+    never"""
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """Of sgd; the others have none"""
     batch_size: int = Field(default=64, ge=1)

@@ -292,18 +292,20 @@ class _Run:
         last = self.cycle.epochs_of(round.pruning) if start.trains else start.epoch
         durable = len(trainee.progress.history)
         yield from trainee.progress.history
+        zero_pruned = ZeroPruned(dict(model.named_parameters()), start.masks)
         for progress in train(
             trainee,
             last_epoch=last if last_epoch is None else last_epoch,
             batches=self._batches,
             validate=lambda _: self.measuring.validation(trainee),
             seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
-            after_step=ZeroPruned(dict(model.named_parameters()), start.masks),
+            after_step=zero_pruned,
             patience=training.patience,
             device=self.device,
             autocast=self.measuring.autocast,
             lr_at=rate(training, math.ceil(len(self.data.train) / training.batch_size), last),
             gradient_norm=training.gradient_norm,
+            before_clipping=zero_pruned.gradients,
             accumulation=training.accumulation,
         ):
             if time.monotonic() - alive_at >= _SIGN_OF_LIFE_S:

@@ -229,7 +229,7 @@ def test_what_wanda_prunes_stays_exactly_zero(mode, data, base, tmp_path):
 def trained(base) -> tuple[Cycle, text.TextData]:
     """A cycle that learns enough for a removal to hurt, and its data."""
     training = TRAINING.model_copy(update={"epochs": 8, "lr": 0.004, "accumulation": 1, "batch_size": 10})
-    cycle = make_cycle(base, task=Toy(train=1000, validation=300), training=training)
+    cycle = make_cycle(base, task=Toy(train=1000, validation=300), training=training, seed=1)
     return cycle, tasks.load(cycle.task, base.directory)[0]
 
 

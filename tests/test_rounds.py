@@ -11,11 +11,13 @@ import torch
 from lt_ray.chain import chain
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.errors import DivergedError
+from lt_ray.models import registry
 from lt_ray.results import TIMES, EpochResult, RoundResult
 from lt_ray.rounds import run_cycle
 from lt_ray.store import RoundStore
 from lt_ray.tasks import registry as tasks
 from lt_ray.tasks import text
+from lt_ray.training.randomness import generators
 
 TASK = Toy(train=120, validation=40, test=40)
 MODEL = Cnn(vocabulary=300, embedding=6, filters=4, widths=(2, 3), dropout=0.3)
@@ -84,6 +86,24 @@ def test_a_cycle_stopped_at_every_event_and_resumed_is_bit_equal(name, data, tmp
         events.close()
         assert pure(seen) == pure(expected[:count])
     assert same(weights_of(store, cycle, data), weights_of(undisturbed, cycle, data))
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_the_gradient_of_kept_weights_is_clipped(accumulation, data, tmp_path):
+    """After one clipped step of SGD the kept weights have moved by learning rate × norm, though most are pruned."""
+    training = Training(
+        optimizer="sgd", lr=1.0, gradient_norm=0.01, batch_size=120, accumulation=accumulation, epochs=1
+    )
+    schedule = (Magnitude(fraction=0.8),)
+    cycle = Cycle(task=TASK, model=MODEL, training=training, seed=0, schedule=schedule)
+    store = RoundStore(tmp_path)
+    list(run_cycle(cycle, data, store))
+    initial = registry.initial_weights(registry.build(MODEL, data.rows, 1), generators(0, "init"))
+    dense, pruned = chain(cycle, data.digest)
+    for round in (dense, pruned):
+        trained, masks = store.weights(round.key), store.masks(round.key)
+        moved = torch.cat([(trained[name] - initial[name] * mask).flatten() for name, mask in masks.items()])
+        assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
 
 
 class Stop(Exception):

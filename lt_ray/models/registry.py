@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -64,7 +65,8 @@ def build(
 
 def live(module: nn.Module, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
     """Return a module like the one on the meta device, on a device and with these weights."""
-    made = encoder.build(module.config, device) if is_encoder(module) else module.to_empty(device=device)
+    # A copy: torch moves a module in place.
+    made = encoder.build(module.config, device) if is_encoder(module) else copy.deepcopy(module).to_empty(device=device)
     parameters = dict(made.named_parameters())
     assert parameters.keys() == weights.keys()
     with torch.no_grad():

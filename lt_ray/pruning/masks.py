@@ -31,7 +31,8 @@ def masked(weights: Weights, masks: Masks) -> dict[str, Tensor]:
 
 
 class ZeroPruned:
-    """A step hook that sets pruned weights to exactly 0, in place, whatever momentum or weight decay made of them.
+    """Step hooks that set pruned weights, or their gradients, to exactly 0, in place: weights after a step, whatever
+    momentum or weight decay made of them; gradients before their norm is taken, which only kept weights are to have.
 
     - `parameters`: name → the live parameter
     - `masks`: masks of the same names; whole masks cost nothing
@@ -41,16 +42,21 @@ class ZeroPruned:
 
     def __init__(self, parameters: Mapping[str, Tensor], masks: Masks) -> None:
         self._factors = [
-            (parameters[name].detach(), mask.to(parameters[name]))
-            for name, mask in masks.items()
-            if not bool(mask.all())
+            (parameters[name], mask.to(parameters[name])) for name, mask in masks.items() if not bool(mask.all())
         ]
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """Write the zeros."""
+        """Write the weights' zeros."""
         for parameter, factor in self._factors:
             parameter.mul_(factor)
+
+    @torch.no_grad()
+    def gradients(self) -> None:
+        """Write the gradients' zeros."""
+        for parameter, factor in self._factors:
+            if parameter.grad is not None:
+                parameter.grad.mul_(factor)
 
 
 def pack(masks: Masks) -> dict[str, Tensor]:

@@ -191,9 +191,8 @@ def batches(
 
     - `order`: the epoch's permutation of 0 … n−1, int64 of shape `(n,)`.
     - `length_batches`: sort each pool of 100 batches by length (ties keep `order`), so that a batch holds documents of
-      like length. A sorted epoch would train on short documents first, so each batch then takes the place in `order`
-      of one of its documents: the one with the smallest index. `order` is uniform whatever the lengths, hence so is
-      the batches' order, and it needs no draw of its own.
+      like length. A sorted epoch would train on short documents first, so the batches, the short last one too, come in
+      an order of their own, drawn from a digest of `order`: uniform whatever the lengths, and the same for equal ones.
     - `start`: batches skipped without being built [count].
     - `padding`: token that fills a batch: the data's own.
     """
@@ -203,9 +202,9 @@ def batches(
     if length_batches:
         pools = np.arange(len(order)) // (POOL * batch_size)
         documents = order[np.lexsort((split.lengths[order], pools))]
-        places = np.empty_like(order)
-        places[order] = np.arange(len(order))
-        turns = np.argsort(places[np.minimum.reduceat(documents, starts)])
+        # Their places in `order` would not do: equal lengths keep it, and the last batch would come last.
+        seed = int.from_bytes(hashlib.sha256(order.astype(np.int64).tobytes()).digest()[:8], "big") >> 1
+        turns = torch.randperm(len(starts), generator=torch.Generator().manual_seed(seed)).numpy()
     for first in starts[turns[start:]].tolist():
         yield _collate(split, documents[first : first + batch_size], padding)
 

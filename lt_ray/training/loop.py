@@ -109,6 +109,7 @@ def train(
     autocast: Callable[[], AbstractContextManager[object]],
     lr_at: Callable[[int, int], float] | None = None,
     gradient_norm: float | None = None,
+    before_clipping: Callable[[], None] | None = None,
     accumulation: int = 1,
 ) -> Iterator[Progress]:
     """Train up to `last_epoch`, yielding the progress after every step and after every finished epoch.
@@ -121,6 +122,7 @@ def train(
       lowest; None = never, and no weights are kept aside [epochs]
     - `lr_at`: (epoch, step) → the step's learning rate; None = the optimizer's own
     - `gradient_norm`: norm to which the gradient of all parameters together is clipped; None = never
+    - `before_clipping`: called when a step's gradient is whole; what it makes 0 there is not in the norm
     - `accumulation`: parts in which a batch goes through the model one after the other [count]
 
     After a yield with `step == 0` an epoch has just finished and been validated. Raises `DivergedError` when a loss
@@ -139,6 +141,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             loss, correct = _backward(trainee, inputs, labels, accumulation, device, autocast)
             if gradient_norm is not None:
+                if before_clipping is not None:
+                    before_clipping()
                 nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
             optimizer.step()
             after_step()

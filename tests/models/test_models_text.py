@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_ray.cycle import Cnn
+from lt_ray import bases
+from lt_ray.cycle import Cnn, Cycle, Encoder, Lstm, Rnn
 from lt_ray.models import registry
+from lt_ray.network import Network
 from lt_ray.training.randomness import generators
 
 
@@ -26,6 +28,20 @@ def make(outputs=1):
             if name.endswith("bias"):
                 parameter.normal_(generator=torch.Generator().manual_seed(1))
     return module
+
+
+@pytest.mark.parametrize("model", [Cnn(), Lstm(embedding=7, hidden=5), Rnn(embedding=7, hidden=5), Encoder(path="toy")])
+def test_a_live_model_is_another_one(model, tmp_path):
+    """Making a network's live model leaves its dense module, which is made once, on the meta device."""
+    _, base = bases.prepare(Cycle(model=model), tmp_path)
+    network = Network(model, rows=40, outputs=2, base=base)
+    weights = registry.initial_weights(network.dense, generators(0, "init"))
+    live = network.live(weights, network.blocks, torch.device("cpu"))
+    assert {parameter.device.type for parameter in network.dense.parameters()} == {"meta"}
+    assert {parameter.device.type for parameter in live.parameters()} == {"cpu"}
+    again = network.live(weights, network.blocks, torch.device("cpu"))
+    ours, theirs = dict(live.named_parameters()), dict(again.named_parameters())
+    assert all(ours[name].data_ptr() != theirs[name].data_ptr() for name in ours)
 
 
 def plain(module, tokens):

@@ -170,6 +170,19 @@ def test_length_batches_pad_little_and_come_shuffled() -> None:
     assert abs(np.mean(ranks)) < 3 / np.sqrt(20 * 500)
 
 
+@pytest.mark.parametrize("lengths", [[5] * 11, [3] * 4 + [5] * 7, list(range(1, 12))])
+def test_the_short_batch_comes_anywhere(lengths: list[int]) -> None:
+    """Whether lengths tie or not, the short last batch is equally often the first, the second … of an epoch."""
+    split = Split(np.arange(sum(lengths), dtype=np.int32), np.cumsum([0, *lengths]), np.zeros(11, dtype=np.int64))
+    orders, counts = 600, np.zeros(4)
+    for epoch in range(orders):
+        order = permutation(epoch, "order", 11)
+        sizes = [len(labels) for _, labels in text.batches(split, order, 3, length_batches=True)]
+        counts[sizes.index(2)] += 1
+    chi_square = float(((counts - orders / 4) ** 2 / (orders / 4)).sum())
+    assert chi_square < 16.3, f"the 99.9 % point with 3 degrees of freedom, for {counts.tolist()}"
+
+
 def test_measuring_batches_are_bounded() -> None:
     """Measuring sees each document once, shortest first, in the fewest batches of the padded tokens asked for."""
     split = words_of(1000)
