@@ -159,6 +159,19 @@ class RoundResult(Measurement):
     """Whether this cycle computed the round or another cycle did, and this one found it"""
 
 
+EQUAL_DENSITY = 1.02
+"""Densities whose ratio is at most this count as equal"""
+
+
+def equal_sparsity(one: float, other: float) -> bool:
+    """Return whether two sparsities are equal: as many weights remain, to a factor `EQUAL_DENSITY`.
+
+    99.5 % and 99.9 % are not: a factor 5 lies between their weights.
+    """
+    fewer, more = sorted((1 - one, 1 - other))
+    return more <= EQUAL_DENSITY * fewer + 1e-12
+
+
 def standing(rounds: Iterable[RoundResult]) -> list[RoundResult]:
     """Return the rounds that count as a cycle's models: all but those that lost too much and were rolled back."""
     return [result for result in rounds if result.accepted is not False]

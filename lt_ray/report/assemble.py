@@ -10,7 +10,7 @@ from lt_ray.cycle import Scalar
 from lt_ray.fields import model_name
 from lt_ray.report import bill as bills
 from lt_ray.report import block_verdicts, blocks, front, heat_map, importance, tables, verdicts
-from lt_ray.report.compare import Group, comparisons, curve, dense, distinct, groups, has_blocks, planned
+from lt_ray.report.compare import Group, compare, curve, dense, distinct, groups, has_blocks, planned
 from lt_ray.report.document import Curves, Document, Front, HeatMap, Section, Settings, Table
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
@@ -47,10 +47,9 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
     settings: list[Settings] = []
     fronts: list[Front] = []
     maps: list[HeatMap] = []
-    for group in found:
+    for group, compared in zip(found, compare(found), strict=True):
         own = "" if group.main else f"on-{group.task}-"
         if any(cycle.results for cycle in group.cycles):
-            compared = comparisons(group)
             if has_blocks(group):
                 sentences += block_verdicts.verdicts(group)
                 fronts += front.fronts(group, own)

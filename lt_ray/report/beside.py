@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lt_ray.report.compare import EQUAL_SPARSITY
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
+from lt_ray.results import equal_sparsity
 
 LOSSES_AND_ACCURACIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 """The columns of the logs' own tables"""
@@ -38,7 +38,7 @@ def nearest(published: Iterable[Published], arm: str, round: int, sparsity: floa
         own = bool(arm) and item.arm == arm
         if item.metric != "test_accuracy" or not _equal(item, round, sparsity) or (round > 0 and not own):
             continue
-        far = EQUAL_SPARSITY if item.sparsity is None else abs(item.sparsity - sparsity)
+        far = 1.0 if item.sparsity is None else abs(item.sparsity - sparsity)
         found.append(((not own, item.arm != "dense", far, item.round != round, place), item))
     return min(found, key=lambda ranked: ranked[0])[1] if found else None
 
@@ -114,4 +114,4 @@ def _published_name(fields: Mapping[str, object]) -> str:
 def _equal(item: Published, round: int, sparsity: float) -> bool:
     if (item.round == 0) != (round == 0) and item.round is not None:
         return False
-    return item.round == round if item.sparsity is None else abs(item.sparsity - sparsity) < EQUAL_SPARSITY
+    return item.round == round if item.sparsity is None else equal_sparsity(item.sparsity, sparsity)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from lt_ray.report.compare import MOST_ARMS, Group, dense, estimate
+from lt_ray.report.compare import MOST_ARMS, Group, dense
+from lt_ray.report.estimates import over_seeds
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, setting, start_of
 from lt_ray.report.words import listed, numbered, points, runs_of
@@ -40,7 +41,7 @@ def _kept(arm: str, cycles: Sequence[ReportedCycle]) -> str:
         said += f" and {whole} of {total} parameters"
     else:
         said += f" and {nonzero} of {total} parameters that are not pruned ({whole} with zeros)"
-    lost = [end.test_accuracy - start.test_accuracy for _, start, end in pairs]
+    lost = [(cycle.seed, end.test_accuracy - start.test_accuracy) for cycle, start, end in pairs]
     said += f" after {runs_of({end.round for end in after})}; test accuracy {_difference(lost, 'dense')}"
     speed = _speed(pairs)
     return f"{said}{f'; {speed}' if speed else ''}."
@@ -149,7 +150,10 @@ def _wanda(arm: str, cycles: Sequence[ReportedCycle]) -> list[str]:
     found = []
     for index, told in sorted(rounds.items()):
         items = list(told.values())
-        lost = [float(result.before_test_accuracy or 0) - start.test_accuracy for _, start, result in items]
+        lost = [
+            (cycle.seed, float(result.before_test_accuracy or 0) - start.test_accuracy)
+            for cycle, start, result in items
+        ]
         share = {setting(c.params, "pattern", index) for c, _, _ in items} | {
             setting(c.params, "sparsity", index) for c, _, _ in items
         }
@@ -157,9 +161,13 @@ def _wanda(arm: str, cycles: Sequence[ReportedCycle]) -> list[str]:
         at = f" at {words[0]}" if len(words) == 1 else ""
         difference = _difference(lost, "the model it pruned")
         said = f"{arm}: test accuracy after Wanda{at} (round {index}) and before retraining {difference}"
-        again = [(start, result) for _, start, result in items if result.epochs > 0]
+        again = [
+            (cycle.seed, result.test_accuracy - start.test_accuracy)
+            for cycle, start, result in items
+            if result.epochs > 0
+        ]
         if again:
-            after = estimate([result.test_accuracy - start.test_accuracy for start, result in again])
+            after = over_seeds(again)
             said += f", and retrained it is {points(after.mean)} points against it"
         found.append(f"{said}.")
     return found
@@ -177,17 +185,20 @@ def _ends(cycles: Sequence[ReportedCycle]) -> list[_Pair]:
     return list(found.values())
 
 
-def _difference(values: Sequence[float], against: str) -> str:
-    """`is 0.80 points above dense, mean of 3 pairs (95 % interval …)`."""
-    found = estimate(values)
+def _difference(values: Sequence[tuple[int, float]], against: str) -> str:
+    """`is 0.80 points above dense, mean of 3 seeds (95 % interval …, not corrected)`, of (seed, difference)."""
+    found = over_seeds(values)
     if abs(found.mean) < 5e-5:  # shown as 0.00 points
         said = f"is that of {against} to 0.01 points"
     else:
         said = f"is {100 * abs(found.mean):.2f} points {'above' if found.mean > 0 else 'below'} {against}"
     if found.low is None or found.high is None:
-        return f"{said} (one pair)"
-    doubt = "" if found.sign else ", which includes 0"
-    return f"{said}, mean of {found.n} pairs (95 % interval {points(found.low)} to {points(found.high)}{doubt})"
+        return f"{said} (one seed, so without an interval)"
+    doubt = ", which includes 0" if found.low <= 0 <= found.high else ""
+    return (
+        f"{said}, mean of {found.n} seeds (95 % interval {points(found.low)} to {points(found.high)}{doubt}, not "
+        "corrected)"
+    )
 
 
 def _span(values: Iterable[int | None]) -> str:

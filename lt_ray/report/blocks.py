@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from lt_ray.fields import model_name
 from lt_ray.report import beside
-from lt_ray.report.compare import Group, at_rounds, dense, distinct, estimate, known_mean
+from lt_ray.report.compare import Group, at_rounds, dense, distinct, known_mean
 from lt_ray.report.document import Cell, Column, Table
+from lt_ray.report.estimates import over_seeds
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, published_place
@@ -98,10 +99,10 @@ def _table(group: Group, name: str, known: Mapping[tuple[str, int], Sequence[_Pu
 
 
 def _ours(
-    arm: str, round: int, model: str, results: Sequence[RoundResult], lost: Sequence[float] | None
+    arm: str, round: int, model: str, results: Sequence[RoundResult], lost: Sequence[tuple[int, float]] | None
 ) -> tuple[Cell, ...]:
     retrained = [result for result in results if result.epochs > 0]
-    difference = estimate(lost) if lost else None
+    difference = over_seeds(lost) if lost else None
     return (
         arm, round, "ours", model, len(results), _counted(result.blocks for result in results),
         _counted(result.frozen_blocks for result in results),
@@ -175,14 +176,14 @@ def _whole_errors(errors: Iterable[str]) -> tuple[str, ...]:
     return tuple(one for one in told if not any(one != other and other.startswith(one.rstrip(".")) for other in told))
 
 
-def _lost(cycles: Sequence[ReportedCycle], index: int) -> list[float]:
-    """Test accuracy of a round above the own dense one, each stored round once [−1, 1]."""
-    found: dict[str, float] = {}
+def _lost(cycles: Sequence[ReportedCycle], index: int) -> list[tuple[int, float]]:
+    """Seed, and test accuracy of a round above the own dense one, each stored round once [−1, 1]."""
+    found: dict[str, tuple[int, float]] = {}
     for cycle in cycles:
         start = dense(cycle)
         for result in cycle.results:
             if result.round == index and start is not None:
-                found[result.key or cycle.id] = result.test_accuracy - start.test_accuracy
+                found[result.key or cycle.id] = (cycle.seed, result.test_accuracy - start.test_accuracy)
     return list(found.values())
 
 

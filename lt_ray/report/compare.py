@@ -1,68 +1,29 @@
-"""Arms against each other and against their dense rounds: means with intervals, paired differences, crossings."""
+"""Arms against each other and against their dense rounds: means over seeds, paired differences, crossings.
+
+`compare` is the way in: what it returns is corrected for all that one sweep's report looks at.
+"""
 
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-
-from scipy.special import stdtrit
 
 from lt_ray.cycle import Scalar
 from lt_ray.report.document import Curve, CurvePoint
+from lt_ray.report.estimates import LEVEL, NOTHING, Estimate, holm, over_seeds
 from lt_ray.report.rows import TASK_KEY, ReportedCycle, ReportedSweep, arm_keys, by_arm, short
-from lt_ray.results import RoundResult
-
-EQUAL_SPARSITY = 0.005
-"""Rounds of two cycles are compared where their sparsities differ by less [0, 1]"""
-_NOTHING = 1e-12
-"""Accuracies, counts over counts, that differ by less are equal"""
+from lt_ray.results import RoundResult, equal_sparsity
 
 MOST_ARMS = 12
 """Arms that are compared each with each [count]"""
 _MOST_COMPARED = 100
 """Arms that are compared at all [count]"""
 
-PairKey = tuple[Scalar, ...]
+PairKey = tuple[int, *tuple[Scalar, ...]]
 """What the cycles of a pair have in common: the seed, then the settings that make no arm"""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its 95 % interval, Student's t."""
-
-    n: int
-    """Values [count]"""
-    mean: float
-    half: float | None
-    """Half the interval's width; None for one value"""
-
-    @property
-    def low(self) -> float | None:
-        """Lower end of the interval; None for one value."""
-        return None if self.half is None else self.mean - self.half
-
-    @property
-    def high(self) -> float | None:
-        """Upper end of the interval; None for one value."""
-        return None if self.half is None else self.mean + self.half
-
-    @property
-    def sign(self) -> int:
-        """1 or −1 where the whole interval is above or below 0, else 0."""
-        if self.half is None:
-            return 0
-        return (self.mean - self.half > _NOTHING) - (self.mean + self.half < -_NOTHING)
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return the mean of at least one value and its 95 % interval: mean ± t(0.975, n − 1) · s / √n."""
-    n, mean = len(values), statistics.fmean(values)
-    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n) if n > 1 else None
-    return Estimate(n, mean, half)
 
 
 @dataclass(frozen=True)
@@ -164,7 +125,7 @@ def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Curve:
     points = []
     for index, results in at_rounds(cycles, standing=True).items():
         members = tuple(result.test_accuracy for result in results)
-        found = estimate(members)
+        found = over_seeds((result.seed, result.test_accuracy) for result in results)
         sparsity = statistics.fmean(result.sparsity for result in results)
         points.append(CurvePoint(index, sparsity, found.mean, found.low, found.high, found.n, members))
     return Curve(arm, tuple(points))
@@ -172,40 +133,44 @@ def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Curve:
 
 @dataclass(frozen=True)
 class Level:
-    """Differences after one round, one of each pair (or cycle)."""
+    """The difference of two arms (or of an arm and its bound) after one round: one comparison."""
 
     round: int
     sparsity: float
     """Mean [0, 1]"""
-    values: Mapping[object, float]
-    """Pair → difference of test accuracies [0, 1]"""
+    difference: Estimate
+    """Of test accuracies, mean over seeds, each seed's pairs averaged first; its interval and p are not corrected"""
     against_round: int
     """The other arm's round; the same one where sparsities agree"""
     against_sparsity: float
     """Mean [0, 1]"""
+    corrected_p: float | None = None
+    """p corrected by Holm for the family; None for one seed, and before `compare` has corrected it"""
 
     @property
-    def difference(self) -> Estimate:
-        """The mean difference."""
-        return estimate(list(self.values.values()))
+    def sign(self) -> int:
+        """1 or −1 where the difference is told apart from 0, above or below it, after correction; else 0."""
+        if self.corrected_p is None or self.corrected_p > LEVEL:
+            return 0
+        return 1 if self.difference.mean > 0 else -1
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a mean difference changes its sign, linearly between two rounds."""
+    """Where a difference changes its sign: between two rounds at which it is told apart from 0."""
 
     after: int
     """The round before"""
     before: int
     """The round after"""
-    round: float
-    """Where, between the two"""
-    sparsity: float
-    """There, were as large a share of what remains removed all the way [0, 1]"""
+    low: float
+    """Sparsity of the round before [0, 1]"""
+    high: float
+    """Sparsity of the round after [0, 1]"""
     rises: bool
     """From below 0 to above"""
     n: int
-    """Pairs that have both rounds [count]"""
+    """Seeds of the two rounds, the fewer [count]"""
 
 
 @dataclass(frozen=True)
@@ -223,15 +188,66 @@ class Comparison:
 
     @property
     def crossings(self) -> tuple[Crossing, ...]:
-        """Where the mean curves of the pairs cross."""
+        """Where the two cross, told apart on both sides."""
         return crossings(self.levels)
 
 
-def comparisons(group: Group) -> list[Comparison]:
-    """Return every two arms against each other, control arms as what is compared with.
+@dataclass(frozen=True)
+class Compared:
+    """All comparisons of one group, corrected for the family of all comparisons of its sweep's report."""
 
-    Of more than `MOST_ARMS` only those that differ in one field, and of a hundred none.
+    pairs: tuple[Comparison, ...]
+    """Every two arms, control arms as what is compared with"""
+    falls: Mapping[str, tuple[Level, ...]]
+    """Arm → its mean above the own dense accuracy − tolerance after each pruned round"""
+    family: int
+    """Comparisons that were corrected together: those of the whole sweep that have an interval [count]"""
+
+
+def compare(found: Sequence[Group]) -> list[Compared]:
+    """Return what is compared in each of a sweep's groups, in their order.
+
+    The family that Holm corrects is all of it: each two arms at each round at equal sparsity, and each arm at each
+    round against its own dense accuracy − tolerance.
     """
+    pairs = [_comparisons(group) for group in found]
+    falls = [_falls(group) for group in found]
+    levels = [level for own in pairs for item in own for level in item.levels]
+    levels += [level for own in falls for many in own.values() for level in many]
+    ps = [level.difference.p for level in levels if level.difference.p is not None]
+    corrected = iter(holm(ps))
+
+    def told(level: Level) -> Level:
+        return level if level.difference.p is None else replace(level, corrected_p=next(corrected))
+
+    told_pairs = [
+        tuple(replace(item, levels=tuple(told(level) for level in item.levels)) for item in own) for own in pairs
+    ]
+    told_falls = [{arm: tuple(told(level) for level in many) for arm, many in own.items()} for own in falls]
+    return [Compared(one, other, len(ps)) for one, other in zip(told_pairs, told_falls, strict=True)]
+
+
+def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
+    """Return where a difference changes its sign between rounds at which it is told apart from 0.
+
+    Rounds between them at which it is not told apart make the place less exact: nothing is interpolated.
+    """
+    return tuple(
+        Crossing(
+            after=one.round,
+            before=two.round,
+            low=one.sparsity,
+            high=two.sparsity,
+            rises=two.sign > 0,
+            n=min(one.difference.n, two.difference.n),
+        )
+        for one, two in itertools.pairwise(level for level in levels if level.sign)
+        if one.sign != two.sign
+    )
+
+
+def _comparisons(group: Group) -> list[Comparison]:
+    """Every two arms against each other; of more than `MOST_ARMS` those that differ in one field, of a hundred none."""
     if len(group.arms) > _MOST_COMPARED:
         return []
     arms = sorted(group.arms, key=lambda arm: (any(_is_control(cycle) for cycle in group.arms[arm]), arm))
@@ -243,48 +259,32 @@ def comparisons(group: Group) -> list[Comparison]:
     ]
 
 
-def drops(group: Group, arm: str) -> list[Level]:
-    """Return, for each round, the test accuracy of an arm's cycles above the own dense one − tolerance; from round 0.
+def _falls(group: Group) -> dict[str, list[Level]]:
+    """Arm → round → its accuracy above the own dense one − tolerance, of pruned rounds that were not rejected.
 
-    A cycle at the bound counts as above; rounds that were rejected do not count.
+    A cycle at the bound counts as above. Arms are told one by one where they are few.
     """
-    rows: dict[int, dict[object, tuple[float, float]]] = {}
-    for place, cycle in enumerate(group.arms[arm]):
-        start = dense(cycle)
-        for result in cycle.standing if start is not None else ():
-            assert start is not None
-            above = result.test_accuracy - start.test_accuracy + group.sweep.tolerance + _NOTHING
-            rows.setdefault(result.round, {})[place] = (above, result.sparsity)
-    return [_level(index, index, rows[index], rows[index]) for index in sorted(rows)]
-
-
-def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
-    """Return where the mean of the differences changes its sign between neighbouring levels.
-
-    Between two levels the mean is over what both have; exact zeros have the sign before them.
-    """
-    found, last = [], 0
-    for one, two in itertools.pairwise(levels):
-        both = [key for key in one.values if key in two.values]
-        if not both:
-            last = 0
-            continue
-        start, end = (statistics.fmean(level.values[key] for key in both) for level in (one, two))
-        before, after = _sign(start) or last, _sign(end)
-        if before * after < 0:
-            share = start / (start - end) if before == _sign(start) else 0.0
-            found.append(
-                Crossing(
-                    after=one.round,
-                    before=two.round,
-                    round=one.round + share * (two.round - one.round),
-                    sparsity=_between(one.sparsity, two.sparsity, share),
-                    rises=after > 0,
-                    n=len(both),
-                )
+    found: dict[str, list[Level]] = {}
+    for arm, cycles in group.arms.items() if len(group.arms) <= MOST_ARMS else ():
+        rows: dict[int, list[tuple[int, float, float]]] = {}
+        for cycle in cycles:
+            start = dense(cycle)
+            for result in cycle.standing if start is not None else ():
+                assert start is not None
+                above = result.test_accuracy - start.test_accuracy + group.sweep.tolerance + NOTHING
+                if result.round > 0:
+                    rows.setdefault(result.round, []).append((cycle.seed, above, result.sparsity))
+        found[arm] = [
+            Level(
+                round=index,
+                sparsity=statistics.fmean(sparsity for _, _, sparsity in rows[index]),
+                difference=over_seeds((seed, above) for seed, above, _ in rows[index]),
+                against_round=0,
+                against_sparsity=0.0,
             )
-        last = after or before
-    return tuple(found)
+            for index in sorted(rows)
+        ]
+    return found
 
 
 @dataclass(frozen=True)
@@ -302,15 +302,20 @@ def _compare(group: Group, arm: str, against: str) -> Comparison:
     cycles = [*group.arms[arm], *group.arms[against]]
     levels = []
     for one, two in _equal_rounds([mine[key] for key in both], [theirs[key] for key in both]):
-        left: dict[object, tuple[float, float]] = {}
-        right: dict[object, tuple[float, float]] = {}
+        met = []
         for key in both:
             a, b = mine[key].get(one), theirs[key].get(two)
-            if a is None or b is None or a.keys & b.keys or abs(a.sparsity - b.sparsity) >= EQUAL_SPARSITY:
-                continue
-            left[key], right[key] = (a.accuracy - b.accuracy, a.sparsity), (0.0, b.sparsity)
-        if left:
-            levels.append(_level(one, two, left, right))
+            if a is not None and b is not None and not a.keys & b.keys and equal_sparsity(a.sparsity, b.sparsity):
+                met.append((key, a, b))
+        if met:
+            level = Level(
+                round=one,
+                sparsity=statistics.fmean(a.sparsity for _, a, _ in met),
+                difference=over_seeds((key[0], a.accuracy - b.accuracy) for key, a, b in met),
+                against_round=two,
+                against_sparsity=statistics.fmean(b.sparsity for _, _, b in met),
+            )
+            levels.append(level)
     levels.sort(key=lambda level: (level.sparsity, level.round))
     unpaired = sum(group.pair_key(cycle) not in both for cycle in cycles)
     return Comparison(arm, against, len(both), unpaired, tuple(levels))
@@ -342,12 +347,12 @@ def _units(group: Group, arm: str) -> dict[PairKey, dict[int, _Unit]]:
 def _equal_rounds(mine: Sequence[Mapping[int, _Unit]], theirs: Sequence[Mapping[int, _Unit]]) -> list[tuple[int, int]]:
     """Rounds of two arms at equal sparsity: equal rounds, and of the others those that are nearest to each other."""
     one, two = _sparsities(mine), _sparsities(theirs)
-    same = [index for index in one if index in two and abs(one[index] - two[index]) < EQUAL_SPARSITY]
+    same = [index for index in one if index in two and equal_sparsity(one[index], two[index])]
     rest, other = ([index for index in found if index not in same and index > 0] for found in (one, two))
     found = [(index, index) for index in same]
     for index in rest:
         near = min(other, key=lambda i: (abs(two[i] - one[index]), i), default=None)
-        if near is None or abs(two[near] - one[index]) >= EQUAL_SPARSITY:
+        if near is None or not equal_sparsity(two[near], one[index]):
             continue
         if min(rest, key=lambda i: (abs(one[i] - two[near]), i)) == index:
             found.append((index, near))
@@ -357,18 +362,6 @@ def _equal_rounds(mine: Sequence[Mapping[int, _Unit]], theirs: Sequence[Mapping[
 def _sparsities(units: Sequence[Mapping[int, _Unit]]) -> dict[int, float]:
     rounds = sorted({index for unit in units for index in unit})
     return {index: statistics.fmean(unit[index].sparsity for unit in units if index in unit) for index in rounds}
-
-
-def _level(
-    one: int, two: int, left: Mapping[object, tuple[float, float]], right: Mapping[object, tuple[float, float]]
-) -> Level:
-    return Level(
-        round=one,
-        sparsity=statistics.fmean(sparsity for _, sparsity in left.values()),
-        values={key: value for key, (value, _) in left.items()},
-        against_round=two,
-        against_sparsity=statistics.fmean(sparsity for _, sparsity in right.values()),
-    )
 
 
 def _differing(group: Group, arm: str, against: str) -> int:
@@ -381,14 +374,3 @@ def _differing(group: Group, arm: str, against: str) -> int:
 def _is_control(cycle: ReportedCycle) -> bool:
     fields = {**cycle.params, **cycle.settings}
     return fields.get("magnitude.restart") == "random" or fields.get("magnitude.random_pruning") is True
-
-
-def _sign(value: float) -> int:
-    return 0 if abs(value) < _NOTHING / 2 else 1 if value > 0 else -1
-
-
-def _between(one: float, two: float, share: float) -> float:
-    """The sparsity at a share of the way, equal shares of what remains being equal steps."""
-    if one >= 1 or two >= 1:
-        return one + share * (two - one)
-    return float(1 - (1 - one) ** (1 - share) * (1 - two) ** share)

@@ -76,7 +76,7 @@ def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> byte
         deepest = max((deepest, *(depth for depth, _ in means)))
     axes.set_ylim(accuracy_range(curves))
     many = any(point.n > 1 for curve in curves.curves for point in curve.points)
-    legend = "mean of (n) cycles,\n95 % interval" if many else ""
+    legend = "mean over seeds\nof (n) cycles,\n95 % interval" if many else ""
     return _finish(figure, axes, curves.dense, curves.tolerance, deepest, curves.title, legend)
 
 

@@ -42,12 +42,12 @@ class CurvePoint:
     sparsity: float
     """Mean over cycles [0, 1]"""
     mean: float
-    """Test accuracy, mean over cycles [0, 1]"""
+    """Test accuracy, mean over seeds, each seed's cycles averaged first [0, 1]"""
     low: float | None
-    """Lower end of the 95 % interval of the mean; None for one cycle"""
+    """Lower end of the 95 % interval of the mean over seeds, not corrected; None for one seed"""
     high: float | None
     n: int
-    """Cycles [count]"""
+    """Seeds [count]"""
     members: tuple[float, ...]
     """Test accuracy of each cycle"""
 
@@ -103,12 +103,12 @@ class FrontPoint:
     """Lower quartile of a latency, mean over cycles; None where there is none"""
     cost_high: float | None
     accuracy: float
-    """Test accuracy, mean over cycles [0, 1]"""
+    """Test accuracy, mean over seeds, each seed's cycles averaged first [0, 1]"""
     low: float | None
-    """Lower end of the 95 % interval of the mean; None for one cycle"""
+    """Lower end of the 95 % interval of the mean over seeds, not corrected; None for one seed"""
     high: float | None
     n: int
-    """Cycles [count]"""
+    """Seeds [count]"""
     blocks: float | None
     """Blocks, mean over cycles [count]"""
     rejected: bool

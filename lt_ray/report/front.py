@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Literal
 
 from lt_ray.report.blocks import originals
-from lt_ray.report.compare import Group, at_rounds, estimate, known_mean
+from lt_ray.report.compare import Group, at_rounds, known_mean
 from lt_ray.report.curve import shown_range
 from lt_ray.report.document import Front, FrontArm, FrontPoint
+from lt_ray.report.estimates import over_seeds
 from lt_ray.results import RoundResult
 
 Cost = Literal["parameters", "latency"]
@@ -98,7 +99,7 @@ def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> list[Fro
         known = [result for result in results if getattr(result, _FIELDS[cost]) is not None]
         if not known:
             continue
-        accuracy = estimate([result.test_accuracy for result in known])
+        accuracy = over_seeds((result.seed, result.test_accuracy) for result in known)
         latency = cost == "latency"
         found.append(
             FrontPoint(

@@ -122,9 +122,9 @@ def _curves(name: str, curves: Curves, places: Mapping[str, int], figures: list[
         yield "<p>No round has finished.</p></figure>"
         figures.append({})
         return
-    arms = {curve.arm: max((point.n for point in curve.points), default=0) for curve in curves.curves}
+    arms = {curve.arm: max((len(point.members) for point in curve.points), default=0) for curve in curves.curves}
     tools = ["band"] if any(point.low is not None for point in points) else []
-    tools += ["cycles"] if any(point.n > 1 for point in points) else []
+    tools += ["cycles"] if any(len(point.members) > 1 for point in points) else []
     tools += ["zoom"] if curves.dense is not None else []
     yield controls(arms, places, tools, _references(curves))
     yield chart("curves")

@@ -8,22 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from lt_ray.report import beside
 from lt_ray.report.bill import Bill, total
 from lt_ray.report.compare import (
-    EQUAL_SPARSITY,
-    Comparison,
+    Compared,
     Group,
     at_rounds,
     crossings,
     dense,
     distinct,
-    drops,
-    estimate,
     known_mean,
     planned,
 )
 from lt_ray.report.document import Cell, Column, Table
+from lt_ray.report.estimates import LEVEL, over_seeds
 from lt_ray.report.published import Published, matching
 from lt_ray.report.rows import ReportedCycle
-from lt_ray.results import RoundResult, winning_round
+from lt_ray.results import EQUAL_DENSITY, RoundResult, winning_round
 
 _HOUR_S = 3600
 _COLUMNS = ("train loss (best)", "train acc. (best)", "test loss", "test acc.")
@@ -36,11 +34,10 @@ def rounds(group: Group, published: Sequence[Published], slug: str) -> Table:
     for arm, cycles in group.arms.items():
         known, name = matching(published, group.task, _model(cycles)), beside.published_name(cycles)
         for index, results in at_rounds(cycles).items():
-            found = estimate([result.test_accuracy for result in results])
+            found = over_seeds((result.seed, result.test_accuracy) for result in results)
             sparsity = _mean_sparsity(results)
             remaining = round(statistics.fmean(result.remaining for result in results))
-            seeds = len({cycle.seed for cycle in cycles if any(result.round == index for result in cycle.results)})
-            own = (arm, index, sparsity, remaining, found.n, seeds, found.mean, found.half)
+            own = (arm, index, sparsity, remaining, len(results), found.n, found.mean, found.half)
             theirs = beside.nearest(known, name, index, sparsity)
             rows.append((*own, *_quoted(theirs, found.mean, errors)))
     columns = (
@@ -50,15 +47,15 @@ def rounds(group: Group, published: Sequence[Published], slug: str) -> Table:
         Column("known error"),
     )  # fmt: skip
     note = (
-        "± is half the 95 % interval of the mean, Student's t over the arm's n cycles (its seeds, and its draws of "
-        "other settings) that have the round; a round that cycles share counts once."
+        "Mean over seeds, each seed's n cycles (draws of other settings) averaged first; a round that cycles share "
+        "counts once. ± is half its 95 % interval, Student's t over seeds, not corrected for the number of rounds."
     )
-    if any(row[4] == 1 for row in rows):
-        note += " n = 1 has no interval."
+    if any(row[5] == 1 for row in rows):
+        note += " One seed has no interval."
     if any(row[8] is not None for row in rows):
         note += (
-            f" Published: the value of the same arm at an equal sparsity (to {EQUAL_SPARSITY:g}) or, where none is "
-            f"told, round; difference = ours − published.{errors.note()}"
+            f" Published: the value of the same arm at an equal sparsity (densities to a factor {EQUAL_DENSITY:g}) or, "
+            f"where none is told, round; difference = ours − published.{errors.note()}"
         )
     return _without_empty(Table(slug, f"Test accuracy by arm and round{_where(group)}", columns, tuple(rows), note), 8)
 
@@ -138,49 +135,49 @@ def tickets(group: Group, slug: str) -> Table:
     return Table(slug, f"Winning tickets{_where(group)}", columns, tuple(rows), note)
 
 
-def differences(group: Group, compared: Iterable[Comparison], slug: str) -> Table:
+def differences(group: Group, compared: Compared, slug: str) -> Table:
     """Return the mean paired difference of every two arms at each round."""
     rows: list[tuple[Cell, ...]] = []
-    for item in compared:
+    for item in compared.pairs:
         for level in item.levels:
             found = level.difference
             interval = [None if end is None else 100 * end for end in (found.low, found.high)]
-            verdict = None if found.half is None else bool(found.sign)
+            verdict = None if level.corrected_p is None else bool(level.sign)
             where = (level.round, level.against_round, level.sparsity, level.against_sparsity)
-            rows.append((item.arm, item.against, *where, found.n, 100 * found.mean, *interval, verdict))
+            told = (100 * found.mean, *interval, level.corrected_p, verdict)
+            rows.append((item.arm, item.against, *where, found.n, *told))
     columns = (
         Column("arm"), Column("against"), Column("round"), Column("round of the other"), Column("sparsity", 3),
-        Column("sparsity of the other", 3), Column("n pairs"), Column("difference [points]", 2),
-        Column("low [points]", 2), Column("high [points]", 2), Column("excludes 0"),
+        Column("sparsity of the other", 3), Column("seeds"), Column("difference [points]", 2),
+        Column("low [points]", 2), Column("high [points]", 2), Column("p (Holm)", 3), Column("told apart"),
     )  # fmt: skip
     note = (
-        "Test accuracy of arm − against, mean over pairs of cycles with equal seed and equal other settings, and its "
-        "95 % interval, Student's t over the pairs; one pair has none. Each interval is of one round: of many rounds "
-        "without a difference about one in twenty would exclude 0. Rounds that both of a pair share are left out."
+        "Test accuracy of arm − against, of cycles with equal seed and equal other settings at equal sparsity "
+        f"(densities to a factor {EQUAL_DENSITY:g}), mean over seeds, each seed's pairs averaged first. Low and high "
+        "are its 95 % interval, Student's t over seeds, not corrected; one seed has none. p is corrected by Holm for "
+        f"{compared.family} comparisons: all of the sweep's two arms, and of its arms with dense − tolerance. Told "
+        f"apart is p ≤ {LEVEL:g}. Rounds that both of a pair share are left out."
     )
     return Table(slug, f"Paired differences{_where(group)}", columns, tuple(rows), note)
 
 
-def crossing_points(group: Group, compared: Iterable[Comparison], slug: str) -> Table:
+def crossing_points(group: Group, compared: Compared, slug: str) -> Table:
     """Return where arms cross each other, and the bound of a winning ticket."""
-    rows: list[tuple[Cell, ...]] = []
-    for item in compared:
-        for found in item.crossings:
-            leaders = (item.against, item.arm) if found.rises else (item.arm, item.against)
-            own = (item.arm, item.against, *leaders, found.after, found.before, found.round, found.sparsity, found.n)
-            rows.append(own)
     bound = f"dense − {group.sweep.tolerance:g}"
-    for arm in group.arms:
-        for found in crossings(drops(group, arm)):
-            leaders = (bound, arm) if found.rises else (arm, bound)
-            rows.append((arm, bound, *leaders, found.after, found.before, found.round, found.sparsity, found.n))
+    crossed = [(item.arm, item.against, item.crossings) for item in compared.pairs]
+    crossed += [(arm, bound, crossings(levels)) for arm, levels in compared.falls.items()]
+    rows: list[tuple[Cell, ...]] = []
+    for arm, against, found in crossed:
+        for one in found:
+            leaders = (against, arm) if one.rises else (arm, against)
+            rows.append((arm, against, *leaders, one.after, one.before, one.low, one.high, one.n))
     columns = (
         Column("arm"), Column("against"), Column("above before"), Column("above after"), Column("after round"),
-        Column("before round"), Column("round", 2), Column("sparsity", 3), Column("n"),
+        Column("before round"), Column("after sparsity", 3), Column("before sparsity", 3), Column("seeds"),
     )  # fmt: skip
     note = (
-        "Mean curves, of the pairs (against dense: the cycles) that have both rounds, linear in the round between; "
-        "a crossing of means says nothing of their intervals."
+        "Where a mean difference changes its sign, told apart from 0 (corrected by Holm) at both rounds; where between "
+        "them is not known."
     )
     return Table(slug, f"Crossing points{_where(group)}", columns, tuple(rows), note)
 

@@ -1,4 +1,8 @@
-"""What a sweep says, in one sentence each: winning tickets, paired differences, crossings, the bill."""
+"""What a sweep says, in one sentence each: winning tickets, paired differences, crossings, the bill.
+
+What is said to differ is told apart after Holm's correction for all comparisons of the sweep; pairs that are not are
+named together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from lt_ray.report.bill import Bill
-from lt_ray.report.compare import MOST_ARMS, Comparison, Crossing, Group, Level, crossings, dense, drops, has_blocks
+from lt_ray.report.compare import MOST_ARMS, Compared, Comparison, Crossing, Group, Level, crossings, dense, has_blocks
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.words import listed as listed
 from lt_ray.report.words import numbered, points, runs_of
@@ -16,31 +20,30 @@ from lt_ray.results import winning_round
 _MOST_CYCLES = 4
 """Cycles of an arm that a sentence names one by one [count]"""
 _MOST_COMPARISONS = 10
-"""Comparisons that have their own sentences [count]"""
+"""Pairs of arms that have their own sentences [count]"""
+_MOST_NAMED = 6
+"""Pairs of arms that a sentence names [count]"""
 
 
-def verdicts(group: Group, compared: Sequence[Comparison]) -> list[str]:
-    """Return the sentences on one task: each arm's winning tickets, each two arms' difference and crossings, and
-    where each arm's mean leaves the dense accuracy."""
+def verdicts(group: Group, compared: Compared) -> list[str]:
+    """Return the sentences on one task: each arm's winning tickets, which arms are told apart and where they cross,
+    and where each arm's mean is told apart from the bound of a winning ticket."""
     few = len(group.arms) <= MOST_ARMS
     found = [_tickets(group, arm) for arm in group.arms] if few else [_many_arms(group)]
+    pairs = list(compared.pairs)
     if has_blocks(group):
         # Arms that removed other blocks never meet at equal sparsity: that is no lack of results.
-        apart = [item for item in compared if item.pairs and not item.levels]
-        compared = [item for item in compared if item not in apart]
-        if apart:
-            found.append(_apart(apart))
-        # What each arm came to is told of its blocks; two arms with one pair each would only say so again and again.
-        settled = [item for item in compared if any(level.difference.half is not None for level in item.levels)]
-        if len(settled) < len(compared):
-            found.append(_unsettled(len(compared) - len(settled)))
-        return found + [_difference(item) for item in settled[:_MOST_COMPARISONS]]
-    if len(compared) <= _MOST_COMPARISONS:
-        found += [_difference(item) for item in compared]
-        found += _crossings(compared)
-    elif compared:
-        found.append(_many(compared))
-    found += [_falls(group, arm) for arm in group.arms if few and any(level.round > 0 for level in drops(group, arm))]
+        never = [item for item in pairs if item.pairs and not item.levels]
+        pairs = [item for item in pairs if item not in never]
+        found += [_apart(never)] if never else []
+    told = [item for item in pairs if any(level.sign for level in item.levels)]
+    if len(told) <= _MOST_COMPARISONS:
+        found += [_difference(item, compared.family) for item in told]
+        found += [_crossing(item) for item in told if item.crossings]
+    else:
+        found.append(_many(told, len(pairs), compared.family))
+    found += _silent([item for item in pairs if item not in told], compared.family)
+    found += [] if has_blocks(group) else _falls(group, compared)
     if group.main:
         return found
     return [f"On {group.task}, where tickets are found: {sentence}" for sentence in found]
@@ -67,11 +70,6 @@ def bill(whole: Bill) -> str:
     share = 100 * whole.computed / whole.asked
     rest = f": {', '.join(parts)}" if parts else ""
     return f"Cost: {spent}; of {whole.asked:,} epochs asked {whole.computed:,} were trained ({share:.0f} %){rest}."
-
-
-def _unsettled(many: int) -> str:
-    whose = "two arms" if many == 1 else f"{many} pairs of arms"
-    return f"Between {whose} there is one pair of cycles, which cannot settle a difference: more seeds would."
 
 
 def _tickets(group: Group, arm: str) -> str:
@@ -123,27 +121,53 @@ def _many_arms(group: Group) -> str:
     return f"{said}; the sparsest one, of {arm}, keeps {percent(best[arm])}: the best of many, which may be luck."
 
 
-def _difference(item: Comparison) -> str:
-    if not item.pairs:
-        return (
-            f"{item.arm} and {item.against} have no two cycles with equal seed and settings, so nothing can be said of "
-            "their difference."
-        )
-    if not item.levels:
-        return f"{item.arm} and {item.against} have no finished round of their own at equal sparsity yet."
+def _difference(item: Comparison, family: int) -> str:
+    """Of two arms that are told apart somewhere: how they differ at the sparsest round, and where else."""
     last = item.levels[-1]
-    found = last.difference
     where = f"At {percent(last.sparsity)} sparsity ({_round(last)}, the sparsest that both have)"
-    if found.half is None:
-        said = f"{where}, {_against(item, found.mean)}; this is one pair, which cannot settle it"
-    else:
-        assert found.low is not None
-        assert found.high is not None
-        interval = f"95 % interval of the difference {points(found.low)} to {points(found.high)}"
-        doubt = "" if found.sign else f", which includes 0: these {found.n} pairs do not tell them apart"
-        said = f"{where}, {_against(item, found.mean)}, mean of {found.n} pairs ({interval}{doubt})"
+    doubt = "" if last.sign else ", which does not tell them apart there"
+    above = [level.round for level in item.levels if level.sign > 0]
+    below = [level.round for level in item.levels if level.sign < 0]
+    parts = [f"{word} 0 at {runs_of(rounds)}" for word, rounds in (("above", above), ("below", below)) if rounds]
     left = f" ({numbered(item.unpaired, 'cycle')} without a partner left out)" if item.unpaired else ""
-    return f"{said}{_elsewhere(item)}{left}."
+    return (
+        f"{where}, {_against(item, last.difference.mean)}{_doubt(last, family)}{doubt}; of "
+        f"{numbered(len(item.levels), 'round')} compared the difference is told apart {listed(parts)}{left}."
+    )
+
+
+def _doubt(level: Level, family: int) -> str:
+    """`, mean of 3 seeds (95 % interval …, not corrected; p = 0.012 after Holm for 24 comparisons)`."""
+    found = level.difference
+    if found.low is None or found.high is None or level.corrected_p is None:
+        return ", of one seed"
+    return (
+        f", mean of {found.n} seeds (95 % interval {points(found.low)} to {points(found.high)}, not corrected; "
+        f"p = {level.corrected_p:.2g} after Holm for {numbered(family, 'comparison')})"
+    )
+
+
+def _silent(items: Sequence[Comparison], family: int) -> list[str]:
+    """A sentence for each reason why nothing is said of two arms, its pairs of arms together."""
+    reasons: dict[str, list[str]] = {}
+    for item in items:
+        reasons.setdefault(_reason(item, family), []).append(f"{item.arm} and {item.against}")
+    named = {
+        reason: "; ".join(arms[:_MOST_NAMED]) + (f"; and {len(arms) - _MOST_NAMED} more" if arms[_MOST_NAMED:] else "")
+        for reason, arms in reasons.items()
+    }
+    return [f"{reason}: {arms}." for reason, arms in named.items()]
+
+
+def _reason(item: Comparison, family: int) -> str:
+    if not item.pairs:
+        return "No two cycles with equal seed and settings, so nothing can be said of the difference"
+    if not item.levels:
+        return "No finished round of their own at equal sparsity yet"
+    seeds = max(level.difference.n for level in item.levels)
+    if seeds == 1:
+        return "One seed has no interval, so no difference is told"
+    return f"Up to {seeds} seeds do not tell apart, at any round (Holm for {numbered(family, 'comparison')})"
 
 
 def _apart(items: Sequence[Comparison]) -> str:
@@ -154,69 +178,41 @@ def _apart(items: Sequence[Comparison]) -> str:
     return f"{who} at equal sparsity, so they are compared by what they cost, in the pictures of the front."
 
 
-def _elsewhere(item: Comparison) -> str:
-    """At which rounds the interval excludes 0, of how many."""
-    told = [level for level in item.levels if level.difference.half is not None]
-    if not told:
-        return ""
-    above = [level.round for level in told if level.difference.sign > 0]
-    below = [level.round for level in told if level.difference.sign < 0]
-    looked = f"of {numbered(len(told), 'round')} looked at"
-    if not above and not below:
-        return f"; the interval includes 0 at each {looked}" if len(told) > 1 else ""
-    parts = [f"{word} 0 at {runs_of(rounds)}" for word, rounds in (("above", above), ("below", below)) if rounds]
-    return f"; {looked} the interval is {listed(parts)}"
-
-
-def _crossings(compared: Sequence[Comparison]) -> list[str]:
-    """A sentence on each two arms whose mean curves cross, and one on the others."""
-    looked = [item for item in compared if len(item.levels) > 1]
-    crossed = [item for item in looked if item.crossings]
-    found = [_crossing(item) for item in crossed]
-    if crossed and len(crossed) < len(looked):
-        found.append("The mean curves of no other two arms cross.")
-    elif len(looked) == 1 and not crossed:
-        found.append(f"The mean curves of {looked[0].arm} and {looked[0].against} do not cross.")
-    elif looked and not crossed:
-        found.append("The mean curves of no two arms cross.")
-    return found
-
-
 def _crossing(item: Comparison) -> str:
-    both = f"The mean curves of {item.arm} and {item.against} cross"
+    both = f"{item.arm} and {item.against} cross"
     found = item.crossings
     if len(found) > 1:
-        where = listed([percent(crossing.sparsity) for crossing in found])
-        return f"{both} {len(found)} times, at {where} sparsity: neither stays above."
-    after = item.arm if found[0].rises else item.against
-    return f"{both} once, {_at(found[0])}; after it {after} is above."
+        return f"{both} {len(found)} times, {listed([_at(crossing) for crossing in found])}: neither stays above."
+    after, before = (item.arm, item.against) if found[0].rises else (item.against, item.arm)
+    return f"{both} {_at(found[0])}: {before} is told apart above before, {after} after."
 
 
-def _many(compared: Sequence[Comparison]) -> str:
-    told = [item.levels[-1].difference for item in compared if item.levels]
-    apart = sum(found.sign != 0 for found in told)
+def _many(told: Sequence[Comparison], pairs: int, family: int) -> str:
     return (
-        f"Of {len(compared)} comparisons of two arms {len(told)} have a round at equal sparsity; at the sparsest the "
-        f"95 % interval excludes 0 in {apart}. About one in twenty would where nothing differs."
+        f"Of {pairs} pairs of arms {len(told)} are told apart at some round, after Holm for "
+        f"{numbered(family, 'comparison')}: the table of paired differences has them."
     )
 
 
-def _falls(group: Group, arm: str) -> str:
-    levels = drops(group, arm)
-    bound = f"its own dense accuracy − {group.sweep.tolerance:g}"
-    found = crossings(levels)
-    cycles = numbered(max(len(level.values) for level in levels), "cycle")
-    if not found:
-        last = levels[-1]
-        return (
-            f"The mean of {arm} stays at or above {bound} in all {last.round} rounds, up to {percent(last.sparsity)} "
-            f"sparsity ({cycles})."
+def _falls(group: Group, compared: Compared) -> list[str]:
+    """Where arms are told apart from their bound; those that are not below it anywhere together."""
+    bound = f"dense accuracy − {group.sweep.tolerance:g}"
+    found, never = [], []
+    for arm, levels in compared.falls.items():
+        if not any(level.corrected_p is not None for level in levels):
+            continue
+        below = [level for level in levels if level.sign < 0]
+        if not below:
+            never.append(f"{arm} (to {percent(levels[-1].sparsity)} sparsity)")
+            continue
+        rounds = runs_of(level.round for level in below)
+        crossed = [_at(crossing) for crossing in crossings(levels) if not crossing.rises]
+        since = f", and falls below it {listed(crossed)}" if crossed else ""
+        found.append(
+            f"The mean of {arm} is told apart below its own {bound} at {rounds}, from {percent(below[0].sparsity)} "
+            f"sparsity (Holm for {numbered(compared.family, 'comparison')}){since}."
         )
-    said = f"The mean of {arm} falls below {bound} {_at(found[0])} ({cycles})"
-    if len(found) == 1:
-        return f"{said}."
-    again = "is above it again after" if found[-1].rises else "stays below it only after"
-    return f"{said}, and {again} {percent(found[-1].sparsity)}."
+    return found + ([f"Told apart below the own {bound} at no round: {listed(never)}."] if never else [])
 
 
 def _against(item: Comparison, difference: float) -> str:
@@ -233,7 +229,10 @@ def _round(level: Level) -> str:
 
 
 def _at(crossing: Crossing) -> str:
-    return f"at {percent(crossing.sparsity)} sparsity, between rounds {crossing.after} and {crossing.before}"
+    return (
+        f"between rounds {crossing.after} and {crossing.before} ({percent(crossing.low)} and {percent(crossing.high)} "
+        "sparsity)"
+    )
 
 
 def _who(group: Group, cycle: ReportedCycle) -> str:

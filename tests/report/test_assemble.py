@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from planted import a_round
+from scipy.stats import ttest_1samp
 
 from lt_ray.report.assemble import assemble
 from lt_ray.report.bill import bills, total
-from lt_ray.report.compare import comparisons, crossings, drops, estimate, groups
+from lt_ray.report.compare import compare, groups
 from lt_ray.report.document import Section, Table
+from lt_ray.report.estimates import estimate, holm
 from lt_ray.report.importance import importance
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import percent
+from lt_ray.results import equal_sparsity
 
 RESTART, EPOCH, LR = "magnitude.restart", "magnitude.rewind_epoch", "training.lr"
 SPACE = {
@@ -82,14 +85,14 @@ def test_the_interval_is_students():
 
 
 def test_an_arm_has_a_row_for_each_round():
-    """Means, intervals and n are of the cycles that have the round; n = 1 has no interval, and the note says so."""
+    """Means, intervals and n are of the cycles that have the round; one seed has no interval, and the note says so."""
     found = section(a_cycle("rewind@0", 0, [0.90, 0.91, 0.88]), a_cycle("rewind@0", 1, [0.92, 0.91]))
     one, two, three = rows(found, "rounds")
     assert (one["arm"], one["round"], one["n"], one["test accuracy"]) == ("rewind@0", 0, 2, pytest.approx(0.91))
     assert one["± 95 %"] == pytest.approx(12.7062 * 0.01, abs=1e-5)
     assert (two["sparsity"], two["± 95 %"]) == (pytest.approx(0.2), 0)
     assert (three["n"], three["± 95 %"]) == (1, None)
-    assert "n = 1 has no interval" in table(found, "rounds").note
+    assert "One seed has no interval" in table(found, "rounds").note
     assert "unequal numbers of cycles" in found.warnings[-1]
 
 
@@ -120,42 +123,115 @@ def test_pairs_agree_in_everything_but_the_arm():
     ]  # fmt: skip
     found = section(*cycles)
     (row,) = rows(found, "differences")
-    assert (row["arm"], row["against"], row["round"], row["n pairs"]) == ("rewind@0", "random reinit", 1, 2)
+    assert (row["arm"], row["against"], row["round"], row["seeds"]) == ("rewind@0", "random reinit", 1, 2)
     assert row["difference [points]"] == pytest.approx(2)
     assert row["low [points]"] == pytest.approx(2 - 12.7062, abs=1e-3)
-    assert row["excludes 0"] is False
-    sentence = next(said for said in found.verdicts if "points above" in said)
-    assert sentence == (
-        "At 20 % sparsity (round 1, the sparsest that both have), rewind@0 is 2.00 points above random reinit, mean of "
-        "2 pairs (95 % interval of the difference −10.71 to +14.71, which includes 0: these 2 pairs do not tell them "
-        "apart) (2 cycles without a partner left out)."
-    )
-
-
-def test_one_pair_settles_nothing():
-    """One pair has no interval, and the sentence says that it cannot settle the question."""
-    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random reinit", 0, [0.90, 0.90]))
-    assert any("this is one pair, which cannot settle it" in said for said in found.verdicts)
-    assert rows(found, "differences")[0]["excludes 0"] is None
-
-
-def test_a_sentence_names_the_rounds_whose_interval_excludes_0():
-    """Differences 1 and 1.1, then −1 and 2, then −1 and −1.1 points: above at round 1, below at round 3, of 3."""
-    cycles = [
-        a_cycle("rewind@0", 0, [0.9, 0.91, 0.89, 0.89]), a_cycle("random reinit", 0, [0.9, 0.90, 0.90, 0.90]),
-        a_cycle("rewind@0", 1, [0.9, 0.911, 0.92, 0.889]), a_cycle("random reinit", 1, [0.9, 0.90, 0.90, 0.90]),
-    ]  # fmt: skip
-    found = section(*cycles)
+    assert row["told apart"] is False
     assert any(
-        "of 3 rounds looked at the interval is above 0 at round 1 and below 0 at round 3" in v for v in found.verdicts
+        said == "Up to 2 seeds do not tell apart, at any round (Holm for 3 comparisons): rewind@0 and random reinit."
+        for said in found.verdicts
     )
-    assert [row["excludes 0"] for row in rows(found, "differences")] == [True, False, True]
+
+
+def test_one_seed_settles_nothing():
+    """One seed has no interval, and no sentence says that arms differ."""
+    found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random reinit", 0, [0.90, 0.90]))
+    assert "One seed has no interval, so no difference is told: rewind@0 and random reinit." in found.verdicts
+    assert not any("points above" in said or "below its own" in said for said in found.verdicts)
+    assert rows(found, "differences")[0]["told apart"] is None
+
+
+def test_draws_of_a_seed_are_one_value_of_it():
+    """Thirty draws of one seed settle nothing; of two seeds they are two values, 1 and 3 points: 2 ± 12.7062 points."""
+    cycles = [
+        a_cycle(arm, seed, [0.9, 0.8 + (arm == "rewind@0") * (0.01 + 0.02 * seed)], lr=0.001 + 0.0001 * draw)
+        for arm in ("rewind@0", "random reinit")
+        for seed in (0, 1)
+        for draw in range(30)
+    ]
+    (row,) = rows(section(*cycles), "differences")
+    assert (row["seeds"], row["difference [points]"]) == (2, pytest.approx(2))
+    assert row["low [points]"] == pytest.approx(2 - 12.7062, abs=1e-3)
+    found = section(*(cycle for cycle in cycles if cycle.seed == 0))
+    assert [row["told apart"] for row in rows(found, "differences")] == [None]
+    assert {row["± 95 %"] for row in rows(found, "rounds")} == {None}
+    (curves,) = found.curves
+    assert {point.low for curve in curves.curves for point in curve.points} == {None}
+
+
+@given(st.lists(st.floats(-1, 1).filter(lambda value: abs(value) > 1e-6), min_size=2, max_size=9, unique=True))
+def test_intervals_and_p_are_scipys(values):
+    """Of any values: the interval and the p of scipy's one-sample t-test."""
+    found, test = estimate(values), ttest_1samp(values, 0)
+    low, high = test.confidence_interval(0.95)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+    assert found.p == pytest.approx(test.pvalue, abs=1e-9)
+
+
+def test_values_without_spread_are_judged_by_the_sign_test():
+    """Five seeds that agree to the last example: 2 / 2⁵, not certainty. Equal to 0: p = 1."""
+    assert estimate([0.01] * 5).p == 2 / 32
+    assert estimate([0.0] * 5).p == 1
+
+
+def test_families_are_corrected_by_holm():
+    """Holm's own procedure by hand: 0.005 · 4, 0.01 · 3, 0.03 · 2, then never below the one before; at most 1."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_equal_sparsity_is_a_ratio_of_densities():
+    """A factor 5 lies between the weights of 99.5 and 99.9 %, and 1.02 between those of 90 and 90.196 %."""
+    assert not equal_sparsity(0.995, 0.999)
+    assert not equal_sparsity(0.9, 0.9021)
+    assert equal_sparsity(0.9, 0.9 + 0.1 * (1 - 1 / 1.02))
+    assert equal_sparsity(1.0, 1.0)
+    assert not equal_sparsity(0.99999, 1.0)
+    one = a_cycle("rewind@0", 0, [0.9, 0.8], sparsities=[0, 0.995])
+    other = a_cycle("random reinit", 0, [0.9, 0.7], sparsities=[0, 0.999])
+    assert [item.levels for item in compare(groups(a_sweep(one, other)))[0].pairs] == [()]
+
+
+def told_apart(differences, seeds=6, spread=0.0001):
+    """Cycles of two arms whose differences after rounds 1, 2, … are planted, to a spread over seeds."""
+    return [
+        a_cycle(arm, seed, [0.9, *(0.8 + sign * (value + spread * (seed - 2)) for value in differences)])
+        for arm, sign in (("rewind@0", 1), ("random reinit", 0))
+        for seed in range(seeds)
+    ]
+
+
+def test_a_sentence_names_the_rounds_at_which_arms_are_told_apart():
+    """+1 points at round 1, nothing at round 2, −1 at round 3; the family is 3 rounds and 2 · 3 falls."""
+    found = section(*told_apart([0.01, -0.00005, -0.01]))
+    assert [row["told apart"] for row in rows(found, "differences")] == [True, False, True]
+    (sentence,) = [said for said in found.verdicts if "points below random reinit" in said]
+    assert sentence.startswith("At 48.8 % sparsity (round 3, the sparsest that both have), rewind@0 is 1.00 points")
+    assert "mean of 6 seeds (95 % interval −1.01 to −0.98, not corrected; p = " in sentence
+    assert sentence.endswith(
+        "after Holm for 9 comparisons); of 3 rounds compared the difference is told apart above 0 at round 1 and below "
+        "0 at round 3."
+    )
+
+
+def test_differences_are_told_after_correction_alone():
+    """An interval of its own that excludes 0 is no statement where the family's correction does not bear it."""
+    noise = (0.001, 0.002, 0.0032, 0.0045)
+    cycles = [
+        a_cycle(arm, seed, [0.9, *(0.8 + (arm == "rewind@0") * value for value in [noise[seed]] * 3)])
+        for arm in ("rewind@0", "random reinit")
+        for seed in range(4)
+    ]
+    found = rows(section(*cycles), "differences")
+    assert all(row["low [points]"] > 0 for row in found)
+    assert [row["told apart"] for row in found] == [False] * 3
 
 
 def test_arms_without_a_common_seed_are_not_compared():
     """No pair: no difference, and a sentence says why."""
     found = section(a_cycle("rewind@0", 0, [0.90, 0.91]), a_cycle("random reinit", 1, [0.90, 0.90]))
-    assert any("nothing can be said of their difference" in said for said in found.verdicts)
+    assert any("nothing can be said of the difference" in said for said in found.verdicts)
     assert not any(own.slug == "differences" for own in found.tables)
 
 
@@ -163,8 +239,8 @@ def test_fields_that_hang_on_the_arm_make_no_other_pair():
     """A rate that only rewound cycles search, its `when` names the arm's field, does not keep them from pairing."""
     space = SPACE | {LR: {"kind": "log_uniform", "values": (0.0001, 0.01), "when": {RESTART: ("rewind",)}}}
     cycles = [a_cycle("rewind@0", 0, [0.90, 0.91], lr=0.005), a_cycle("random reinit", 0, [0.90, 0.90])]
-    assert [item.pairs for item in comparisons(groups(a_sweep(*cycles, space=space))[0])] == [1]
-    assert [item.pairs for item in comparisons(groups(a_sweep(*cycles))[0])] == [0]
+    assert [item.pairs for item in compare(groups(a_sweep(*cycles, space=space)))[0].pairs] == [1]
+    assert [item.pairs for item in compare(groups(a_sweep(*cycles)))[0].pairs] == [0]
 
 
 def test_arms_of_other_fractions_meet_at_equal_sparsity():
@@ -176,62 +252,50 @@ def test_arms_of_other_fractions_meet_at_equal_sparsity():
     assert [row["difference [points]"] for row in found] == pytest.approx([2, 4])
 
 
-def test_arms_cross_where_their_mean_difference_is_0():
-    """+2 points at round 1, −4 at round 2: a third of the way, where 0.8^(4/3) of the weights remain."""
-    cycles = [a_cycle("rewind@0", 0, [0.9, 0.90, 0.86]), a_cycle("random reinit", 0, [0.9, 0.88, 0.90])]
-    found = section(*cycles)
+def test_arms_cross_where_they_are_told_apart_on_both_sides():
+    """+2 points at round 1, −4 at round 2: between them, and nothing says where."""
+    found = section(*told_apart([0.02, -0.04]))
     row = next(row for row in rows(found, "crossings") if row["against"] == "random reinit")
     assert (row["above before"], row["above after"]) == ("rewind@0", "random reinit")
-    assert row["round"] == pytest.approx(4 / 3)
-    assert row["sparsity"] == pytest.approx(1 - 0.8 ** (4 / 3))
-    assert any(
-        "cross once, at 25.7 % sparsity, between rounds 1 and 2; after it random reinit is above" in v
-        for v in found.verdicts
-    )
+    assert (row["after round"], row["before round"], row["seeds"]) == (1, 2, 6)
+    assert (row["after sparsity"], row["before sparsity"]) == (pytest.approx(0.2), pytest.approx(0.36))
+    assert (
+        "rewind@0 and random reinit cross between rounds 1 and 2 (20 % and 36 % sparsity): rewind@0 is told apart above "
+        "before, random reinit after."
+    ) in found.verdicts
 
 
 @pytest.mark.parametrize(
     ("differences", "where"),
     [
-        ([0.01, 0.0, -0.01], [2.0]),
-        ([0.01, 0.0, 0.01], []),
-        ([0.0, 0.0, -0.01], []),
-        ([0.01, -0.01, 0.01], [1.5, 2.5]),
+        ([0.01, -0.00005, -0.01], [(1, 3)]),  # not told apart at round 2: somewhere from 1 to 3
+        ([0.01, -0.00005, 0.01], []),
+        ([-0.00005, -0.00005, -0.01], []),
+        ([0.01, -0.01, 0.01], [(1, 2), (2, 3)]),
         ([-0.01, -0.02, -0.03], []),
     ],
 )
-def test_touching_is_not_crossing(differences, where):
-    """A mean difference that comes to 0 and goes on crosses there, one that goes back or starts there does not."""
-    cycles = [
-        a_cycle("rewind@0", 0, [0.9, *(0.8 + value for value in differences)]),
-        a_cycle("random reinit", 0, [0.9, 0.8, 0.8, 0.8]),
-    ]  # fmt: skip
-    (item,) = comparisons(groups(a_sweep(*cycles))[0])
-    assert [crossing.round for crossing in item.crossings] == pytest.approx(where)
-
-
-def test_a_crossing_is_of_the_pairs_that_have_both_rounds():
-    """Seed 1 ends after round 1; of seed 0 alone, +1 and +1 points, nothing crosses, though the means of all would."""
-    cycles = [
-        a_cycle("rewind@0", 0, [0.9, 0.91, 0.91]), a_cycle("random reinit", 0, [0.9, 0.90, 0.90]),
-        a_cycle("rewind@0", 1, [0.9, 0.80]), a_cycle("random reinit", 1, [0.9, 0.90]),
-    ]  # fmt: skip
-    (item,) = comparisons(groups(a_sweep(*cycles))[0])
-    assert [level.difference.mean for level in item.levels] == pytest.approx([-0.045, 0.01])
+def test_a_mean_that_changes_its_sign_is_no_crossing(differences, where):
+    """Only rounds at which the difference is told apart have a side."""
+    (item,) = compare(groups(a_sweep(*told_apart(differences))))[0].pairs
+    assert [(crossing.after, crossing.before) for crossing in item.crossings] == where
+    (item,) = compare(groups(a_sweep(*told_apart(differences, spread=0.05))))[0].pairs
     assert item.crossings == ()
 
 
-def test_a_mean_falls_below_dense():
-    """0.5 points above the bound at round 1, 1.5 below at round 2: a quarter of the way. The bound itself is above."""
-    (found,) = crossings(drops(groups(a_sweep(a_cycle("rewind@0", 0, [0.90, 0.90, 0.88])))[0], "rewind@0"))
-    assert (found.round, found.rises) == (pytest.approx(1.25), False)
-    back = crossings(drops(groups(a_sweep(a_cycle("rewind@0", 0, [0.900, 0.88, 0.895])))[0], "rewind@0"))
-    assert [(crossing.round, crossing.rises) for crossing in back] == [
-        (pytest.approx(0.25), False),
-        (pytest.approx(2), True),
-    ]
-    at_bound = section(a_cycle("rewind@0", 0, [0.885, 0.880, 0.880]))
-    assert any("stays at or above its own dense accuracy − 0.005 in all 2 rounds" in said for said in at_bound.verdicts)
+def test_a_fall_is_told_where_it_is_told_apart():
+    """Dense 0.9, tolerance 0.005: 0.8 is below it from round 1 on, and where before that nobody measured."""
+    found = section(*told_apart([0.0, 0.0]))
+    assert (
+        "The mean of rewind@0 is told apart below its own dense accuracy − 0.005 at rounds 1–2, from 20 % sparsity "
+        "(Holm for 6 comparisons)."
+    ) in found.verdicts
+    assert not any(own.slug == "crossings" for own in found.tables)
+    found = section(*told_apart([0.12, 0.0]))
+    row = next(row for row in rows(found, "crossings") if row["above after"] == "dense − 0.005")
+    assert (row["arm"], row["after round"], row["before round"]) == ("rewind@0", 1, 2)
+    one = section(a_cycle("rewind@0", 0, [0.90, 0.90, 0.5]))
+    assert not any("dense accuracy − 0.005" in said for said in one.verdicts)
 
 
 def test_the_winner_at_the_bound_wins():
@@ -308,7 +372,7 @@ def test_published_results_stand_beside_ours():
     told = [
         published("test_accuracy", "89.5", error="one seed."),
         published("test_accuracy", "10", arm="random reinit"),
-        published("test_accuracy", "88.0", sparsity=0.37, round=2),
+        published("test_accuracy", "88.0", sparsity=0.38, round=2),
         published("test_accuracy", "88.88", arm="dense", round=0, sparsity=0, title="Before Pruning"),
         published("train_loss", "0.062", arm="dense", round=0, sparsity=0, unit="nats", title="Before Pruning"),
         published("test_accuracy", "83.76", round=None, sparsity=None, title="After Pruning"),
@@ -429,10 +493,10 @@ def test_many_arms_are_compared_where_one_field_differs(rates, compared):
     space = SPACE | {LR: {"kind": "grid", "values": rates, "when": {}}}
     cycles = [a_cycle(arm, 0, [0.9, 0.9], lr=lr) for arm in ("rewind@0", "rewind@1", "random reinit") for lr in rates]
     sweep = a_sweep(*cycles, space=space)
-    assert len(comparisons(groups(sweep)[0])) == compared
+    assert len(compare(groups(sweep))[0].pairs) == compared
     said = section(*cycles, space=space).verdicts
     assert ("15 of 15 arms have a winning ticket" in said[0]) == (len(rates) > 1)
-    assert len(said) == (3 if len(rates) > 1 else 3 + 3 + 3 + 1)
+    assert len(said) == (3 if len(rates) > 1 else 3 + 1 + 1)
 
 
 def test_importance_learns_of_a_few_hundred_cycles_at_most(monkeypatch):
