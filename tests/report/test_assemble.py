@@ -260,8 +260,8 @@ def test_arms_cross_where_they_are_told_apart_on_both_sides():
     assert (row["after round"], row["before round"], row["seeds"]) == (1, 2, 6)
     assert (row["after sparsity"], row["before sparsity"]) == (pytest.approx(0.2), pytest.approx(0.36))
     assert (
-        "rewind@0 and random reinit cross between rounds 1 and 2 (20 % and 36 % sparsity): rewind@0 is told apart above "
-        "before, random reinit after."
+        "rewind@0 and random reinit cross between rounds 1 and 2 (20 % and 36 % sparsity): rewind@0 is told apart "
+        "above before, random reinit after."
     ) in found.verdicts
 
 
