@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from lt_ray.models.pretrained import Base
 from lt_ray.models.registry import outputs_of
 from lt_ray.tasks import registry
 from lt_ray.tasks.text import TextData, load, longest_document
+
+log = logging.getLogger("lt_ray")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +29,11 @@ class Datasets:
     def of(self, cycle: Cycle) -> TextData:
         """Return what a cycle of the sweep trains on: in a sweep with a source, a cycle without one is on it."""
         return self.own if cycle.source is not None or self.source is None else self.source
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be told of the data before anything is trained on them, in sentences."""
+        return tuple(dict.fromkeys([*self.own.notes, *(() if self.source is None else self.source.notes)]))
 
     @property
     def source_digest(self) -> str | None:
@@ -81,6 +89,8 @@ def prepare(
 ) -> tuple[Datasets, Directories]:
     """Return the data of a sweep whose cycles share this one's tasks, encoded once, and where it is kept.
 
+    Each of their `notes` is logged as a warning, whether they come from the cache or not.
+
     - `words`: most frequent train words that are kept, of the source task where there is one [count]; or a folder with
       a tokenizer
     - `data_dir`, `cache`: see `tasks.registry.load`
@@ -91,12 +101,15 @@ def prepare(
     own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source)
     assert directory is not None  # there is a cache
     folder = None if base is None else base.directory
-    if cycle.source is None:
-        return Datasets(own, base=base), Directories(directory, base=folder)
-    source, source_directory = registry.load(cycle.source, words, data_dir, cache)
-    if source.digest == own.digest:
-        raise CycleError(
-            f"`source` must be another task than `task`, but both are the same texts ({cycle.task.name}): name another "
-            "one, or leave `source` out"
-        )
-    return Datasets(own, source, base), Directories(directory, source_directory, folder)
+    found, directories = Datasets(own, base=base), Directories(directory, base=folder)
+    if cycle.source is not None:
+        source, source_directory = registry.load(cycle.source, words, data_dir, cache, group="source")
+        if source.digest == own.digest:
+            raise CycleError(
+                f"`source` must be another task than `task`, but both are the same texts ({cycle.task.name}): name "
+                "another one, or leave `source` out"
+            )
+        found, directories = Datasets(own, source, base), Directories(directory, source_directory, folder)
+    for note in found.notes:
+        log.warning("%s", note)
+    return found, directories

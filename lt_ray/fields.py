@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scalar = str | int | float | bool | None
@@ -46,6 +46,18 @@ class Toy(Settings):
     """Seed of the generator; the cycle's own seed does not touch the data"""
 
 
+def _text_and_label(columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if columns is not None and (len(columns) < 2 or len(set(columns)) < len(columns) or "" in columns):
+        raise ValueError(
+            "`columns` must name one or more columns of text and then the label's, all different, like "
+            f"[review,stars], but got {list(columns)}"
+        )
+    return columns
+
+
+Columns = Annotated[tuple[str, ...] | None, AfterValidator(_text_and_label)]
+
+
 class PublicTexts(Settings):
     """What the public text sets have in common: where they are, and how they are cut.
 
@@ -70,6 +82,9 @@ class PublicTexts(Settings):
     """Seed of the cut; the cycle's own seed does not touch the data"""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens kept of a document; None = all [count]"""
+    columns: Columns = None
+    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
+    `label`, or the hub's own"""
 
     @field_validator("sizes")
     @classmethod
@@ -128,10 +143,6 @@ class YahooAnswers(PublicTexts):
     revision: str = "6652a1e7c94f7260a0bfd0c9092dd48e2d536ea1"
     validation_share: float = Field(default=0.05, gt=0, lt=1)
     """Share that validates of the official train, of which there are 1,400,000 [0, 1]"""
-    columns: tuple[Literal["question_title", "question_content", "best_answer"], ...] = Field(
-        default=("question_title",), min_length=1
-    )
-    """Columns of the hub's table that make a text, in this order; files with a `text` are taken as they are"""
 
 
 class Folder(Settings):
@@ -146,6 +157,9 @@ class Folder(Settings):
     """Seed of the cut; the cycle's own seed does not touch the data"""
     max_tokens: int | None = Field(default=None, ge=1)
     """Tokens kept of a document; None = all [count]"""
+    columns: Columns = None
+    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
+    `label`, or the hub's own"""
 
     @model_validator(mode="after")
     def _shares_leave_a_train_split(self) -> Folder:

@@ -40,6 +40,10 @@ class Corpus:
     validation: Texts
     test: Texts
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What has to be told before anything is trained on it, in sentences"""
+    name: str = "the texts"
+    """What a note calls it"""
 
     @property
     def digest(self) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lt_ray.errors import DataError
-from lt_ray.tasks.corpus import Texts
-from lt_ray.tasks.tables import PLAIN, Layout, labelled, table
+from lt_ray.tasks.tables import PLAIN, Labelled, Layout, labelled, table
 
 if TYPE_CHECKING:
     from datasets import DatasetBuilder
@@ -25,10 +24,8 @@ BRANCH = "main"
 """The one revision that moves: any cached copy will do for it"""
 
 
-def read(
-    dataset: str, revision: str, group: str, folder: str, layout: Layout = PLAIN
-) -> tuple[dict[str, Texts], tuple[str, ...]]:
-    """Return split → texts of the hub's `dataset`, `train` always among them, and the class names.
+def read(dataset: str, revision: str, group: str, folder: str, layout: Layout = PLAIN) -> Labelled:
+    """Return split → texts of the hub's `dataset`, `train` always among them, the class names, and what is told.
 
     - `dataset`: its name there, or a folder laid out as on the hub; `revision` has no meaning then.
     - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
@@ -53,7 +50,7 @@ def read(
     for name, split in splits.items():
         wanted = [column for column in split.column_names if column in layout.columns]
         columns = dict.fromkeys(split.column_names, ()) | split.select_columns(wanted)[:]
-        tables[name] = table(f"{dataset} ({name})", columns, layout)
+        tables[name] = [table(f"{dataset} ({name})", columns, layout)]
     names = getattr(splits["train"].features[layout.of(splits["train"].column_names).label], "names", None)
     return labelled(tables, tuple(names) if names else None)
 

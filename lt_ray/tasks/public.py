@@ -11,7 +11,7 @@ from lt_ray.cycle import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPola
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
 from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
-from lt_ray.tasks.tables import PLAIN, Layout, listed
+from lt_ray.tasks.tables import PLAIN, Labelled, Layout, layout_of, listed
 
 Public = Imdb | AgNews | YelpPolarity | YelpFull | Emotion | YahooAnswers
 
@@ -26,6 +26,8 @@ FOLDERS = {
 """Task → folders of a data directory that may hold it; the first that is there does"""
 CLASSES = {"imdb": 2, "ag_news": 4, "yelp_polarity": 2, "yelp_full": 5, "emotion": 6, "yahoo_answers": 10}
 """Task → its classes [count]"""
+YAHOO = Layout(("question_title",), "topic")
+"""Columns of the hub's table of Yahoo's"""
 STARS = (tuple("12345"), tuple("01234"))
 """First words of the class names that are stars, and become polarity"""
 POLARITY = ("negative", "positive")
@@ -41,18 +43,18 @@ def corpus(task: Public, data_dir: Path | None, group: str = "task") -> Corpus:
       hub's `task.dataset` at `task.revision`.
     - `group`: who asks, `task` or `source`: the key that messages name.
 
-    Reviews by stars become polarity where the task is `yelp_polarity`: 1–2 negative, 4–5 positive, 3 dropped. A row of
-    Yahoo's is its `topic` and the task's `columns`, joined by a space; the few without a text there are left out of
-    every split, and a warning says how many. Tables with `text` and `label` are taken as they are.
+    Reviews by stars become polarity where the task is `yelp_polarity`: 1–2 negative, 4–5 positive, 3 dropped. A row is
+    its `text` and `label`, or what the task's `columns` name; Yahoo's without either is its title and its topic. The
+    few without a text in such columns are left out of every split, and a note says how many.
 
     Raises `DataError` where the texts cannot be had, have other classes than the task, or are too few for its cut.
     """
     if data_dir is None:
         source = task.dataset
-        splits, classes = hub.read(task.dataset, task.revision, group, FOLDERS[task.name][0], _layout(task))
+        splits, classes, notes = hub.read(task.dataset, task.revision, group, FOLDERS[task.name][0], _layout(task))
     else:
         directory = place(task, data_dir)
-        source, (splits, classes) = str(directory), _from_folder(task, directory)
+        source, (splits, classes, notes) = str(directory), _from_folder(task, directory)
     if "test" not in splits:
         raise DataError(
             f"{source}: task `{task.name}` must have a `test` split besides `train`, but there is none; add a file "
@@ -68,7 +70,7 @@ def corpus(task: Public, data_dir: Path | None, group: str = "task") -> Corpus:
         )
     make = _pooled if task.split == "pooled" else _official
     train, validation, test = make(task, source, splits, group)
-    return Corpus(train, validation, test, classes)
+    return Corpus(train, validation, test, classes, notes)
 
 
 def place(task: Public, data_dir: Path) -> Path:
@@ -77,7 +79,7 @@ def place(task: Public, data_dir: Path) -> Path:
     return next((folder for folder in folders if folder.is_dir()), data_dir)
 
 
-def _from_folder(task: Public, directory: Path) -> tuple[dict[str, Texts], tuple[str, ...]]:
+def _from_folder(task: Public, directory: Path) -> Labelled:
     if directory.is_dir() and not files.holds_data(directory):
         wanted = " or ".join(f"`{name}`" for name in FOLDERS[task.name])
         raise DataError(
@@ -88,7 +90,7 @@ def _from_folder(task: Public, directory: Path) -> tuple[dict[str, Texts], tuple
 
 
 def _layout(task: Public) -> Layout:
-    return Layout(task.columns, "topic") if isinstance(task, YahooAnswers) else PLAIN
+    return layout_of(task.columns, YAHOO if isinstance(task, YahooAnswers) else PLAIN)
 
 
 def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]) -> dict[str, Texts]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle import Folder, Task, Toy, digest
 from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import files, public, text, toy
+from lt_ray.tasks import files, notes, public, text, toy
 from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.text import TextData
 
@@ -25,6 +26,7 @@ def load(
     cache: Path | None = None,
     *,
     source: Task | None = None,
+    group: str = "task",
 ) -> tuple[TextData, Path | None]:
     """Return the task's encoded data, and the directory it can be loaded from; None without a cache.
 
@@ -36,6 +38,9 @@ def load(
     - `source`: another task, whose train words are the vocabulary; None = the task's own. It is read from the same
       `data_dir`: each of the two has a folder there, named as the task, and one may have its files there themselves.
       A tokenizer has its own words, and makes the same of a task whatever its source.
+    - `group`: who asks, `task` or `source`: the key that messages name.
+
+    Its `notes` say what has to be told before anything is trained on it, from the cache as the first time.
 
     Raises `DataError` where the texts or the tokenizer cannot be had or used.
     """
@@ -46,7 +51,7 @@ def load(
     if isinstance(words, Path):
         # Before the texts: to read it takes a moment, to read them may take minutes.
         tokens = tokenizer(words)
-        texts = corpus(task, data_dir)
+        texts, _ = _corpora(task, source, data_dir, group)
         key |= {"tokenizer": _identity(tokens), "max_tokens": max_tokens}
 
         def encoded() -> TextData:
@@ -54,8 +59,7 @@ def load(
 
     else:
         vocabulary = words
-        texts = corpus(task, data_dir)
-        theirs = None if source is None else corpus(source, data_dir, "source")
+        texts, theirs = _corpora(task, source, data_dir, group)
         key |= {"vocabulary": vocabulary}
         if source is not None and theirs is not None:
             key |= {"source": source.model_dump(mode="json"), "source_corpus": theirs.digest}
@@ -65,7 +69,7 @@ def load(
 
     if cache is None:
         return encoded(), None
-    directory = cache / digest(key | {"corpus": texts.digest})[:16]
+    directory = cache / digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16]
     if directory.exists():
         try:
             return text.load(directory), directory
@@ -75,12 +79,29 @@ def load(
     return text.load(directory), directory
 
 
+def _corpora(task: Task, source: Task | None, data_dir: Path | None, group: str) -> tuple[Corpus, Corpus | None]:
+    """A task's texts and its source's; a note of the first says how many of its test the second train on."""
+    texts = corpus(task, data_dir, group)
+    if source is None:
+        return texts, None
+    theirs = corpus(source, data_dir, "source")
+    sentence = f"{{}} of {{}} test texts of {texts.name} are among those that {theirs.name} trains on"
+    told = notes.in_common(sentence, texts.test, theirs.train)
+    return replace(texts, notes=(*texts.notes, *told)), theirs
+
+
 def corpus(task: Task, data_dir: Path | None = None, group: str = "task") -> Corpus:
     """Return the task's texts, before encoding; raises `DataError` where they cannot be had or used.
 
     - `data_dir`: as in `load`.
     - `group`: who asks, `task` or `source`: the key that messages name.
     """
+    name = f"{group} `{task.name}`"
+    texts = replace(_read(task, data_dir, group), name=name)
+    return replace(texts, notes=(*texts.notes, *notes.of_corpus(name, texts)))
+
+
+def _read(task: Task, data_dir: Path | None, group: str) -> Corpus:
     match task:
         case Toy():
             return toy.corpus(task)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from lt_ray.tasks.corpus import Texts
 SHOWN = 10
 """Names listed in a message before it says «…» [count]"""
 
-log = logging.getLogger("lt_ray")
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -24,17 +22,25 @@ class Layout:
 
     texts: tuple[str, ...] = ("text",)
     label: str = "label"
+    named: bool = False
+    """Whether a user named them: then no others will do"""
 
     def of(self, names: Collection[str]) -> Layout:
-        """Return what a table with the columns `names` has: `text` and `label` where both are there, else this."""
+        """Return what a table with the columns `names` has.
+
+        That is this one where a user named it; else `text` and `label` where both are there, and this one otherwise.
+        """
+        if self.named:
+            return self
         plain, own = {*PLAIN.texts, PLAIN.label}, {*self.texts, self.label}
         # Where neither is whole, the one that is begun is what somebody meant: for the message.
         return self if not plain <= set(names) and (own <= set(names) or not plain & set(names)) else PLAIN
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that may be read, `text` and `label` among them."""
-        return tuple(dict.fromkeys([*PLAIN.texts, PLAIN.label, *self.texts, self.label]))
+        """All columns that may be read."""
+        plain = [] if self.named else [*PLAIN.texts, PLAIN.label]
+        return tuple(dict.fromkeys([*plain, *self.texts, self.label]))
 
 
 PLAIN = Layout()
@@ -50,58 +56,131 @@ class Table:
     labels: list[str]
     rows: Sequence[int]
     """Row of each in the file, counted from 1"""
+    classes: tuple[str, ...] | None = None
+    """Names of the labels 0, 1, …, where the file itself has them"""
+    notes: tuple[str, ...] = ()
+    """What has to be told of it, in sentences"""
 
 
-def table(source: str, columns: Mapping[str, Sequence[object]], layout: Layout = PLAIN) -> Table:
+class Labelled(NamedTuple):
+    """Labelled texts by split, the class names in label order, and what has to be told of them."""
+
+    splits: dict[str, Texts]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def layout_of(columns: tuple[str, ...] | None, otherwise: Layout = PLAIN) -> Layout:
+    """Return the layout of named columns, the last of which is the label; without any, `otherwise`."""
+    return otherwise if columns is None else Layout(columns[:-1], columns[-1], named=True)
+
+
+def table(
+    source: str,
+    columns: Mapping[str, Sequence[object]],
+    layout: Layout = PLAIN,
+    classes: Mapping[str, tuple[str, ...]] | None = None,
+) -> Table:
     """Return the texts and labels of a table, each row checked.
 
     - `columns`: name → one value a row.
-    - `layout`: the columns that count where `text` and `label` are not both there. In these, a row may be without
-      a text: it is left out, and a warning says how many are.
+    - `layout`: the columns that count; where they are others than `text` and `label`, a row may be without a text: it
+      is left out, and a note says how many are.
+    - `classes`: column → names of its values 0, 1, …
 
     Raises `DataError` for a missing column, no row, or a row without text or label; rows are counted from 1.
     """
     found = layout.of(columns)
     if missing := [name for name in (*found.texts, found.label) if name not in columns]:
-        either = "" if layout == PLAIN else f", or {listed((*layout.texts, layout.label))},"
-        raise DataError(
-            f"{source}: the columns `text` and `label`{either} must be there, but `{missing[0]}` is not among "
-            f"{listed(columns)}.{nearest(missing[0], columns)} Rename the column to `{missing[0]}`."
-        )
+        raise DataError(_lacks(source, missing[0], columns, layout))
     if not columns[found.label]:
         raise DataError(f"{source}: a split must hold at least one row, but it holds none.")
     rows: Sequence[int] = range(1, len(columns[found.label]) + 1)
+    notes: tuple[str, ...] = ()
     if found == PLAIN:
         texts = [_text(source, row, value) for row, value in zip(rows, columns["text"], strict=True)]
     else:
-        rows, texts = _joined(source, [(name, columns[name]) for name in found.texts])
+        rows, texts, notes = _joined(source, [(name, columns[name]) for name in found.texts])
     labels = [_label(source, found.label, row, columns[found.label][row - 1]) for row in rows]
-    return Table(source, texts, labels, rows)
+    return Table(source, texts, labels, rows, (classes or {}).get(found.label), notes)
 
 
-def labelled(tables: Mapping[str, Table], names: tuple[str, ...] | None) -> tuple[dict[str, Texts], tuple[str, ...]]:
-    """Return the texts of each split with labels 0, 1, …, and the class names in that order.
+def labelled(tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | None) -> Labelled:
+    """Return the texts of each split with labels 0, 1, …
 
-    - `tables`: split → its table; `train` is one of them.
+    - `tables`: split → its tables, in order; `train` is one of them.
     - `names`: the class names in label order; labels are positions in it where all are whole numbers, else names.
-      None = the distinct labels of train, sorted, by value where all are whole numbers.
+      None = what the tables say, else the distinct labels of train, sorted, by value where all are whole numbers.
 
-    Raises `DataError` for a label that is no class, and for fewer than two classes in train.
+    Raises `DataError` for a label that is no class, for labels that only blanks or case tell apart, and for fewer than
+    two classes in train.
     """
-    numbers = all(_is_whole(label) for table in tables.values() for label in table.labels)
-    train = sorted(set(tables["train"].labels), key=int if numbers else str)
+    every = [table for parts in tables.values() for table in parts]
+    numbers = all(_is_whole(label) for table in every for label in table.labels)
+    train = sorted({label for table in tables["train"] for label in table.labels}, key=int if numbers else str)
     if len(train) < 2:
         raise DataError(
-            f"{tables['train'].source}: the labels must name at least two classes, but every row has {train[0]!r}."
+            f"{tables['train'][0].source}: the labels must name at least two classes, but every row has {train[0]!r}."
         )
+    names = names or (_own_names(every) if numbers else None)
     if names is None:
+        _check_distinct(every)
         names, classes = tuple(train), {label: i for i, label in enumerate(train)}
         rule = "a label must occur in train"
     else:
         classes = {str(i) if numbers else name: i for i, name in enumerate(names)}
         rule = "a label must be one of the named classes"
-    splits = {split: Texts(table.texts, _codes(table, classes, rule)) for split, table in tables.items()}
-    return splits, names
+    splits = {
+        split: Texts(
+            [text for table in parts for text in table.texts],
+            np.concatenate([_codes(table, classes, rule) for table in parts]),
+        )
+        for split, parts in tables.items()
+    }
+    return Labelled(splits, names, tuple(note for table in every for note in table.notes))
+
+
+def _own_names(tables: Sequence[Table]) -> tuple[str, ...] | None:
+    """The class names that tables hold themselves, None where they hold none that could be."""
+    named = [table for table in tables if table.classes is not None and len(set(table.classes)) > 1]
+    for table in named:
+        if table.classes != named[0].classes:
+            raise DataError(
+                f"{table.source}: the class names in a file must be the same in every file, but here they are "
+                f"{listed(table.classes or ())} and in {named[0].source} {listed(named[0].classes or ())}; write the "
+                "files with one order of classes."
+            )
+    return named[0].classes if named else None
+
+
+def _check_distinct(tables: Sequence[Table]) -> None:
+    """Raise `DataError` where two labels differ by outer blanks or by case alone: a slip makes no class."""
+    first: dict[str, tuple[str, Table, int]] = {}
+    for table in tables:
+        for label in dict.fromkeys(table.labels):
+            row = table.rows[table.labels.index(label)]
+            other, there, other_row = first.setdefault(label.strip().casefold(), (label, table, row))
+            if other != label:
+                raise DataError(
+                    f"{table.source}: labels must differ by more than outer blanks and case, but row {row} has "
+                    f"{label!r}, and row {other_row} of {there.source} {other!r}; write them alike, or list the "
+                    "classes in labels.json."
+                )
+
+
+def _lacks(source: str, name: str, columns: Collection[str], layout: Layout) -> str:
+    if layout.named:
+        return (
+            f"{source}: the columns {listed((*layout.texts, layout.label))} that the task names must be there, but "
+            f"`{name}` is not among {listed(columns)}.{nearest(name, columns)} Name others: texts first, the label "
+            "last (--set task.columns=[TEXT,LABEL])."
+        )
+    either = "" if layout == PLAIN else f", or {listed((*layout.texts, layout.label))},"
+    return (
+        f"{source}: the columns `text` and `label`{either} must be there, but `{name}` is not among "
+        f"{listed(columns)}.{nearest(name, columns)} Rename the column to `{name}`, or name the columns, the label "
+        "last: --set task.columns=[TEXT,LABEL]."
+    )
 
 
 def listed(names: Iterable[object]) -> str:
@@ -120,8 +199,10 @@ def _codes(table: Table, classes: Mapping[str, int], rule: str) -> np.ndarray[tu
     return np.array([classes[label] for label in table.labels], dtype=np.int64)
 
 
-def _joined(source: str, columns: Sequence[tuple[str, Sequence[object]]]) -> tuple[list[int], list[str]]:
-    """Return the rows that have a text, counted from 1, and their texts: the parts that are not empty, joined."""
+def _joined(
+    source: str, columns: Sequence[tuple[str, Sequence[object]]]
+) -> tuple[list[int], list[str], tuple[str, ...]]:
+    """Return the rows that have a text, counted from 1, their texts (the parts not empty, joined), and what is told."""
     rows, texts = [], []
     for row, values in enumerate(zip(*(values for _, values in columns), strict=True), 1):
         for (name, _), value in zip(columns, values, strict=True):
@@ -136,12 +217,8 @@ def _joined(source: str, columns: Sequence[tuple[str, Sequence[object]]]) -> tup
         raise DataError(
             f"{source}: a row must have a text in {names}, but none of {all_rows:,} has; name other columns."
         )
-    if len(rows) < all_rows:
-        log.warning(
-            "%s: %s of %s rows have no text in %s; they are left out.",
-            source, f"{all_rows - len(rows):,}", f"{all_rows:,}", names,
-        )  # fmt: skip
-    return rows, texts
+    left_out = f"{all_rows - len(rows):,} of {all_rows:,} rows have no text in {names}; they are left out."
+    return rows, texts, (f"{source}: {left_out}",) if len(rows) < all_rows else ()
 
 
 def _text(source: str, row: int, value: object, name: str = "text") -> str:

@@ -9,7 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lt_ray.cycle import canonical
 from lt_ray.errors import DamagedError, DataError
+from lt_ray.tasks import notes
 from lt_ray.tasks.corpus import Corpus, Texts
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ UNKNOWN = 0
 """Token of every word outside a vocabulary of train words; row 0 of the embedding."""
 PADDING = 1
 """Token that fills a batch up to its longest document, with such a vocabulary; row 1 of the embedding."""
-ENCODING = 2
-"""Raised when `encode` or `encode_with` comes to give other data for the same corpus."""
+ENCODING = 3
+"""Raised when `encode` or `encode_with` comes to give other data, or tell other things, for the same corpus."""
 LONGEST = 512
 """Tokens kept of a document where a tokenizer names no limit of its own: what a BERT reads [count]"""
 NO_LIMIT = 10**6
@@ -85,6 +86,8 @@ class TextData:
     """SHA-256 of the arrays of all splits, the class names, `rows` and `padding`"""
     padding: int = PADDING
     """Token that fills a batch; it stands in no document"""
+    notes: tuple[str, ...] = ()
+    """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
 
     @property
     def outputs(self) -> int:
@@ -113,7 +116,9 @@ def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Te
     train, validation, test = (
         _encode_split(texts, tokens_of) for texts in (corpus.train, corpus.validation, corpus.test)
     )
-    return _text_data(train, validation, test, corpus.classes, len(SPECIAL_WORDS) + len(words), PADDING)
+    data = _text_data(train, validation, test, corpus.classes, len(SPECIAL_WORDS) + len(words), PADDING)
+    spoken = [True] * len(SPECIAL_WORDS) + [any(map(str.isalnum, word)) for word in words]
+    return _told(data, corpus, UNKNOWN, np.array(spoken))
 
 
 def encode_with(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> TextData:
@@ -164,7 +169,21 @@ def encode_with(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: 
     train, validation, test = (
         _encode_split(texts, tokens_of) for texts in (corpus.train, corpus.validation, corpus.test)
     )
-    return _text_data(train, validation, test, corpus.classes, len(tokenizer), padding)
+    data = _text_data(train, validation, test, corpus.classes, len(tokenizer), padding)
+    spoken = ~np.isin(np.arange(len(tokenizer)), [token for token in tokenizer.all_special_ids if token != unknown])
+    return _told(data, corpus, unknown if isinstance(unknown, int) else None, spoken)
+
+
+def _told(data: TextData, corpus: Corpus, unknown: int | None, spoken: npt.NDArray[np.bool_]) -> TextData:
+    """Return the data with the corpus's notes and those of its unknown words.
+
+    - `spoken`: of each token of the vocabulary, whether it is a word, known or not; shape `(rows,)`
+    """
+    said = list(corpus.notes)
+    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        if unknown is not None:
+            said += notes.of_words(f"{corpus.name}: {name}", split.tokens == unknown, spoken[split.tokens])
+    return replace(data, notes=tuple(said))
 
 
 def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:
@@ -257,6 +276,7 @@ def save(data: TextData, directory: Path) -> None:
         save_file(_arrays(data.train, data.validation, data.test), temporary / TENSORS)
         description = {
             "classes": list(data.classes), "rows": data.rows, "padding": data.padding, "digest": data.digest,
+            "notes": list(data.notes),
         }  # fmt: skip
         (temporary / DESCRIPTION).write_text(canonical(description))
         for path in (temporary / TENSORS, temporary / DESCRIPTION, temporary):
@@ -286,13 +306,15 @@ def load(directory: Path) -> TextData:
         classes, rows, padding = tuple(description["classes"]), description["rows"], description["padding"]
         data = _text_data(train, validation, test, classes, rows, padding)
         written = description["digest"]
+        # Data of an earlier release have none; what was trained on them can still be exported.
+        told = tuple(map(str, description.get("notes", ())))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
     if data.digest != written:
         raise DamagedError(f"{directory}: the arrays' digest must be {written}, but is {data.digest}.")
     for array in arrays.values():
         array.flags.writeable = False
-    return data
+    return replace(data, notes=told)
 
 
 def _tokenizer(tokens: dict[str, int]) -> Tokenizer:

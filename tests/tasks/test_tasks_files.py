@@ -38,7 +38,7 @@ def write(path: Path, rows: Mapping[str, Sequence[object]]) -> None:
 def test_formats_are_equal(tmp_path: Path, suffix: str) -> None:
     """A split reads the same from every format: quotes, line breaks, the word NA, other columns beside."""
     write(tmp_path / f"train{suffix}", ROWS | {"stars": [1, 2, 3, None]})
-    splits, classes = files.read(tmp_path)
+    splits, classes, _ = files.read(tmp_path)
     assert splits["train"].texts == ROWS["text"]
     assert splits["train"].labels.tolist() == [1, 1, 0, 0]
     assert classes == ("bad", "good")
@@ -49,7 +49,7 @@ def test_validation_has_several_names(tmp_path: Path, name: str) -> None:
     """A file named validation, valid, val or dev is the validation split; formats may be mixed."""
     write(tmp_path / "train.csv", ROWS)
     write(tmp_path / f"{name}.jsonl", {"text": ["fine"], "label": ["good"]})
-    splits, _ = files.read(tmp_path)
+    splits, _, _ = files.read(tmp_path)
     assert splits["validation"].texts == ["fine"]
     assert splits["validation"].labels.tolist() == [1]
 
@@ -59,7 +59,7 @@ def test_whole_number_labels_are_sorted_by_value(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", {"text": ["a", "b", "c"], "label": [2, 10, 1]})
     write(tmp_path / "test.jsonl", {"text": ["a", "b"], "label": [10.0, 1.0]})
     write(tmp_path / "val.csv", {"text": ["a"], "label": ["2"]})
-    splits, classes = files.read(tmp_path)
+    splits, classes, _ = files.read(tmp_path)
     assert classes == ("1", "2", "10")
     assert splits["train"].labels.tolist() == [1, 2, 0]
     assert splits["test"].labels.tolist() == [2, 0]
@@ -71,7 +71,7 @@ def test_labels_json_orders_the_classes(tmp_path: Path, labels: list[object]) ->
     """labels.json gives the classes and their order, for labels that are positions and for labels that are names."""
     (tmp_path / "labels.json").write_text('["bad", "middling", "good"]')
     write(tmp_path / "train.csv", {"text": ["a", "b"], "label": labels})
-    splits, classes = files.read(tmp_path)
+    splits, classes, _ = files.read(tmp_path)
     assert classes == ("bad", "middling", "good")
     assert splits["train"].labels.tolist() == [0, 2]
 
@@ -135,10 +135,13 @@ BROKEN: dict[str, tuple[dict[str, str], list[str]]] = {
     "no train of many": ({"one.csv": "", "two.csv": ""}, ["must be named `train`", "one.csv", "two.csv"]),
     "misspelt": (GOOD | {"valdation.csv": ""}, ["valdation.csv", "Did you mean `validation`?"]),
     "two of a split": (GOOD | {"val.csv": "", "dev.json": ""}, ["one file", "`dev.json`, `val.csv`", "keep one"]),
-    "empty": ({"train.csv": ""}, ["train.csv", "readable as csv", "Empty CSV file"]),
+    "empty": ({"train.csv": ""}, ["train.csv", "readable as csv", "it is empty"]),
     "header alone": (csv(""), ["train.csv", "at least one row"]),
     "no parquet": ({"train.parquet": "text,label\n"}, ["train.parquet", "readable as parquet"]),
-    "comma not quoted": (csv("a,0\nwell, well,1\n"), ["train.csv", "Expected 2 columns, got 3"]),
+    "comma not quoted": (
+        csv("a,0\nwell, well,1\n"),
+        ["train.csv", "header's 2 columns, but row 2 (line 3) has 3", "in double quotes"],
+    ),
     "by columns": ({"train.json": pd.DataFrame(ROWS).to_json()}, ["train.json", "one table by columns", "records"]),
     "no JSON": ({"train.jsonl": '{"text": "a", "label": 0}\n{"text"\n'}, ["train.jsonl", "line 2"]),
     "no object": ({"train.json": '[{"text": "a", "label": 0}, 7]'}, ["train.json", "row 2", "int"]),
@@ -206,7 +209,7 @@ def test_a_long_text_is_read_whole(tmp_path: Path) -> None:
     """A quoted CSV text longer than any reader's block is one text."""
     long = "word\n" * 1_000_000
     write(tmp_path / "train.csv", {"text": [long, "b"], "label": [0, 1]})
-    splits, _ = files.read(tmp_path)
+    splits, _, _ = files.read(tmp_path)
     assert splits["train"].texts[0] == long
 
 

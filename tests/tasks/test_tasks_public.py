@@ -292,42 +292,44 @@ def test_yahoos_text_is_its_columns_joined(tmp_path: Path, suffix: str) -> None:
         ("best_answer", "question_title"): ["yes test 0", "test 1", "test 2", "test 3"],
     }
     for columns, texts in expected.items():
-        task = YahooAnswers(columns=columns)  # type: ignore[arg-type]
+        task = YahooAnswers(columns=(*columns, "topic"))
         corpus = public.corpus(task, tmp_path)
         assert corpus.test.texts[:4] == texts
         assert corpus.test.labels.tolist() == [i % 10 for i in range(20)]
         assert public.corpus(task, directory).digest == corpus.digest
+    assert public.corpus(YahooAnswers(), directory).test.texts[:4] == expected[("question_title",)], "the default"
     assert {len(texts) for texts in (corpus.train, corpus.validation)} == {19, 1}, "5 % validate"
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
-def test_rows_without_a_text_are_left_out_of_yahoos(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
-) -> None:
-    """A row whose columns are all empty is left out with its label, in every split, and each file's warning counts."""
+def test_rows_without_a_text_are_left_out_of_yahoos(tmp_path: Path, suffix: str) -> None:
+    """A row whose columns are all empty is left out with its label, in every split, and each file's note counts."""
     directory = yahoo(tmp_path / "yahoo_answers", suffix, question_title=["", "kept", None, " "])
     corpus = public.corpus(YahooAnswers(), tmp_path)
     assert corpus.test.texts == ["kept", *(f"test {i}" for i in range(4, 20))]
     assert corpus.test.labels.tolist() == [1, *(i % 10 for i in range(4, 20))]
     assert len(corpus.train) + len(corpus.validation) == 17
-    told = [record.getMessage() for record in caplog.records]
-    assert [text.partition(": ")[2] for text in told] == [
+    assert [text.partition(": ")[2] for text in corpus.notes] == [
         "3 of 20 rows have no text in `question_title`; they are left out."
     ] * 2
-    assert {text.partition(": ")[0] for text in told} == {str(directory / f"{s}.{suffix}") for s in ("train", "test")}
-    caplog.clear()
-    whole = public.corpus(YahooAnswers(columns=("question_title", "question_content")), tmp_path)
+    told = {text.partition(": ")[0] for text in corpus.notes}
+    assert told == {str(directory / f"{split}.{suffix}") for split in ("train", "test")}
+    whole = public.corpus(YahooAnswers(columns=("question_title", "question_content", "topic")), tmp_path)
     assert whole.test.texts[:2] == ["content 0", "kept content 1"]
-    assert not caplog.records
+    assert not whole.notes
 
 
 def test_a_text_of_yahoos_is_taken_as_it_is(tmp_path: Path) -> None:
-    """Files with `text` and `label` are these, whatever other columns they have and the task names."""
+    """Files with `text` and `label` are these, whatever other columns they have; columns that are named come first."""
     files(tmp_path / "plain", 10, train=20, test=20)
     yahoo(tmp_path / "both", text=[f"both {i}" for i in range(20)], label=[9 - i % 10 for i in range(20)])
     for folder, text, label in (("plain", "test 3", 3), ("both", "both 3", 6)):
-        corpus = public.corpus(YahooAnswers(columns=("best_answer", "question_title")), tmp_path / folder)
+        corpus = public.corpus(YahooAnswers(), tmp_path / folder)
         assert (corpus.test.texts[3], corpus.test.labels[3]) == (text, label)
+    named = YahooAnswers(columns=("question_title", "topic"))
+    assert public.corpus(named, tmp_path / "both").test.texts[3] == "test 3"
+    with pytest.raises(DataError, match=r"`question_title`, `topic` that the task names .* not among `text`, `label`"):
+        public.corpus(named, tmp_path / "plain")
 
 
 BROKEN_YAHOO: dict[str, tuple[dict[str, list[object]], list[str]]] = {

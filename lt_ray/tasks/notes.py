@@ -1,0 +1,79 @@
+"""What has to be told of texts before anything is trained on them, each in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lt_ray.errors import DataError
+from lt_ray.tasks.corpus import Corpus, Texts
+from lt_ray.tasks.tables import listed
+
+UNKNOWN_SHARE = 0.3
+"""Share of a split's words outside the vocabulary from which it is told: some 0.02 of English reviews' are outside of
+25,000 words, of a language without blanks between its words nearly all [0, 1]"""
+
+
+def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
+    """Yield what is told of a task's splits: classes that one lacks, and texts that two have in common.
+
+    - `name`: who it is, as `` task `imdb` ``
+
+    Raises `DataError` where train lacks a class, and where validation or test has one class alone: nothing can be
+    learnt or measured there.
+    """
+    splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
+    counts = {split: np.bincount(texts.labels, minlength=len(corpus.classes)) for split, texts in splits.items()}
+    for split, has in counts.items():
+        lacking = [corpus.classes[label] for label in np.flatnonzero(has == 0)]
+        if split == "train" and lacking:
+            shown = "; ".join(_counted(counts, corpus.classes.index(label), label) for label in lacking[:3])
+            raise DataError(
+                f"{name}: train must have texts of every class, but it has none of {listed(lacking)} ({shown}); give "
+                "it some, or leave the class out everywhere."
+            )
+        if np.count_nonzero(has) == 1:
+            raise DataError(
+                f"{name}: {split} must have texts of two classes or more, but all {has.sum():,} are "
+                f"`{corpus.classes[int(has.argmax())]}`, where a constant answer would be right; give it texts of "
+                "other classes, or let it be cut from train."
+            )
+        if lacking:
+            shown = "; ".join(_counted(counts, corpus.classes.index(label), label) for label in lacking[:3])
+            yield f"{name}: {split} has no text of {listed(lacking)} ({shown}): what it measures says nothing of them."
+    yield from in_common(f"{name}: {{}} of {{}} texts of test are in train, too", corpus.test, corpus.train)
+    yield from in_common(f"{name}: {{}} of {{}} texts of validation are in train, too", corpus.validation, corpus.train)
+    yield from in_common(f"{name}: {{}} of {{}} texts of test are in validation, too", corpus.test, corpus.validation)
+
+
+def in_common(sentence: str, texts: Texts, others: Texts) -> Iterator[str]:
+    """Yield that some texts are letter by letter among others, where any is.
+
+    - `sentence`: what is said of (texts in common, all texts)
+    """
+    known = set(others.texts)
+    count = sum(text in known for text in texts.texts)
+    if count:
+        yield f"{sentence.format(f'{count:,}', f'{len(texts):,}')}: what is known by heart counts as understood."
+
+
+def of_words(split: str, unknown: npt.NDArray[np.bool_], words: npt.NDArray[np.bool_]) -> Iterator[str]:
+    """Yield that a split's words are mostly unknown, where they are.
+
+    - `unknown`, `words`: of each token, whether it stands for an unknown word, and whether it stands for a word at all;
+      shape `(total,)`
+    """
+    all_words = int(np.count_nonzero(words))
+    share = np.count_nonzero(unknown & words) / max(1, all_words)
+    if share >= UNKNOWN_SHARE:
+        yield (
+            f"{split}: {share:.0%} of {all_words:,} words are unknown to the vocabulary, so the model cannot read "
+            "them. Words are what blanks and punctuation part: for a language without blanks take an encoder with a "
+            "tokenizer of that language, else a larger `model.vocabulary`, or more texts."
+        )
+
+
+def _counted(counts: dict[str, npt.NDArray[np.int64]], label: int, name: str) -> str:
+    return f"`{name}`: " + ", ".join(f"{split} {has[label]:,}" for split, has in counts.items())
