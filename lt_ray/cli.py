@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from lt_ray.cycle import MODELS, TASKS, Cycle, Encoder
+from lt_ray.cycle import MODELS, TASKS, Cycle, Encoder, Scalar
 from lt_ray.errors import InputError, ModelError, nearest
 from lt_ray.objective import OBJECTIVES
 from lt_ray.options import ADAPTIVE_SAMPLES, Defaults, Keep, Options, Scheduler, Search, sweep_of, words_of
 from lt_ray.storage import CACHE, check_folder, check_name
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
+    from lt_ray.datasets import Datasets
     from lt_ray.directory import SweepDirectory
     from lt_ray.models.pretrained import Base
     from lt_ray.shell.interruption import Interruption
     from lt_ray.shell.tracking import Tracker
     from lt_ray.shell.tuner import Resources
     from lt_ray.sweep import Sweep
-    from lt_ray.tasks.text import TextData
 
 app = typer.Typer(
     help="Sweeps of prune-retrain cycles on Ray Tune.",
@@ -279,7 +279,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
             data,
             data_directories,
             directory,
-            tracker=_tracker(uri, options.storage, directory, data.own),
+            tracker=_tracker(uri, options.storage, directory, data),
             on_cluster=address is not None,
             resources=resources,
             keep=options.keep.value,
@@ -345,7 +345,7 @@ def _plan_unreached(sweep: "Sweep", options: Options, resources: "Resources", ad
 
 
 def _tracker(
-    uri: str, storage: Path, directory: "SweepDirectory", data: "TextData"
+    uri: str, storage: Path, directory: "SweepDirectory", data: "Datasets"
 ) -> "Callable[[str], Tracker | None]":
     from lt_ray.environment import environment
     from lt_ray.shell import records
@@ -354,13 +354,19 @@ def _tracker(
     from lt_ray.shell.tracking import Tracker
 
     def track(sweep_id: str) -> "Tracker | None":
-        sizes = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
-        directory.surround(environment(Path.cwd()), sizes | {"classes": len(data.classes)})
+        own = data.own
+        facts: dict[str, Scalar] = {
+            "train": len(own.train), "validation": len(own.validation), "test": len(own.test),
+            "classes": len(own.classes),
+        }  # fmt: skip
+        if data.notes:
+            facts["notes"] = " ".join(data.notes)
+        directory.surround(environment(Path.cwd()), facts)
         if uri == "none":
             return None
-        own = records.parent(directory)
-        target = Target(uri, own.name, sweep_id, artifacts(uri, storage))
-        return Tracker(target, own, spool=directory.spool, warn=show_warning)
+        parent = records.parent(directory)
+        target = Target(uri, parent.name, sweep_id, artifacts(uri, storage))
+        return Tracker(target, parent, spool=directory.spool, warn=show_warning)
 
     return track
 

@@ -152,6 +152,8 @@ def _lead(sweep: ReportedSweep) -> str:
         sentences.append(_training(sweep, cycles))
     if sweep.environment:
         sentences.append(_where(sweep.environment))
+    if isinstance(notes := sweep.data.get("notes"), str):
+        sentences.append(notes)
     return " ".join(sentences)
 
 
