@@ -9,6 +9,7 @@ from typing import Any
 
 from lt_ray.cycle import Cycle, Toy
 from lt_ray.errors import CycleError
+from lt_ray.models import encoder
 from lt_ray.models.pretrained import Base
 from lt_ray.models.registry import outputs_of
 from lt_ray.tasks import registry
@@ -50,7 +51,9 @@ def inputs(cycle: Cycle, data: TextData, directory: Path, base: Base | None) -> 
     if base is not None:
         task = cycle.task
         longest = longest_document(
-            registry.tokenizer(base.directory), None if isinstance(task, Toy) else task.max_tokens
+            registry.tokenizer(base.directory),
+            None if isinstance(task, Toy) else task.max_tokens,
+            encoder.readable(base.config),
         )
     return {
         "classes": list(data.classes),
@@ -98,12 +101,13 @@ def prepare(
 
     Raises `DataError` where the texts cannot be had or used.
     """
-    own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source)
+    read = None if base is None else encoder.readable(base.config)
+    own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=read)
     assert directory is not None  # there is a cache
     folder = None if base is None else base.directory
     found, directories = Datasets(own, base=base), Directories(directory, base=folder)
     if cycle.source is not None:
-        source, source_directory = registry.load(cycle.source, words, data_dir, cache, group="source")
+        source, source_directory = registry.load(cycle.source, words, data_dir, cache, group="source", positions=read)
         if source.digest == own.digest:
             raise CycleError(
                 f"`source` must be another task than `task`, but both are the same texts ({cycle.task.name}): name "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -54,7 +55,7 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
     inputs = directory.inputs()
     if isinstance(recorded.cycle.model, Encoder):
         base = _base(recorded.cycle.model, cache)
-        _save_encoder(recorded.cycle, base, weights, stored.blocks, inputs["classes"], inputs["longest"], out)
+        _save_encoder(recorded.cycle, base, weights, stored.blocks, inputs, out)
     else:
         _save_text_model(recorded.cycle, weights, inputs, out)
     for path in out.iterdir():
@@ -114,14 +115,14 @@ def _save_encoder(
     base: Base,
     weights: dict[str, Tensor],
     blocks: Blocks,
-    classes: Sequence[str],
-    longest: int,
+    inputs: Mapping[str, Any],
     out: Path,
 ) -> None:
     from transformers import AutoTokenizer
 
     assert isinstance(cycle.model, Encoder)
-    config = encoder.configuration(base.config, len(classes), cycle.model.dropout, blocks)
+    classes = inputs["classes"]
+    config = encoder.configuration(base.config, len(classes), cycle.model.dropout, blocks, inputs["padding"])
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: index for index, name in enumerate(classes)}
     module = encoder.build(config, "cpu")
@@ -131,7 +132,7 @@ def _save_encoder(
     with quiet():
         module.save_pretrained(out)  # type: ignore[operator] # transformers' own method
         tokenizer = AutoTokenizer.from_pretrained(base.directory, local_files_only=True)
-        tokenizer.model_max_length = longest
+        tokenizer.model_max_length = inputs["longest"]
         tokenizer.save_pretrained(out)
 
 

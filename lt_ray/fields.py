@@ -245,8 +245,8 @@ class Encoder(Settings):
     weights: Literal["pretrained", "random"] = "pretrained"
     """`pretrained` = as found, and a head drawn from the seed; `random` = all drawn from the seed by its initialiser"""
     dropout: Share | None = None
-    """Share dropped wherever the model drops: embeddings, attention, blocks, head; None = as its configuration says
-    [0, 1)"""
+    """Share dropped wherever the model drops: embeddings, attention, blocks, head, but for whole layers (`layerdrop`);
+    a model that drops somewhere whatever its configuration says is refused; None = as its configuration says [0, 1)"""
     digest: str | None = None
     """SHA-256 of what was found at `path`: its configuration and, where they are used, its weights; None = not looked
     at yet. It stands for `path` and `revision` in every identity"""

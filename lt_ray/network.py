@@ -37,7 +37,7 @@ class Network:
     @cached_property
     def dense(self) -> nn.Module:
         """The dense module on the meta device."""
-        return registry.build(self.model, self.rows, self.outputs, self.base)
+        return registry.build(self.model, self.rows, self.outputs, self.base, padding=self.padding)
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -53,7 +53,7 @@ class Network:
         """Return the module with some blocks on the meta device."""
         if blocks == self.blocks:
             return self.dense
-        return registry.build(self.model, self.rows, self.outputs, self.base, blocks)
+        return registry.build(self.model, self.rows, self.outputs, self.base, blocks, self.padding)
 
     def live(
         self, weights: Mapping[str, Tensor], blocks: Blocks, device: torch.device, frozen: Iterable[int] = ()

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lt_ray.cycle import Encoder
 from lt_ray.errors import ModelError
-from lt_ray.models import maps
+from lt_ray.models import dropout as drop
+from lt_ray.models import maps, positions
 from lt_ray.models.pretrained import quiet
 
 if TYPE_CHECKING:
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DROPOUTS = (
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "classifier_dropout_prob", "dropout",
-    "attention_dropout", "seq_classif_dropout", "embd_pdrop", "attn_pdrop", "resid_pdrop", "hidden_dropout",
-    "embedding_dropout", "mlp_dropout",
+_PER_BLOCK = (
+    "attention_layers", "attention_window", "indexer_types", "kv_source_layers", "kv_sharing_modes", "layer_rope_theta",
+    "layer_types", "layers_block_type", "mlp_layer_types", "no_rope_layers", "num_attention_heads_per_layer",
+    "per_layer_config",
 )  # fmt: skip
-"""Names under which configurations keep a dropout [0, 1)"""
+"""Names under which configurations keep a list with a value for each block"""
 
 
 def configuration(
-    tree: Mapping[str, Any], outputs: int, dropout: float | None, blocks: Sequence[int] | None = None
+    tree: Mapping[str, Any],
+    outputs: int,
+    dropout: float | None,
+    blocks: Sequence[int] | None = None,
+    padding: int | None = None,
 ) -> PretrainedConfig:
     """Return the configuration of a classifier.
 
@@ -37,7 +42,8 @@ def configuration(
     - `outputs`: classes [count]
     - `dropout`: for every place where the model drops; None = as the tree says [0, 1)
     - `blocks`: the positions that are kept of the tree's blocks; None = all. Lists with a value for each block are cut
-      as the blocks are
+      as the blocks are; other lists stay, however long they are
+    - `padding`: the token that fills a batch, for a tree that names none: decoders classify by the last token before it
     """
     from transformers import AutoConfig
 
@@ -48,12 +54,13 @@ def configuration(
         config.num_labels = outputs
         config.problem_type = "single_label_classification"
         if dropout is not None:
-            for name in _DROPOUTS:
-                if hasattr(config, name):
-                    setattr(config, name, dropout)
+            drop.set_(config, dropout)
+        if padding is not None and getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = padding
         if blocks is not None:
             depth = int(config.num_hidden_layers)
-            for name, value in list(vars(config).items()):
+            for name in _PER_BLOCK:
+                value = getattr(config, name, None)
                 if isinstance(value, list) and len(value) == depth:
                     setattr(config, name, [value[position] for position in blocks])
             config.num_hidden_layers = len(blocks)
@@ -64,7 +71,8 @@ def configuration(
 def build(config: PretrainedConfig, device: str | torch.device = "meta") -> nn.Module:
     """Return the classifier on a device: on `meta` shapes alone, elsewhere with weights that mean nothing yet.
 
-    Raises `ModelError` where the model does not have one stack of as many blocks as its configuration says.
+    Raises `ModelError` where the model does not have one stack of as many blocks as its configuration says, and where
+    transformers makes no model of its configuration.
     """
     from transformers import AutoModelForSequenceClassification, initialization
 
@@ -73,15 +81,27 @@ def build(config: PretrainedConfig, device: str | torch.device = "meta") -> nn.M
     undrawn = getattr(initialization, "no_init_weights", contextlib.nullcontext)
     if getattr(config, "use_cache", False):
         config.use_cache = False  # each text is read once; blocks that are called again would see their own keys twice
-    with quiet(), undrawn(), made_on:
-        module: nn.Module = AutoModelForSequenceClassification.from_config(config)
+    try:
+        with quiet(), undrawn(), made_on:
+            module: nn.Module = AutoModelForSequenceClassification.from_config(config)
+    except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200].rstrip(".")
+        raise ModelError(
+            f"a configuration must be one that transformers can make a classifier of, but of this {config.model_type} "
+            f"it cannot ({type(error).__name__}: {said}): name another model, such as BERT, DistilBERT or RoBERTa."
+        ) from None
     stack_name(module)
     return module.to(device) if made_on.type != "meta" else module
 
 
+def readable(tree: Mapping[str, Any]) -> int | None:
+    """Return the tokens that the model of a config.json can read of a document; None = any number [count]."""
+    return positions.readable(build(configuration(tree, 2, None)))
+
+
 def stack_name(module: nn.Module) -> str:
     """Return the name of the stack of blocks, such as `bert.encoder.layer`; raises `ModelError` where there is none."""
-    depth = int(module.config.num_hidden_layers)  # type: ignore[union-attr, arg-type] # transformers' own attribute
+    depth = int(getattr(module.config, "num_hidden_layers", 0))
     found = [
         name
         for name, child in module.named_modules()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lt_ray.cycle import Cnn, Encoder, Lstm, Model
 from lt_ray.errors import ModelError
-from lt_ray.models import encoder, maps
+from lt_ray.models import dropout, encoder, maps
 from lt_ray.models.pretrained import Base
 from lt_ray.models.text import TextCnn, TextRecurrent
 
@@ -24,7 +24,12 @@ def outputs_of(model: Model, classes: int) -> int:
 
 
 def build(
-    model: Model, rows: int, outputs: int, base: Base | None = None, blocks: Sequence[int] | None = None
+    model: Model,
+    rows: int,
+    outputs: int,
+    base: Base | None = None,
+    blocks: Sequence[int] | None = None,
+    padding: int | None = None,
 ) -> nn.Module:
     """Return the module on the meta device: shapes, no weights.
 
@@ -32,19 +37,23 @@ def build(
     - `outputs`: logits of one example
     - `base`: what an encoder is made of; None where its path says enough
     - `blocks`: positions of the blocks that an encoder keeps; None = all
+    - `padding`: the token that fills a batch of an encoder whose configuration names none
 
     Raises `ModelError` where an encoder has no stack of blocks, or fewer rows than the data has tokens.
     """
     if isinstance(model, Encoder):
         tree = base.config if base is not None else encoder.known_model(model)
         assert tree is not None
-        module = encoder.build(encoder.configuration(tree, outputs, model.dropout, blocks))
-        own = int(getattr(module.config, "vocab_size", rows))
+        config = encoder.configuration(tree, outputs, model.dropout, blocks, padding)
+        own = int(getattr(config, "vocab_size", rows))
         if rows > own:
             raise ModelError(
                 f"`--model {model.path}`: its tokenizer must have no more tokens than its embedding has rows, but has "
                 f"{rows:,} for {own:,}: give the tokenizer that belongs to it."
             )
+        module = encoder.build(config)
+        if model.dropout is not None:
+            dropout.check(module, model.dropout, model.path)
         return module
     with torch.device("meta"):
         if isinstance(model, Cnn):

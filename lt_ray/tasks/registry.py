@@ -27,6 +27,7 @@ def load(
     *,
     source: Task | None = None,
     group: str = "task",
+    positions: int | None = None,
 ) -> tuple[TextData, Path | None]:
     """Return the task's encoded data, and the directory it can be loaded from; None without a cache.
 
@@ -38,6 +39,7 @@ def load(
     - `source`: another task, whose train words are the vocabulary; None = the task's own. It is read from the same
       `data_dir`: each of the two has a folder there, named as the task, and one may have its files there themselves.
       A tokenizer has its own words, and makes the same of a task whatever its source.
+    - `positions`: tokens that a model with a tokenizer can read of a document; None = any number [count].
     - `group`: who asks, `task` or `source`: the key that messages name.
 
     Its `notes` say what has to be told before anything is trained on it, from the cache as the first time.
@@ -51,11 +53,12 @@ def load(
     if isinstance(words, Path):
         # Before the texts: to read it takes a moment, to read them may take minutes.
         tokens = tokenizer(words)
+        text.longest_document(tokens, max_tokens, positions)
         texts, _ = _corpora(task, source, data_dir, group)
-        key |= {"tokenizer": _identity(tokens), "max_tokens": max_tokens}
+        key |= {"tokenizer": _identity(tokens), "max_tokens": max_tokens, "positions": positions}
 
         def encoded() -> TextData:
-            return text.encode_with(texts, tokens, max_tokens)
+            return text.encode_with(texts, tokens, max_tokens, positions)
 
     else:
         vocabulary = words

@@ -121,18 +121,21 @@ def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Te
     return _told(data, corpus, UNKNOWN, np.array(spoken))
 
 
-def encode_with(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> TextData:
+def encode_with(
+    corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None, positions: int | None = None
+) -> TextData:
     """Return the corpus as the tokens of a Hugging Face tokenizer, its special tokens around each document.
 
     - `tokenizer`: a fast one; it is left as it is, and what it was set to truncate and pad to does not count.
     - `max_tokens`: first tokens kept of a document, special ones included; None = as many as the tokenizer's
-      `model_max_length`, which is the most in any case, or `LONGEST` where that is no limit [count].
+      `model_max_length`, or `LONGEST` where that is no limit, and the model can read [count].
+    - `positions`: tokens that the model can read, whatever the tokenizer says; None = any number [count].
 
     A special token that is written out in a text, as «[SEP]», is text. A document without any token is one unknown
     token. `rows` counts the tokenizer's tokens, `padding` is its own.
 
     Raises `DataError` where the tokenizer has no padding token, or one that stands in a document, and where
-    `max_tokens` leaves no room for a token of text.
+    `max_tokens` leaves no room for a token of text, or is more than can be read.
     """
     padding, unknown = tokenizer.pad_token_id, tokenizer.unk_token_id
     if not isinstance(padding, int):
@@ -140,7 +143,7 @@ def encode_with(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, max_tokens: 
             "a tokenizer must have a padding token, to fill batches with, but this one has none; set its `pad_token` "
             "and save it again, or take another model's."
         )
-    longest, special = longest_document(tokenizer, max_tokens), tokenizer.num_special_tokens_to_add()
+    longest, special = longest_document(tokenizer, max_tokens, positions), tokenizer.num_special_tokens_to_add()
     if longest <= special:
         raise DataError(
             f"`task.max_tokens > {special}`, the special tokens around a document, must hold with this tokenizer, but "
@@ -186,10 +189,22 @@ def _told(data: TextData, corpus: Corpus, unknown: int | None, spoken: npt.NDArr
     return replace(data, notes=tuple(said))
 
 
-def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:
-    """Return the tokens that `encode_with` keeps of a document at most, special ones included [count]."""
-    limit = tokenizer.model_max_length if tokenizer.model_max_length < NO_LIMIT else LONGEST
-    return limit if max_tokens is None else min(limit, max_tokens)
+def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None, positions: int | None = None) -> int:
+    """Return the tokens that `encode_with` keeps of a document at most, special ones included [count].
+
+    Raises `DataError` where `max_tokens` is more than the tokenizer or the model can take.
+    """
+    own = tokenizer.model_max_length if tokenizer.model_max_length < NO_LIMIT else None
+    limits = [limit for limit in (own, positions) if limit is not None]
+    if max_tokens is None:
+        return min([LONGEST if own is None else own, *limits])
+    if limits and max_tokens > min(limits):
+        whose = "its tokenizer keeps" if positions is None or (own is not None and own < positions) else "it can read"
+        raise DataError(
+            f"`task.max_tokens` must be at most what the model takes ({whose} {min(limits)} tokens), but got "
+            f"{max_tokens}; keep less with --set task.max_tokens={min(limits)}."
+        )
+    return max_tokens
 
 
 def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
