@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
+from lt_ray.cycle import PRUNINGS, Scalar
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
-from lt_ray.results import equal_sparsity
+from lt_ray.results import EQUAL_DENSITY
 
 LOSSES_AND_ACCURACIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 """The columns of the logs' own tables"""
+OWN_MASKS = "random reinit, own masks"
+"""The published arm that re-initialises and then prunes what it trained: no control (METHODS §1)"""
 
 
 def value(published: Published) -> float:
@@ -25,6 +29,57 @@ def published_name(cycles: Iterable[ReportedCycle]) -> str:
     """
     names = {_published_name({**cycle.params, **cycle.settings}) for cycle in cycles}
     return names.pop() if len(names) == 1 else ""
+
+
+def differing(published: Published, cycles: Sequence[ReportedCycle], data: Mapping[str, Scalar]) -> str:
+    """Return in what runs of ours differ from a published one: `epochs 5, not 10`; nothing where in nothing.
+
+    - `cycles`: ours of one arm; `data`: sizes of their splits
+
+    A published run of which nobody says what it was is like none of ours.
+    """
+    if published.conditions is None:
+        return "its settings are not told"
+    said = []
+    for key, theirs in published.conditions.items():
+        method = key.partition(".")[0]
+        if method in PRUNINGS and not _prunes(published.arm, method):
+            continue
+        if "." in key:
+            ours = {cycle.params.get(key, cycle.settings.get(key, _UNKNOWN)) for cycle in cycles}
+        else:
+            ours = {data.get(key, _UNKNOWN)}
+        if {_named(key, own) for own in ours} != {_named(key, theirs)}:
+            own = _said(ours.pop()) if len(ours) == 1 else "various"
+            said.append(f"{_condition(key)} {own}, not {_said(theirs)}")
+    return "; ".join(said)
+
+
+def _prunes(arm: str, method: str) -> bool:
+    """Whether a published arm was pruned by a method: arms of magnitude pruning are not called by it."""
+    if method == "magnitude":
+        return arm not in ("", "dense") and not any(other in arm for other in ("similarity", "wanda"))
+    return method in arm
+
+
+_UNKNOWN = "unknown"
+
+
+def _named(key: str, value: Scalar) -> Scalar:
+    """A model is the same in a folder as on the hub."""
+    return value.rstrip("/").rpartition("/")[2] if key == "model.path" and isinstance(value, str) else value
+
+
+def _condition(key: str) -> str:
+    return key.removeprefix("training.").replace("_", " ") if "." in key else f"{key} examples"
+
+
+def _said(value: Scalar) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        return value.rpartition("/")[2] or value
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def nearest(published: Iterable[Published], arm: str, round: int, sparsity: float) -> Published | None:
@@ -55,6 +110,8 @@ class PublishedRow:
     file: str
     line: int
     errors: tuple[str, ...]
+    first: Published
+    """One of its cells, for what its run was"""
 
 
 def table_rows(published: Iterable[Published], *, pruned: bool) -> list[PublishedRow]:
@@ -97,6 +154,7 @@ def _row(items: Sequence[Published]) -> PublishedRow:
         file=first.file,
         line=min(item.line for item in items),
         errors=tuple(dict.fromkeys(item.error for item in items if item.error)),
+        first=first,
     )
 
 
@@ -108,10 +166,19 @@ def _published_name(fields: Mapping[str, object]) -> str:
     restart = fields.get("magnitude.restart")
     if restart == "rewind":
         return f"rewind@{fields.get('magnitude.rewind_epoch')}"
-    return "random reinit" if restart == "random" else ""
+    # The logs' random arm prunes the network that it drew anew, so it stands beside ours that does so, too, alone.
+    return OWN_MASKS if restart == "random" and fields.get("magnitude.masks", "own") == "own" else ""
 
 
 def _equal(item: Published, round: int, sparsity: float) -> bool:
+    """Whether a published sparsity, or the round where none is told, is that of ours.
+
+    A printed sparsity stands for all that are rounded to it: 0.988 for densities from 0.0115 to 0.0125.
+    """
     if (item.round == 0) != (round == 0) and item.round is not None:
         return False
-    return item.round == round if item.sparsity is None else equal_sparsity(item.sparsity, sparsity)
+    if item.sparsity is None:
+        return item.round == round
+    half = 0.5 * 10.0 ** min(-3, Decimal(str(item.sparsity)).as_tuple().exponent)
+    low, high = (1 - item.sparsity - half) / EQUAL_DENSITY, (1 - item.sparsity + half) * EQUAL_DENSITY
+    return low <= 1 - sparsity <= high

@@ -28,7 +28,7 @@ _COLUMNS = (
     Column("evaluation loss after", 4), Column("accuracy after", 4), Column("against dense [points]", 2),
     Column("± 95 % [points]", 2), Column("evaluation time [s]", 2), Column("training time [s]", 1),
     Column("parameters"), Column("nonzero"), Column("latency [ms]", 2), Column("quartiles [ms]"), Column("accepted"),
-    Column("file"), Column("line"), Column("known error"),
+    Column("our runs differ in"), Column("file"), Column("line"), Column("known error"),
 )  # fmt: skip
 _ALWAYS = 6
 """Columns that are there though they be empty [count]"""
@@ -80,7 +80,9 @@ def _table(group: Group, name: str, known: Mapping[tuple[str, int], Sequence[_Pu
     for original in originals(group):
         cycles = [cycle for arm in original.arms for cycle in group.arms[arm]]
         rows.append(_ours(original.name, 0, _paths(cycles), original.results, None))
-    rows += [_theirs("dense", row, known, errors) for row in known.get(("dense", 0), ())]
+    data = group.sweep.data
+    for row in known.get(("dense", 0), ()):
+        rows.append(_theirs("dense", row, known, beside.differing(row.first, group.cycles, data), errors))
     for arm, cycles in group.arms.items():
         for index in at_rounds(cycles):
             members = [cycle for cycle in cycles if index > 0 and method(cycle, index) == name]
@@ -90,7 +92,9 @@ def _table(group: Group, name: str, known: Mapping[tuple[str, int], Sequence[_Pu
             rows.append(_ours(arm, index, _paths(members), results, _lost(members, index)))
             places = {published_place(cycle, index) for cycle in members}
             place = places.pop() if len(places) == 1 else None
-            rows += [_theirs(place[0], row, known, errors) for row in known.get(place, ())] if place else []
+            if place:
+                for row in known.get(place, ()):
+                    rows.append(_theirs(place[0], row, known, beside.differing(row.first, members, data), errors))
     note = _note(any(row[2] == "published" for row in rows)) + errors.note()
     where = "" if group.main else f", on {group.task}"
     return _without_empty(
@@ -117,12 +121,16 @@ def _ours(
         _whole(result.parameters for result in results),
         _whole(result.nonzero for result in results),
         _milliseconds(result.latency_s for result in results),
-        _quartiles(results), _accepted(results), None, None, None,
+        _quartiles(results), _accepted(results), None, None, None, None,
     )  # fmt: skip
 
 
 def _theirs(
-    arm: str, row: _PublishedRow, known: Mapping[tuple[str, int], Sequence[_PublishedRow]], errors: beside.Errors
+    arm: str,
+    row: _PublishedRow,
+    known: Mapping[tuple[str, int], Sequence[_PublishedRow]],
+    unlike: str,
+    errors: beside.Errors,
 ) -> tuple[Cell, ...]:
     values = row.values
     start = next((dense.values.get("test_accuracy") for dense in known.get(("dense", 0), ())), None)
@@ -135,7 +143,7 @@ def _theirs(
         arm, row.round, "published", PUBLISHED_MODEL, None, counts["blocks"], counts["frozen_blocks"],
         told["before_test_loss"], told["before_test_accuracy"], told["test_loss"], told["test_accuracy"], difference,
         None, told["test_s"], told["train_s"], None if parameters is None else round(parameters), None, None, None,
-        None, row.file, row.line, errors.mark(row.errors),
+        None, unlike or None, row.file, row.line, errors.mark(row.errors),
     )  # fmt: skip
 
 
@@ -146,6 +154,7 @@ class _PublishedRow:
     file: str
     line: int
     errors: tuple[str, ...]
+    first: Published
 
 
 def _published(published: Iterable[Published], task: str) -> dict[tuple[str, int], list[_PublishedRow]]:
@@ -165,6 +174,7 @@ def _published(published: Iterable[Published], task: str) -> dict[tuple[str, int
             file=file,
             line=min(item.line for item in items),
             errors=_whole_errors([item.error for item in items if item.error]),
+            first=items[0],
         )
         found.setdefault((arm, round), []).append(row)
     return found

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lt_ray.cycle import explain
+from lt_ray import plain_yaml
+from lt_ray.cycle import Scalar, explain
 from lt_ray.errors import DataError
 
 
@@ -46,10 +48,14 @@ class Published(BaseModel):
     """Its line there, counted from 1"""
     error: str
     """What is known to be wrong with it, in one sentence; empty where nothing is"""
+    conditions: Mapping[str, Scalar] | None = None
+    """What its run was: field of a cycle (`Cycle.flat`) or split → its value; None where nobody says"""
 
 
-COLUMNS = tuple(Published.model_fields)
+COLUMNS = tuple(name for name in Published.model_fields if name != "conditions")
 """The header of every table, in this order"""
+CONDITIONS = "conditions.yaml"
+"""The file beside the tables that says what the published runs were: file → task → conditions"""
 
 
 def load(folder: Path) -> tuple[Published, ...]:
@@ -58,6 +64,8 @@ def load(folder: Path) -> tuple[Published, ...]:
     - `folder`: holds `*.csv` with the header `COLUMNS`; an empty `round` or `sparsity` is None. Other files are left
       alone.
 
+    What their runs were is read from `CONDITIONS` in the same folder, where there is one.
+
     Raises `DataError`, which names the file, the line, the rule and the value.
     """
     if not folder.is_dir():
@@ -65,12 +73,32 @@ def load(folder: Path) -> tuple[Published, ...]:
     paths = sorted(folder.glob("*.csv"))
     if not paths:
         raise DataError(f"{folder}: published results must hold a CSV file, but there is none; name another folder.")
-    return tuple(row for path in paths for row in _rows(path))
+    conditions = _conditions(folder / CONDITIONS)
+    return tuple(
+        row.model_copy(update={"conditions": conditions.get(row.file, {}).get(row.task)})
+        for path in paths
+        for row in _rows(path)
+    )
 
 
 def matching(rows: Iterable[Published], task: str, model: str) -> tuple[Published, ...]:
     """Return the rows on this task and this model, by their names in a cycle, in the order given."""
     return tuple(row for row in rows if (row.task, row.model) == (task, model))
+
+
+def _conditions(path: Path) -> dict[str, dict[str, dict[str, Scalar]]]:
+    if not path.is_file():
+        return {}
+    rule = f"{path}: conditions must be `file: {{task: {{field: value}}}}`"
+    try:
+        return _CONDITIONS.validate_python(plain_yaml.load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as error:
+        raise DataError(f"{rule}, but {' '.join(explain(error))}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{rule}, but it cannot be read ({' '.join(str(error).split())}).") from None
+
+
+_CONDITIONS = TypeAdapter(dict[str, dict[str, dict[str, Scalar]]])
 
 
 def _rows(path: Path) -> Iterable[Published]:

@@ -39,12 +39,13 @@ def rounds(group: Group, published: Sequence[Published], slug: str) -> Table:
             remaining = round(statistics.fmean(result.remaining for result in results))
             own = (arm, index, sparsity, remaining, len(results), found.n, found.mean, found.half)
             theirs = beside.nearest(known, name, index, sparsity)
-            rows.append((*own, *_quoted(theirs, found.mean, errors)))
+            unlike = "" if theirs is None else beside.differing(theirs, cycles, group.sweep.data)
+            rows.append((*own, *_quoted(theirs, found.mean, unlike, errors)))
     columns = (
         Column("arm"), Column("round"), Column("sparsity", 3), Column("remaining [count]"), Column("n"),
         Column("seeds"), Column("test accuracy", 4), Column("± 95 %", 4), Column("published", 4),
-        Column("published arm"), Column("difference [points]", 2), Column("file"), Column("line"),
-        Column("known error"),
+        Column("published arm"), Column("difference [points]", 2), Column("differs in"), Column("file"),
+        Column("line"), Column("known error"),
     )  # fmt: skip
     note = (
         "Mean over seeds, each seed's n cycles (draws of other settings) averaged first; a round that cycles share "
@@ -54,8 +55,9 @@ def rounds(group: Group, published: Sequence[Published], slug: str) -> Table:
         note += " One seed has no interval."
     if any(row[8] is not None for row in rows):
         note += (
-            f" Published: the value of the same arm at an equal sparsity (densities to a factor {EQUAL_DENSITY:g}) or, "
-            f"where none is told, round; difference = ours − published.{errors.note()}"
+            " Published: the value of the same arm at an equal sparsity (densities to a factor "
+            f"{EQUAL_DENSITY:g} and the printed digits) or, where none is told, round; difference = ours − published, "
+            f"where the runs differ in nothing that the log tells.{errors.note()}"
         )
     return _without_empty(Table(slug, f"Test accuracy by arm and round{_where(group)}", columns, tuple(rows), note), 8)
 
@@ -67,12 +69,15 @@ def before_pruning(group: Group, published: Sequence[Published], slug: str) -> T
     for model, cycles in by_model(group).items():
         results = distinct([result for result in map(dense, cycles) if result is not None])
         if results:
-            rows.append((model, "ours", len(results), *_means(results), None, None, None))
+            rows.append((model, "ours", len(results), *_means(results), None, None, None, None))
         for row in beside.table_rows(matching(published, group.task, model), pruned=False):
-            rows.append((model, "published", None, *_losses(row), row.file, row.line, errors.mark(row.errors)))
+            unlike = beside.differing(row.first, cycles, group.sweep.data) or None
+            told = (*_losses(row), unlike, row.file, row.line, errors.mark(row.errors))
+            rows.append((model, "published", None, *told))
     columns = (
         Column("model"), Column("source"), Column("n"), Column(_COLUMNS[0], 3), Column(_COLUMNS[1], 4),
-        Column(_COLUMNS[2], 3), Column(_COLUMNS[3], 4), Column("file"), Column("line"), Column("known error"),
+        Column(_COLUMNS[2], 3), Column(_COLUMNS[3], 4), Column("our runs differ in"), Column("file"), Column("line"),
+        Column("known error"),
     )  # fmt: skip
     note = (
         "Ours: mean over n distinct dense rounds; its train columns are of the epoch whose weights a round ends with."
@@ -96,14 +101,15 @@ def after_pruning(group: Group, published: Sequence[Published], slug: str) -> Ta
         for index in sorted(found.keys() & {max(found, default=0), *(row.round for row in known)}):
             results = found[index]
             sparsity = _mean_sparsity(results)
-            rows.append((model, arm, "ours", index, sparsity, len(results), *_means(results), None, None, None))
+            rows.append((model, arm, "ours", index, sparsity, len(results), *_means(results), None, None, None, None))
         for row in known:
-            told = (row.round, row.sparsity, None, *_losses(row), row.file, row.line, errors.mark(row.errors))
-            rows.append((model, arm, "published", *told))
+            unlike = beside.differing(row.first, cycles, group.sweep.data) or None
+            told = (*_losses(row), unlike, row.file, row.line, errors.mark(row.errors))
+            rows.append((model, arm, "published", row.round, row.sparsity, None, *told))
     columns = (
         Column("model"), Column("arm"), Column("source"), Column("round"), Column("sparsity", 3), Column("n"),
         Column(_COLUMNS[0], 3), Column(_COLUMNS[1], 4), Column(_COLUMNS[2], 3), Column(_COLUMNS[3], 4),
-        Column("file"), Column("line"), Column("known error"),
+        Column("our runs differ in"), Column("file"), Column("line"), Column("known error"),
     )  # fmt: skip
     note = f"Ours: mean over the n cycles that have the arm's last finished round.{errors.note()}"
     return _without_empty(Table(slug, f"After pruning{_where(group)}", columns, tuple(rows), note), 10)
@@ -254,11 +260,13 @@ def _where(group: Group) -> str:
     return "" if group.main else f", on {group.task}, where tickets are found"
 
 
-def _quoted(found: Published | None, ours: float, errors: beside.Errors) -> tuple[Cell, ...]:
+def _quoted(found: Published | None, ours: float, unlike: str, errors: beside.Errors) -> tuple[Cell, ...]:
     if found is None:
-        return (None,) * 6
+        return (None,) * 7
     theirs = beside.value(found)
-    return (theirs, found.arm or None, 100 * (ours - theirs), found.file, found.line, errors.mark([found.error]))
+    difference = None if unlike else 100 * (ours - theirs)
+    error = errors.mark([found.error])
+    return (theirs, found.arm or None, difference, unlike or None, found.file, found.line, error)
 
 
 def _mean_sparsity(results: Sequence[RoundResult]) -> float:

@@ -17,6 +17,7 @@ from lt_ray.report.compare import compare, groups
 from lt_ray.report.document import Section, Table
 from lt_ray.report.estimates import estimate, holm
 from lt_ray.report.importance import importance
+from lt_ray.report.beside import OWN_MASKS
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import percent
@@ -29,6 +30,8 @@ SPACE = {
     LR: {"kind": "log_uniform", "values": (0.0001, 0.01), "when": {}},
 }
 EPOCHS, ROUNDS = 4, 3
+LIKE = {"training.epochs": EPOCHS, "train": 28000, "magnitude.rewind_epoch": 0}
+"""What a published run was that a planted one of rewind@0 is like"""
 
 
 def a_cycle(arm, seed, tests, *, lr=0.001, state="finished", reason="", task="imdb", sparsities=None, **params):
@@ -69,10 +72,12 @@ def rows(found: Section, slug: str) -> list[dict[str, object]]:
     return [dict(zip((column.name for column in own.columns), row, strict=True)) for row in own.rows]
 
 
-def published(metric, value, *, arm="rewind@0", round=1, sparsity=0.2, unit="%", error="", title="Result"):
+def published(
+    metric, value, *, arm="rewind@0", round=1, sparsity=0.2, unit="%", error="", title="Result", conditions=LIKE
+):
     return Published(
         table=title, task="imdb", model="cnn", arm=arm, round=round, sparsity=sparsity, metric=metric,
-        value=Decimal(value), unit=unit, file="000.txt", line=27, error=error,
+        value=Decimal(value), unit=unit, file="000.txt", line=27, error=error, conditions=conditions,
     )  # fmt: skip
 
 
@@ -371,8 +376,8 @@ def test_published_results_stand_beside_ours():
     """The same arm's percent at an equal sparsity is a share; known errors are marked and told once."""
     told = [
         published("test_accuracy", "89.5", error="one seed."),
-        published("test_accuracy", "10", arm="random reinit"),
-        published("test_accuracy", "88.0", sparsity=0.38, round=2),
+        published("test_accuracy", "10", arm=OWN_MASKS),
+        published("test_accuracy", "88.0", sparsity=0.39, round=2),
         published("test_accuracy", "88.88", arm="dense", round=0, sparsity=0, title="Before Pruning"),
         published("train_loss", "0.062", arm="dense", round=0, sparsity=0, unit="nats", title="Before Pruning"),
         published("test_accuracy", "83.76", round=None, sparsity=None, title="After Pruning"),
@@ -393,6 +398,40 @@ def test_published_results_stand_beside_ours():
     ]
     after = [(row["arm"], row["source"], row["round"], row["test loss"]) for row in rows(found, "after-pruning")]
     assert after == [("rewind@0", "ours", 2, 0.5), ("rewind@0", "published", None, 0.612), ("rewind@1", "ours", 2, 0.5)]
+
+
+def test_a_published_run_that_differs_stands_beside_ours_without_a_difference():
+    """The value stays, what differs is named; fields of a method say nothing of dense models; untold settings differ."""
+    unlike = LIKE | {"training.epochs": 10, "train": 14000, "training.patience": None, "magnitude.rewind_epoch": 1}
+    told = [
+        published("test_accuracy", "89.5", conditions=unlike),
+        published("test_accuracy", "88.0", sparsity=0.36, round=2, conditions=None),
+        published("test_accuracy", "88.88", arm="dense", round=0, sparsity=0, conditions={"magnitude.fraction": 0.9}),
+    ]
+    found = rows(section(a_cycle("rewind@0", 0, [0.9, 0.9, 0.9]), published=told), "rounds")
+    assert [row["published"] for row in found] == pytest.approx([0.8888, 0.895, 0.88])
+    assert [row["difference [points]"] for row in found] == [pytest.approx(1.12), None, None]
+    assert found[0]["differs in"] is None
+    assert found[1]["differs in"] == (
+        "epochs 4, not 10; train examples 28,000, not 14,000; magnitude.rewind epoch 0, not 1; patience 2, not none"
+    )
+    assert found[2]["differs in"] == "its settings are not told"
+
+
+def test_the_published_random_arm_stands_beside_the_logs_procedure_alone():
+    """The logs re-initialise and prune what they trained; a control keeps the ticket's masks and is another arm."""
+    told = [published("test_accuracy", "88", arm=OWN_MASKS, conditions={})]
+    for masks, value in (("own", 0.88), ("ticket", None)):
+        cycle = a_cycle("random", 0, [0.9, 0.9], **{"magnitude.masks": masks})
+        assert rows(section(cycle, published=told), "rounds")[1].get("published") == value
+
+
+def test_a_printed_sparsity_is_all_that_is_rounded_to_it():
+    """0.988 was printed of 0.8^20 = 0.01153 left, 4 % from 0.012; 0.986 of 0.01441 is another one."""
+    told = [published("test_accuracy", "75", sparsity=0.988, round=20, conditions={})]
+    for density, value in ((0.8**20, 0.75), (0.8**19, None), (0.8**21, None)):
+        cycle = a_cycle("rewind@0", 0, [0.9, 0.8], sparsities=[0.0, 1 - density])
+        assert rows(section(cycle, published=told), "rounds")[1].get("published") == value
 
 
 def test_the_bill_adds_up():

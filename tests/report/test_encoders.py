@@ -35,10 +35,10 @@ def note(found, slug):
     return next(table.note for table in found.tables if table.slug == slug)
 
 
-def published(arm, round, metric, value, *, error="", line=120, title="Result"):
+def published(arm, round, metric, value, *, error="", line=120, title="Result", conditions=None):
     return Published(
         table=title, task="emotion", model="encoder", arm=arm, round=round, sparsity=None, metric=metric,
-        value=Decimal(value), unit="", file="004.txt", line=line, error=error,
+        value=Decimal(value), unit="", file="004.txt", line=line, error=error, conditions=conditions,
     )  # fmt: skip
 
 
@@ -195,6 +195,19 @@ def test_published_rows_stand_below_ours_and_say_what_they_are_of():
     assert (wanda["accuracy before"], wanda["accuracy after"]) == (0.937, None)
     assert wanda["against dense [points]"] == pytest.approx(1.7)
     assert all(row["published"] is None for row in rows(found, "rounds") if "published" in row)
+
+
+def test_published_encoders_say_in_what_ours_differ():
+    """Another variant of CKA, model or number of epochs is named in the published row; a folder's name is the hub's."""
+    conditions = {"model.path": "google-bert/bert-base-uncased", "similarity.cka": "tokens", "training.epochs": 1}
+    told = [
+        published("dense", 0, "test_accuracy", "0.92", conditions=conditions),
+        published("similarity@0.98", 1, "test_accuracy", "0.934", conditions=conditions),
+    ]
+    cka = {"similarity.cka": "minibatch", "model.path": "/models/bert-base-uncased"}
+    _, dense, _, theirs = rows(section(a_cycle(**cka), published=told), "similarity-pruning")
+    assert dense["our runs differ in"] == "epochs 3, not 1"
+    assert theirs["our runs differ in"] == "similarity.cka minibatch, not tokens; epochs 3, not 1"
 
 
 def test_rounds_that_were_not_retrained_have_nothing_after():
