@@ -9,9 +9,9 @@ from typing import Any
 from lt_ray.cycle import Scalar
 from lt_ray.fields import model_name
 from lt_ray.report import bill as bills
-from lt_ray.report import block_verdicts, blocks, front, heat_map, importance, tables, verdicts
+from lt_ray.report import block_verdicts, blocks, front, headline, heat_map, importance, tables, verdicts
 from lt_ray.report.compare import Group, compare, curve, dense, distinct, groups, has_blocks, planned
-from lt_ray.report.document import Curves, Document, Front, HeatMap, Section, Settings, Table
+from lt_ray.report.document import Curves, Document, Front, HeatMap, Opening, Section, Settings, Table
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import listed
@@ -47,9 +47,19 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
     settings: list[Settings] = []
     fronts: list[Front] = []
     maps: list[HeatMap] = []
+    first, summary = "", list[Table]()
+    opening: Opening = "curves"
     for group, compared in zip(found, compare(found), strict=True):
         own = "" if group.main else f"on-{group.task}-"
+        where = "" if group.main else f", on {group.task}"
+        searched = importance.settings(group, f"{own}settings", f"Settings and what they came to{where}")
+        settings += [searched] if searched is not None else []
         if any(cycle.results for cycle in group.cycles):
+            if group.main:
+                first = headline.headline(group, compared.pairs, searched)
+                summary = [headline.summary(group, compared.pairs, "summary")]
+                is_search = headline.is_search(group, compared.pairs, searched)
+                opening = "settings" if is_search else "fronts" if has_blocks(group) else "curves"
             if has_blocks(group):
                 sentences += block_verdicts.verdicts(group)
                 fronts += front.fronts(group, own)
@@ -69,9 +79,6 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
                 tables.differences(group, compared, f"{own}differences"),
                 tables.crossing_points(group, compared, f"{own}crossings"),
             ]
-        where = "" if group.main else f", on {group.task}"
-        searched = importance.settings(group, f"{own}settings", f"Settings and what they came to{where}")
-        settings += [searched] if searched is not None else []
     if sweep.cycles:
         listing += [tables.unfinished(sweep.cycles, arm_of, "unfinished"), tables.bill(billed, "bill")]
         sentences.append(verdicts.bill(bills.total(list(billed.values()))))
@@ -85,6 +92,9 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         settings=tuple(settings),
         fronts=tuple(fronts),
         maps=tuple(maps),
+        headline=first,
+        summary=tuple(summary),
+        opening=opening,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from lt_ray.cycle import PRUNINGS, Scalar
 from lt_ray.report.published import Published
@@ -179,6 +178,6 @@ def _equal(item: Published, round: int, sparsity: float) -> bool:
         return False
     if item.sparsity is None:
         return item.round == round
-    half = 0.5 * 10.0 ** min(-3, Decimal(str(item.sparsity)).as_tuple().exponent)
+    half = 0.5 * 10.0 ** -max(3, len(str(item.sparsity).partition(".")[2]))
     low, high = (1 - item.sparsity - half) / EQUAL_DENSITY, (1 - item.sparsity + half) * EQUAL_DENSITY
     return low <= 1 - sparsity <= high

@@ -123,6 +123,14 @@ class Named:
     """Those that are drawn: the first dozen of a report"""
     further_maps: Mapping[str, HeatMap] = field(default_factory=dict)
     """Those that are numbers alone"""
+    summary: Mapping[str, Table] = field(default_factory=dict)
+
+    @property
+    def opening(self) -> str:
+        """The name of the chart that it opens with; empty where it has none."""
+        kinds = {"curves": self.curves, "fronts": self.fronts, "settings": self.settings}
+        first = kinds.pop(self.section.opening)
+        return next((name for kind in (first, *kinds.values()) for name in kind), "")
 
 
 MOST_MAPS = 12
@@ -153,8 +161,9 @@ def named(document: Document) -> list[Named]:
         tables = {within(own, part.slug): part for part in section.tables}
         settings = {within(own, part.slug): part for part in section.settings}
         fronts = {within(own, part.slug): part for part in section.fronts}
+        summary = {within(own, part.slug): part for part in section.summary}
         maps = [(within(own, part.slug), part) for part in section.maps]
         drawn, further = dict(maps[:left]), dict(maps[left:])
         left -= len(drawn)
-        sections.append(Named(section, curves, tables, settings, fronts, drawn, further))
+        sections.append(Named(section, curves, tables, settings, fronts, drawn, further, summary))
     return sections

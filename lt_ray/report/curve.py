@@ -22,6 +22,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLES = ("-", "--", ":")
 _CROWDED = 0.06
 """Share of the axis that a label takes"""
+FEWEST_BAND = 3
+"""Seeds from which an interval is drawn: that of two is a dozen times as wide as they are apart [count]"""
 LABEL, TITLE = 30, 90
 """Letters of a line in the legend, and of one in the title"""
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
@@ -76,7 +78,9 @@ def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> byte
         deepest = max((deepest, *(depth for depth, _ in means)))
     axes.set_ylim(accuracy_range(curves))
     many = any(point.n > 1 for curve in curves.curves for point in curve.points)
-    legend = "mean over seeds\nof (n) cycles,\n95 % interval" if many else ""
+    band = any(point.n >= FEWEST_BAND for curve in curves.curves for point in curve.points)
+    interval = ",\n95 % interval" if band else ""
+    legend = f"mean over seeds\nof (n) cycles{interval}" if many else ""
     return _finish(figure, axes, curves.dense, curves.tolerance, deepest, curves.title, legend)
 
 
@@ -89,7 +93,7 @@ def accuracy_range(curves: Curves) -> tuple[float, float]:
     points = [point for curve in curves.curves for point in curve.points]
     levels = [] if curves.dense is None else [curves.dense, curves.dense - curves.tolerance]
     levels += [value for point in points for value in (point.mean, *point.members)]
-    return shown_range(levels, [end for point in points for end in (point.low, point.high)])
+    return shown_range(levels, [end for p in points if p.n >= FEWEST_BAND for end in (p.low, p.high)])
 
 
 def shown_range(levels: Iterable[float], ends: Iterable[float | None]) -> tuple[float, float]:
@@ -155,7 +159,8 @@ def _draw_band(axes: Axes, index: int, curve: Curve) -> None:
 
 
 def _ends(curve: Curve) -> tuple[list[float | None], list[float | None]]:
-    return [point.low for point in curve.points], [point.high for point in curve.points]
+    points = [point if point.n >= FEWEST_BAND else None for point in curve.points]
+    return [point and point.low for point in points], [point and point.high for point in points]
 
 
 def _finish(

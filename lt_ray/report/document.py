@@ -9,6 +9,7 @@ from typing import Literal
 from lt_ray.cycle import Scalar
 
 Cell = str | int | float | bool | None
+Opening = Literal["curves", "fronts", "settings"]
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,12 @@ class Section:
     settings: tuple[Settings, ...]
     fronts: tuple[Front, ...] = ()
     maps: tuple[HeatMap, ...] = ()
+    headline: str = ""
+    """What came out, in one sentence; empty = the first verdict"""
+    summary: tuple[Table, ...] = ()
+    """What came out, in a row for each arm"""
+    opening: Opening = "curves"
+    """The kind of chart that it opens with, where it has one"""
 
 
 @dataclass(frozen=True)

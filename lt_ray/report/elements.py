@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
@@ -113,6 +113,13 @@ def html_table(name: str, table: Table) -> Iterator[str]:
     address = "data:text/csv;charset=utf-8," + quote(as_csv(table))
     rows = f"{len(table.rows)} row{'s' if len(table.rows) > 1 else ''}"
     yield f'<p class="source">{rows} · <a download="{name}.csv" href="{escape(address)}">CSV</a></p>'
+
+
+def fold(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield a section that is folded until one opens it."""
+    yield f'<details class="fold"><summary>{escape(title)}</summary>'
+    yield from lines
+    yield "</details>"
 
 
 def bullets(items: Sequence[str]) -> str:

@@ -38,7 +38,7 @@ def write(document: Document, folder: Path) -> None:
             write_file(folder / "cka" / f"{name}.png", draw_heat_map(heat_map))
         for name, heat_map in (*part.maps.items(), *part.further_maps.items()):
             write_file(folder / "cka" / f"{name}.csv", as_csv(heat_map_table(heat_map)).encode())
-        for name, table in part.tables.items():
+        for name, table in (*part.summary.items(), *part.tables.items()):
             write_file(folder / "tables" / f"{name}.csv", as_csv(table).encode())
         for name, settings in part.settings.items():
             write_file(folder / "settings" / f"{name}.csv", as_csv(settings_table(settings)).encode())

@@ -9,7 +9,7 @@ from typing import Literal
 
 from lt_ray.report.blocks import originals
 from lt_ray.report.compare import Group, at_rounds, known_mean
-from lt_ray.report.curve import shown_range
+from lt_ray.report.curve import FEWEST_BAND, shown_range
 from lt_ray.report.document import Front, FrontArm, FrontPoint
 from lt_ray.report.estimates import over_seeds
 from lt_ray.results import RoundResult
@@ -54,7 +54,9 @@ def staircase(front: Front) -> list[tuple[float, float]]:
 def accuracies_shown(front: Front) -> tuple[float, float]:
     """Return the lowest and highest test accuracy of its picture [0, 1]."""
     points = [point for arm in (*front.dense, *front.arms) for point in arm.points]
-    return shown_range([p.accuracy for p in points], [end for p in points for end in (p.low, p.high)])
+    return shown_range(
+        [p.accuracy for p in points], [end for p in points if p.n >= FEWEST_BAND for end in (p.low, p.high)]
+    )
 
 
 def scaled(front: Front) -> tuple[float, str]:

@@ -23,9 +23,9 @@ from lt_ray.report.cells import (
     settings_table,
     show,
 )
-from lt_ray.report.curve import COLOURS, accuracy_range
+from lt_ray.report.curve import COLOURS, FEWEST_BAND, accuracy_range
 from lt_ray.report.document import Curves, Document, Front, HeatMap, Settings
-from lt_ray.report.elements import CHART, bullets, chart, controls, html_table, importance_bars
+from lt_ray.report.elements import CHART, bullets, chart, controls, fold, html_table, importance_bars
 from lt_ray.report.front import accuracies_shown, scaled, staircase
 from lt_ray.report.heat_map import heat_map_table
 from lt_ray.report.heat_map_svg import as_svg
@@ -85,33 +85,58 @@ def _section(part: Named, index: int, places: Mapping[str, int], figures: list[d
     section = part.section
     yield f'<section aria-labelledby="s{index}">'
     yield f'<h2 id="s{index}" tabindex="-1">{escape(section.title)}</h2>'
-    if section.lead:
-        yield f'<p class="lead">{escape(section.lead)}</p>'
+    said = section.verdicts
+    first = section.headline or (said[0] if said else "")
+    if first:
+        yield f'<p class="headline">{escape(first)}</p>'
     if section.warnings:
-        yield '<div class="warnings" role="note" aria-label="Incomplete"><h3>Incomplete</h3>'
-        yield f"{bullets(section.warnings)}</div>"
-    if section.verdicts:
-        yield f'<div class="verdicts"><h3>{"Verdict" if len(section.verdicts) == 1 else "Verdicts"}</h3>'
-        yield f"{bullets(section.verdicts)}</div>"
-    for name, curves in part.curves.items():
-        yield from _curves(name, curves, places, figures)
-    for name, front in part.fronts.items():
-        yield from _front(name, front, places, figures)
-    for name, table in part.tables.items():
-        yield f'<div class="block"><h3 id="{name}">{escape(table.title)}</h3>'
+        more = f" (and {len(section.warnings) - 1} more)" if len(section.warnings) > 1 else ""
+        yield '<details class="warnings"><summary><b>Incomplete</b>: '
+        yield f"{escape(_cut(section.warnings[0]))}{more}</summary>"
+        yield f"{bullets(section.warnings)}</details>"
+    charts = _charts(part, places, figures)
+    opening = part.opening
+    yield from charts.pop(opening, ())
+    for name, table in part.summary.items():
+        yield f'<div class="summary"><h3 id="{name}">{escape(table.title)}</h3>'
         yield from html_table(name, table)
         yield "</div>"
+    yield '<div class="folds">'
+    if section.lead:
+        yield from fold("What was run", [f'<p class="lead">{escape(section.lead)}</p>'])
+    if said[0 if section.headline else 1 :]:
+        yield from fold(f"In sentences ({len(said)})", [f'<div class="verdicts">{bullets(said)}</div>'])
+    for name, table in part.tables.items():
+        body = [f'<h3 id="{name}" class="within">{escape(table.title)}</h3>', *html_table(name, table)]
+        yield from fold(table.title, body)
+    titles = {name: item.title for kind in (part.curves, part.fronts, part.settings) for name, item in kind.items()}
+    for name, lines in charts.items():
+        yield from fold(titles[name], lines)
     if part.maps:
-        yield '<div class="maps">'
+        body = ['<div class="maps">']
         for name, heat_map in part.maps.items():
-            yield from _heat_map(name, heat_map)
-        yield "</div>"
+            body += _heat_map(name, heat_map)
+        yield from fold(f"Similarity of blocks ({len(part.maps)})", [*body, "</div>"])
     if part.further_maps:
-        yield '<div class="block"><h3>Further similarities of blocks</h3><p class="note">Their numbers are in '
-        yield f"{bullets([f'cka/{name}.csv: {further.title}' for name, further in part.further_maps.items()])}</div>"
-    for name, settings in part.settings.items():
-        yield from _settings(name, settings, places, figures)
-    yield "</section>"
+        body = ['<p class="note">Their numbers are in</p>']
+        body += [bullets([f"cka/{name}.csv: {further.title}" for name, further in part.further_maps.items()])]
+        yield from fold("Further similarities of blocks", body)
+    yield "</div></section>"
+
+
+def _charts(part: Named, places: Mapping[str, int], figures: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Name of a chart → its lines."""
+    found = {name: list(_curves(name, curves, places, figures)) for name, curves in part.curves.items()}
+    found |= {name: list(_front(name, front, places, figures)) for name, front in part.fronts.items()}
+    return found | {name: list(_settings(name, own, places, figures)) for name, own in part.settings.items()}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+_SHORT = 90
+"""Letters of a warning that are shown before it is unfolded"""
 
 
 def _curves(name: str, curves: Curves, places: Mapping[str, int], figures: list[dict[str, Any]]) -> Iterator[str]:
@@ -123,7 +148,7 @@ def _curves(name: str, curves: Curves, places: Mapping[str, int], figures: list[
         figures.append({})
         return
     arms = {curve.arm: max((len(point.members) for point in curve.points), default=0) for curve in curves.curves}
-    tools = ["band"] if any(point.low is not None for point in points) else []
+    tools = ["band"] if any(point.low is not None and point.n >= FEWEST_BAND for point in points) else []
     tools += ["cycles"] if any(len(point.members) > 1 for point in points) else []
     tools += ["zoom"] if curves.dense is not None else []
     yield controls(arms, places, tools, _references(curves))
@@ -133,6 +158,7 @@ def _curves(name: str, curves: Curves, places: Mapping[str, int], figures: list[
     figures.append(
         {
             "kind": "curves",
+            "fewest": FEWEST_BAND,
             "dense": curves.dense,
             "tolerance": curves.tolerance,
             "range": accuracy_range(curves),
@@ -146,22 +172,26 @@ def _curves(name: str, curves: Curves, places: Mapping[str, int], figures: list[
 
 def _front(name: str, front: Front, places: Mapping[str, int], figures: list[dict[str, Any]]) -> Iterator[str]:
     yield f'<figure class="block" aria-labelledby="{name}" data-figure="{len(figures)}">'
-    yield f'<figcaption><h3 id="{name}">{escape(front.title)}</h3>'
-    yield f'<p class="note">{escape(front.note)}</p></figcaption>' if front.note else "</figcaption>"
+    yield f'<figcaption><h3 id="{name}">{escape(front.title)}</h3></figcaption>'
     points = [point for arm in (*front.dense, *front.arms) for point in arm.points]
     if not points:
         yield "<p>No round has finished.</p></figure>"
         figures.append({})
         return
     arms = {arm.arm: max((point.n for point in arm.points), default=0) for arm in front.arms}
-    yield controls(arms, places, ["band"] if any(p.low is not None for p in points) else [], _FRONT_KEY)
+    yield controls(
+        arms, places, ["band"] if any(p.low is not None and p.n >= FEWEST_BAND for p in points) else [], _FRONT_KEY
+    )
     yield chart("front")
+    if front.note:
+        yield f'<p class="note">{escape(front.note)}</p>'
     yield f"<details><summary>Numbers of this chart</summary>{''.join(html_table(name, front_table(front)))}</details>"
     yield "</figure>"
     factor, label = scaled(front)
     figures.append(
         {
             "kind": "front",
+            "fewest": FEWEST_BAND,
             "cost": front.cost,
             "factor": factor,
             "label": label,
@@ -195,12 +225,7 @@ def _heat_map(name: str, heat_map: HeatMap) -> Iterator[str]:
 
 def _settings(name: str, settings: Settings, places: Mapping[str, int], figures: list[dict[str, Any]]) -> Iterator[str]:
     yield f'<figure class="block" aria-labelledby="{name}" data-figure="{len(figures)}">'
-    yield f'<figcaption><h3 id="{name}">{escape(settings.title)}</h3>'
-    if settings.note:
-        yield f'<p class="note">{escape(settings.note)}</p>'
-    yield "</figcaption>"
-    if settings.importance:
-        yield from importance_bars(settings.importance, settings.objectives)
+    yield f'<figcaption><h3 id="{name}">{escape(settings.title)}</h3></figcaption>'
     drawn = bool(settings.rows and settings.keys and settings.objectives)
     figures.append({})
     if drawn:
@@ -222,6 +247,10 @@ def _settings(name: str, settings: Settings, places: Mapping[str, int], figures:
         yield f'<label>best <output>{many}</output> of {many} <input type="range" data-best min="1" max="{many}" '
         yield f'value="{many}"></label></div>'
         yield chart("parallel")
+        if settings.note:
+            yield f'<p class="note">{escape(settings.note)}</p>'
+        if settings.importance:
+            yield from importance_bars(settings.importance, settings.objectives)
         yield '<p class="note needs-js">A line is a cycle; the stronger its colour, the better it ranks. '
         yield "A setting that a cycle does not have is at <i>none</i>.</p>"
         shown = f"<span data-shown>{escape(settings.objectives[0])}</span>"

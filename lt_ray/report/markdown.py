@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from lt_ray.report.cells import front_table, named, numeric, settings_table, show
+from lt_ray.report.cells import Named, front_table, named, numeric, settings_table, show
 from lt_ray.report.document import Document, Front, HeatMap, Settings, Table
 
 _MOST_ROWS = 60
@@ -20,25 +20,39 @@ def as_markdown(document: Document) -> str:
     for part in named(document):
         section = part.section
         lines += ["", f"## {_plain(section.title)}"]
-        if section.lead:
-            lines += ["", _plain(section.lead)]
+        said = section.verdicts
+        if first := section.headline or (said[0] if said else ""):
+            lines += ["", f"**{_plain(first)}**"]
         if section.warnings:
             lines += ["", "> **Incomplete**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings)]
-        if section.verdicts:
-            lines += ["", *(f"- {_plain(verdict)}" for verdict in section.verdicts)]
-        for name, curves in part.curves.items():
-            lines += ["", f"### {_plain(curves.title)}", ""]
-            lines += [f"![{_plain(curves.title)}](curves/{name}.png)", "", f"[Its numbers](curves/{name}.csv)"]
-        for name, front in part.fronts.items():
-            lines += ["", f"### {_plain(front.title)}", *_front(front, f"fronts/{name}")]
+        charts = _charts(part)
+        lines += charts.pop(part.opening, [])
+        for name, table in part.summary.items():
+            lines += ["", f"### {_plain(table.title)}", *_table(table, f"tables/{name}.csv")]
+        if section.lead:
+            lines += ["", "### What was run", "", _plain(section.lead)]
+        if said[0 if section.headline else 1 :]:
+            lines += ["", "### In sentences", "", *(f"- {_plain(verdict)}" for verdict in said)]
         for name, table in part.tables.items():
             lines += ["", f"### {_plain(table.title)}", *_table(table, f"tables/{name}.csv")]
+        lines += [line for chart in charts.values() for line in chart]
         for name, heat_map in part.maps.items():
             lines += ["", f"### {_plain(heat_map.title)}", *_heat_map(heat_map, f"cka/{name}")]
         lines += _further(part.further_maps)
-        for name, settings in part.settings.items():
-            lines += ["", f"### {_plain(settings.title)}", *_settings(settings, f"settings/{name}.csv")]
     return "\n".join(lines) + "\n"
+
+
+def _charts(part: Named) -> dict[str, list[str]]:
+    """Name of a picture, or of searched settings → its lines."""
+    found: dict[str, list[str]] = {}
+    for name, curves in part.curves.items():
+        picture = f"![{_plain(curves.title)}](curves/{name}.png)"
+        found[name] = ["", f"### {_plain(curves.title)}", "", picture, "", f"[Its numbers](curves/{name}.csv)"]
+    for name, front in part.fronts.items():
+        found[name] = ["", f"### {_plain(front.title)}", *_front(front, f"fronts/{name}")]
+    for name, settings in part.settings.items():
+        found[name] = ["", f"### {_plain(settings.title)}", *_settings(settings, f"settings/{name}.csv")]
+    return found
 
 
 def _front(front: Front, path: str) -> Iterator[str]:

@@ -72,6 +72,7 @@
     const target = link && document.getElementById(link.getAttribute("href").slice(1));
     if (!target) return;
     event.preventDefault();
+    for (let fold = target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     target.scrollIntoView();
     target.focus({ preventScroll: true });
   });
@@ -149,7 +150,7 @@
       const [x, y] = [[], []];
       let run = [];
       for (const point of [...arm.points, { low: null, high: null }]) {
-        if (point.low !== null && point.high !== null) { run.push(point); continue; }
+        if (point.low !== null && point.high !== null && point.n >= data.fewest) { run.push(point); continue; }
         const back = [...run].reverse();
         x.push(...run.map((p) => depth(p.sparsity)), ...back.map((p) => depth(p.sparsity)), null);
         y.push(...run.map((p) => p.low), ...back.map((p) => p.high), null);
@@ -161,7 +162,7 @@
       const points = arm.points.filter((point) => point.members.length > 1);
       const x = points.flatMap((point) => point.members.map(() => depth(point.sparsity)));
       const y = points.flatMap((point) => point.members);
-      ofArm(arm, "cycles", { x, y, mode: "markers", marker: { size: width < 600 ? 3 : 4, color: clear(paint(arm), 0.4) } });
+      ofArm(arm, "cycles", { x, y, mode: "markers", marker: { size: width < 600 ? 4 : 5, color: clear(paint(arm), 0.5) } });
     }
     for (const arm of data.arms) {
       const hovertext = arm.points.map((p) => [
@@ -230,7 +231,7 @@
     }] : [];
     const ends = (points, paint, of, low, high, f) => ({
       type: "data", symmetric: false, color: clear(paint, 0.4), thickness: 1.2, width: 0,
-      array: points.map((p) => (p[high] === null ? 0 : f(p[high]) - f(p[of]))), arrayminus: points.map((p) => (p[low] === null ? 0 : f(p[of]) - f(p[low]))),
+      array: points.map((p) => (p[high] === null || p.n < data.fewest ? 0 : f(p[high]) - f(p[of]))), arrayminus: points.map((p) => (p[low] === null || p.n < data.fewest ? 0 : f(p[of]) - f(p[low]))),
     });
     const points = (arm, paint, symbol, size, more) => ({
       type: "scatter", mode: "markers", name: plain(arm.arm), hoverinfo: "text", hovertext: arm.points.map((p) => told(arm, p)),
@@ -418,25 +419,28 @@
 
   const newChart = (host, data, state, figure) => {
     const drawing = host.querySelector(".drawing");
-    const chart = {
-      host, width: 0,
-      draw() {
-        chart.width = host.clientWidth;
-        if (!chart.width) return;
-        const { traces, layout, path } = figure(data, state, colours(), chart.width);
-        chart.path = path;
-        Plotly.react(drawing, traces, layout, { ...CONFIG, displayModeBar: (figure === curves || figure === front) && !coarse ? "hover" : false });
-      },
-    };
-    chart.draw();
-    if (chart.path) {
+    let followed = false;
+    const follow = () => {
+      followed = true;
       const point = (index) => {
         const { x, y } = index === undefined || index === null ? { x: [], y: [] } : chart.path(index);
         Plotly.restyle(drawing, { x: [x], y: [y] }, [drawing.data.length - 1]);
       };
       drawing.on("plotly_hover", ({ points }) => point(points[0].customdata));
       drawing.on("plotly_unhover", () => point());
-    }
+    };
+    const chart = {
+      host, width: 0,
+      draw() { // what is folded has no width: it is drawn when it is opened
+        chart.width = host.clientWidth;
+        if (!chart.width) return;
+        const { traces, layout, path } = figure(data, state, colours(), chart.width);
+        chart.path = path;
+        Plotly.react(drawing, traces, layout, { ...CONFIG, displayModeBar: (figure === curves || figure === front) && !coarse ? "hover" : false });
+        if (chart.path && !followed) follow();
+      },
+    };
+    chart.draw();
     new ResizeObserver(() => { if (host.clientWidth !== chart.width) chart.draw(); }).observe(host);
     charts.push(chart);
     return chart;
@@ -491,6 +495,13 @@
   };
 
   applyTheme();
+  // Paper has no folds.
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details.fold:not([open]), details.warnings:not([open])")];
+    for (const fold of folded) fold.open = true;
+  });
+  addEventListener("afterprint", () => { for (const fold of folded) fold.open = false; });
   matchMedia("print").addEventListener("change", drawAll);
   load().catch((error) => {
     console.warn("The charts cannot be drawn:", error);

@@ -12,12 +12,12 @@ from planted import a_round
 from scipy.stats import ttest_1samp
 
 from lt_ray.report.assemble import assemble
+from lt_ray.report.beside import OWN_MASKS
 from lt_ray.report.bill import bills, total
 from lt_ray.report.compare import compare, groups
 from lt_ray.report.document import Section, Table
 from lt_ray.report.estimates import estimate, holm
 from lt_ray.report.importance import importance
-from lt_ray.report.beside import OWN_MASKS
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import percent
@@ -401,7 +401,7 @@ def test_published_results_stand_beside_ours():
 
 
 def test_a_published_run_that_differs_stands_beside_ours_without_a_difference():
-    """The value stays, what differs is named; fields of a method say nothing of dense models; untold settings differ."""
+    """The value stays, what differs is named; a method says nothing of dense models; untold settings differ."""
     unlike = LIKE | {"training.epochs": 10, "train": 14000, "training.patience": None, "magnitude.rewind_epoch": 1}
     told = [
         published("test_accuracy", "89.5", conditions=unlike),
