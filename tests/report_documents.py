@@ -272,3 +272,38 @@ def _decisions(seed: int, threshold: float, freeze: bool) -> dict[int, BlockDeci
         reason=f"blocks 1–2 are alike from CKA {threshold}; stride 1 removes 2", **own,
     )  # fmt: skip
     return {1: first, 2: second}
+
+
+def some_arms(seeds: int) -> ReportedSweep:
+    """IMDb's arms: rewound tickets keep their accuracy for two rounds of three, re-initialised ones for none."""
+    space = {"magnitude.restart": {"kind": "grid", "values": ("rewind", "random"), "when": {}}}
+    cycles = []
+    for restart, seed in product(("rewind", "random"), range(seeds)):
+        lost = (0.0, -0.002, 0.001, 0.02) if restart == "rewind" else (0.0, 0.03, 0.06, 0.09)
+        results = []
+        for index, own in enumerate(lost):
+            test = 0.89 + 0.001 * seed - own + (0.0002 * seed if restart == "random" and index else 0.0)
+            key = f"dense {seed}" if index == 0 else None
+            results.append(a_round(f"{restart}-{seed}", index, val=test, key=key).model_copy(update={"seed": seed}))
+        settings: dict[str, Scalar] = {"magnitude.restart": restart}
+        params = {"task.name": "imdb", "model.name": "cnn", "rounds": 3, "training.epochs": 4, **settings}
+        cycles.append(ReportedCycle(f"{restart}-{seed}", settings, seed, "finished", tuple(results), params))
+    return ReportedSweep("imdb_lt", space, 0.005, "imdb", tuple(cycles), {}, {"train": 28000})
+
+
+def a_search(points: int = 12) -> ReportedSweep:
+    """A search for a learning rate and a dropout: the best point is the one whose rate is nearest to 0.001."""
+    draw = random.Random(7)
+    space = {
+        "training.lr": {"kind": "log_uniform", "values": (0.0001, 0.01), "when": {}},
+        "model.dropout": {"kind": "uniform", "values": (0.1, 0.7), "when": {}},
+    }
+    cycles = []
+    for index in range(points):
+        lr, dropout = (0.001, 0.5) if index == 5 else (10 ** draw.uniform(-4, -2), draw.uniform(0.1, 0.7))
+        test = 0.9 - 0.03 * math.log10(lr / 0.001) ** 2
+        results = [a_round(f"c{index}", 0, val=test - 0.01), a_round(f"c{index}", 1, val=test)]
+        settings: dict[str, Scalar] = {"training.lr": lr, "model.dropout": dropout}
+        params = {"task.name": "imdb", "model.name": "cnn", "rounds": 1, "training.epochs": 4, **settings}
+        cycles.append(ReportedCycle(f"c{index}", settings, 0, "finished", tuple(results), params))
+    return ReportedSweep("imdb_search", space, 0.005, "imdb", tuple(cycles), {}, {"train": 28000})

@@ -159,8 +159,9 @@ def _draw_band(axes: Axes, index: int, curve: Curve) -> None:
 
 
 def _ends(curve: Curve) -> tuple[list[float | None], list[float | None]]:
-    points = [point if point.n >= FEWEST_BAND else None for point in curve.points]
-    return [point and point.low for point in points], [point and point.high for point in points]
+    drawn = [point.n >= FEWEST_BAND for point in curve.points]
+    lows = [point.low if own else None for point, own in zip(curve.points, drawn, strict=True)]
+    return lows, [point.high if own else None for point, own in zip(curve.points, drawn, strict=True)]
 
 
 def _finish(

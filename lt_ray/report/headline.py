@@ -57,7 +57,8 @@ def summary(group: Group, compared: Sequence[Comparison], slug: str) -> Table:
         Column("arm"), *(() if blocks else (Column("sparsest ticket"),)), Column("at sparsity", 3),
         Column("difference [points]", 2), Column("95 % interval"), Column("seeds"),
     )  # fmt: skip
-    note = f"Differences of test accuracy from {reference or 'the own dense model'}, mean over seeds; intervals uncorrected."
+    note = f"Differences of test accuracy from {reference or 'the own dense model'}, mean over seeds. "
+    note += "Intervals are not corrected for how many are looked at."
     if not blocks:
         note += f" A ticket: test accuracy ≥ the own dense one − {group.sweep.tolerance:g}."
     return Table(slug, "In short", columns, tuple(rows), note)

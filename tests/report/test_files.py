@@ -100,7 +100,7 @@ def test_equal_documents_are_equal_bytes(tmp_path):
 def test_fronts_and_heat_maps_have_folders_of_their_own(tmp_path):
     """A picture and its numbers each; Markdown links them, and a second writing makes the same bytes."""
     found = assemble([some_encoders(1)]).sections[0]
-    document = Document("d", (replace(found, title="s", curves=(), tables=(), settings=()),))
+    document = Document("d", (replace(found, title="s", curves=(), tables=(), settings=(), summary=()),))
     for name in ("one", "two"):
         write(document, tmp_path / name)
     files = sorted(path for path in (tmp_path / "one").rglob("*") if path.is_file())
@@ -283,9 +283,12 @@ def test_long_names_leave_room_for_the_picture():
     assert line.max() - line.min() > 1350 / 2
 
 
-def test_an_interval_of_two_cycles_does_not_flatten_the_rest():
-    """Accuracies of 0.80 to 0.90 and an interval of ±0.9 are drawn from 0.76 to 0.94, a third more to each side."""
-    points = (a_point(0, (0.9, 0.9)), replace(a_point(1, (0.8, 0.8)), low=-0.1, high=1.7))
+def test_an_interval_of_few_seeds_does_not_flatten_the_rest():
+    """Accuracies of 0.80 to 0.90 and an interval of ±0.9 are drawn from 0.76 to 0.94, a third more to each side; that
+    of two seeds is not drawn at all."""
+    two = (a_point(0, (0.9, 0.9)), replace(a_point(1, (0.8, 0.8)), low=-0.1, high=1.7))
+    assert accuracy_range(Curves("c", "C", (Curve("a", two),), None, 0.005)) == pytest.approx((0.796, 0.904))
+    points = (a_point(0, (0.9,) * 3), replace(a_point(1, (0.8,) * 3), low=-0.1, high=1.7))
     curves = Curves("c", "C", (Curve("a", points),), None, 0.005)
     low, high = accuracy_range(curves)
     assert low == pytest.approx(0.8 - 0.1 / 3 - 0.04 * (0.1 + 0.2 / 3))

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Frame, Locator, Page, expect, sync_play
 from report_documents import (
     ARMS,
     a_document,
+    a_search,
+    some_arms,
     some_curves,
     some_encoders,
     some_means,
@@ -48,7 +50,7 @@ def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     asked: list[str] = []
     written: set[str] = set()
 
-    def open_page(document: Document, inside: str = "", **more: object) -> Page:
+    def open_page(document: Document, inside: str = "", *, folded: bool = False, **more: object) -> Page:
         folder = tmp_path_factory.mktemp("page")
         opened = folder / "report.html"
         opened.write_text(as_html(document))
@@ -64,11 +66,20 @@ def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
         page.goto(opened.as_uri())
         if more.get("java_script_enabled", True):
             page.frames[-1].wait_for_selector(DRAWN if "<figure" in opened.read_text() else "html.js", timeout=20_000)
+        if not folded:
+            unfold(page)
         return page
 
     yield open_page
     assert said == []
     assert {url for url in asked if not url.startswith(("data:", "blob:"))} == written
+
+
+def unfold(page: Page) -> None:
+    """Open every section of a page; what was folded is drawn then."""
+    page.evaluate("() => { for (const fold of document.querySelectorAll('details.fold')) fold.open = true; }")
+    if page.evaluate("document.documentElement.classList.contains('js')"):
+        page.wait_for_function("() => [...document.querySelectorAll('.chart .drawing')].every(own => own.data)")
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +319,68 @@ def test_names_are_shown_and_never_run(open_page):
     assert evil in page.locator(".chart.parallel .annotation-text").first.text_content().replace("\u200b", "")
 
 
+SIZES = ((1400, 900), NARROW)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_first_screen_answers(open_page, size):
+    """Of each kind of sweep the headline and the whole chart below it are in the first viewport, and nothing is wider
+    than the page; the rest is folded, the small table is not."""
+    kinds = [assemble([sweep]) for sweep in (some_arms(3), some_encoders(), a_search())]
+    for document in kinds:
+        page = open_page(document, folded=True)
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.wait_for_function("width => document.querySelector('.main-svg').clientWidth <= width", arg=size[0])
+        (section,) = document.sections
+        expect(page.locator(".headline")).to_have_text(section.headline)
+        expect(page.locator(".headline")).to_be_in_viewport(ratio=1)
+        drawn = page.locator(".drawing").first.bounding_box()
+        assert drawn["y"] > page.locator(".headline").bounding_box()["y"]
+        assert drawn["y"] + drawn["height"] <= size[1]
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        assert page.locator("details[open]").count() == 0
+        assert page.locator("details.fold").count() >= 4
+        expect(page.get_by_role("region", name="In short")).to_be_visible()
+        for table in section.tables:
+            expect(page.get_by_role("region", name=table.title, exact=True)).to_be_hidden()
+        page.close()
+
+
+def test_a_folded_chart_is_drawn_when_it_is_opened(open_page):
+    """The second front of encoders has no drawing until its section is opened, and its points then tell their arm."""
+    page = open_page(assemble([some_encoders()]), folded=True)
+    chart = page.locator(".chart.front").nth(1)
+    assert chart.locator(".main-svg").count() == 0
+    page.get_by_text("emotion_bert: test accuracy against latency").first.click()
+    expect(chart.locator(".main-svg").first).to_be_visible()
+    assert "t=0.99" in point_at(page, chart, -1, 0)
+    page.close()
+
+
+@pytest.mark.parametrize(("seeds", "bands"), [(2, 0), (3, 2)])
+def test_an_interval_is_drawn_from_three_seeds_on(open_page, seeds, bands):
+    """Two seeds have no band and no button for it; their dots are there."""
+    page = open_page(assemble([some_arms(seeds)]), folded=True)
+    kinds = page.locator(".curves .drawing").evaluate(
+        "drawing => drawing.data.filter(own => own.x.some(x => x !== null)).map(own => own.meta.kind)"
+    )
+    assert kinds.count("band") == bands
+    assert kinds.count("cycles") == 2
+    assert page.get_by_role("button", name="95 % intervals").count() == (1 if bands else 0)
+    page.close()
+
+
+def test_a_wide_table_keeps_its_first_column(whole):
+    """At 390 px, scrolled to its end, a table still shows the arms at its left."""
+    whole.set_viewport_size({"width": NARROW[0], "height": NARROW[1]})
+    table = whole.get_by_role("region", name="Winning tickets")
+    table.evaluate("table => table.scrollTo(9999, 0)")
+    left = table.bounding_box()["x"]
+    assert table.evaluate("table => table.scrollLeft") > 0
+    assert table.locator("tbody td").first.bounding_box()["x"] == pytest.approx(left, abs=1)
+    whole.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+
+
 def test_it_is_read_without_scripts(open_page):
     """Without JavaScript there are no dead buttons; verdicts, tables and the numbers of each chart are there."""
     page = open_page(a_document(), java_script_enabled=False)
@@ -339,6 +412,7 @@ def test_headings_are_in_order_and_landmarks_named(whole):
     assert page.locator("[id]").evaluate_all("all => all.length === new Set(all.map(e => e.id)).size")
     page.reload()
     page.wait_for_selector(DRAWN)
+    unfold(page)
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the results")
     expect(skip).to_be_focused()

@@ -1,0 +1,71 @@
+"""What a report opens with: one sentence and a small table."""
+
+import pytest
+from report_documents import a_search, some_arms, some_encoders
+
+from lt_ray.report.assemble import assemble
+from lt_ray.report.document import Document
+from lt_ray.report.markdown import as_markdown
+from lt_ray.report.rows import ReportedSweep
+
+
+def opened(sweep: ReportedSweep):
+    (section,) = assemble([sweep]).sections
+    return section
+
+
+def test_the_headline_says_who_keeps_the_dense_accuracy_and_who_loses():
+    """Rewound tickets win for two rounds of 20 %, 36 %; at the third, 48.8 %, they are 7 points above the control."""
+    said = opened(some_arms(3)).headline
+    assert said == (
+        "rewind keeps the dense accuracy to 36 % sparsity, random reinit not in every cycle; "
+        "rewind is 7.0 points above random reinit at 48.8 % sparsity."
+    )
+
+
+def test_one_seed_tells_no_arms_apart():
+    """A difference of one pair is no verdict, however large."""
+    assert opened(some_arms(1)).headline.endswith("one seed does not tell the arms apart.")
+
+
+def test_a_search_opens_with_its_best_point():
+    """The point with the highest validation accuracy is named with its settings, and its chart is the settings'."""
+    section = opened(a_search())
+    assert section.headline == "The best of 12 points is lr=0.001 dropout=0.5: val accuracy 0.9000."
+    assert section.opening == "settings"
+
+
+def test_encoders_open_with_the_smallest_model_that_keeps_the_accuracy():
+    """Its arm, blocks and share of the parameters are told, and how sure that is; the chart is the front."""
+    section = opened(some_encoders())
+    assert section.headline.startswith("The smallest model within 0.005 of the dense accuracy is ")
+    assert "8 blocks" in section.headline
+    assert "95 % interval" in section.headline
+    assert section.opening == "fronts"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_small_table_has_a_row_for_each_arm(seeds):
+    """Its sparsest ticket, and its difference from the control with an interval from two seeds on."""
+    (table,) = opened(some_arms(seeds)).summary
+    names = [column.name for column in table.columns]
+    control, ticket = (dict(zip(names, row, strict=True)) for row in table.rows)
+    assert (control["arm"], ticket["arm"]) == ("random reinit", "rewind")
+    assert ticket["sparsest ticket"] == "36 %"
+    assert control["difference [points]"] is None
+    assert ticket["difference [points]"] == pytest.approx(7.0, abs=0.05)
+    assert (ticket["at sparsity"], ticket["seeds"]) == (pytest.approx(0.488), seeds)
+    assert (ticket["95 % interval"] is None) == (seeds == 1)
+    assert "random reinit" in table.note
+
+
+@pytest.mark.parametrize("sweep", [some_arms(3), some_encoders(), a_search()])
+def test_markdown_has_the_same_order(sweep):
+    """Headline, chart, small table, then what was run, sentences and tables."""
+    section = opened(sweep)
+    text = as_markdown(Document("d", (section,)))
+    first = {"curves": section.curves, "fronts": section.fronts, "settings": section.settings}[section.opening][0]
+    marks = ["**", f"### {first.title}".replace("_", "_"), "### In short", "### What was run", "### In sentences"]
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert all(text.index(f"### {table.title}") > places[-1] for table in section.tables)
