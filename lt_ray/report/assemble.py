@@ -111,6 +111,8 @@ def _curves(group: Group, slug: str) -> Curves:
 
 
 def _warnings(sweep: ReportedSweep, found: Sequence[Group], arm_of: Mapping[str, str]) -> Iterable[str]:
+    if isinstance(notes := sweep.data.get("notes"), str) and notes:
+        yield notes
     if not sweep.cycles:
         yield "No cycle was planned yet."
     elif not any(cycle.results for cycle in sweep.cycles):
@@ -162,8 +164,6 @@ def _lead(sweep: ReportedSweep) -> str:
         sentences.append(_training(sweep, cycles))
     if sweep.environment:
         sentences.append(_where(sweep.environment))
-    if isinstance(notes := sweep.data.get("notes"), str):
-        sentences.append(notes)
     return " ".join(sentences)
 
 

@@ -181,7 +181,7 @@ class Section:
     lead: str
     """What was run on what, in a sentence or two"""
     warnings: tuple[str, ...]
-    """What makes the results incomplete: cycles that failed, were stopped or still run"""
+    """What a reader must mind: notes on the data, cycles that failed, were stopped or still run"""
     verdicts: tuple[str, ...]
     """One sentence each"""
     curves: tuple[Curves, ...]

@@ -91,7 +91,7 @@ def _section(part: Named, index: int, places: Mapping[str, int], figures: list[d
         yield f'<p class="headline">{escape(first)}</p>'
     if section.warnings:
         more = f" (and {len(section.warnings) - 1} more)" if len(section.warnings) > 1 else ""
-        yield '<details class="warnings"><summary><strong>Incomplete</strong>: '
+        yield '<details class="warnings"><summary><strong>Mind</strong>: '
         yield f"{escape(_cut(section.warnings[0]))}{more}</summary>"
         yield f"{bullets(section.warnings)}</details>"
     charts = _charts(part, places, figures)

@@ -24,7 +24,7 @@ def as_markdown(document: Document) -> str:
         if first := section.headline or (said[0] if said else ""):
             lines += ["", f"**{_plain(first)}**"]
         if section.warnings:
-            lines += ["", "> **Incomplete**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings)]
+            lines += ["", "> **Mind**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings)]
         charts = _charts(part)
         lines += charts.pop(part.opening, [])
         for name, table in part.summary.items():

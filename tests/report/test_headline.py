@@ -1,5 +1,7 @@
 """What a report opens with: one sentence and a small table."""
 
+from dataclasses import replace
+
 import pytest
 from report_documents import a_search, some_arms, some_encoders
 
@@ -57,6 +59,14 @@ def test_the_small_table_has_a_row_for_each_arm(seeds):
     assert (ticket["at sparsity"], ticket["seeds"]) == (pytest.approx(0.488), seeds)
     assert (ticket["95 % interval"] is None) == (seeds == 1)
     assert "random reinit" in table.note
+
+
+def test_notes_on_the_data_are_not_folded_away():
+    """What is odd with the data, such as texts that train and test share, is among what a reader must mind."""
+    sweep = some_arms(1)
+    section = opened(replace(sweep, data={**sweep.data, "notes": "12 texts of test are in train."}))
+    assert section.warnings == ("12 texts of test are in train.",)
+    assert "12 texts" not in section.lead
 
 
 @pytest.mark.parametrize("sweep", [some_arms(3), some_encoders(), a_search()])
