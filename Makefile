@@ -20,6 +20,7 @@ check: .venv/ready ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 bench: .venv/ready ## ratios against references, in one run
+	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/cnn_step.py
 	$(BIN)/python benchmarks/cka.py
 	$(BIN)/python benchmarks/wanda.py

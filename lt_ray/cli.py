@@ -94,7 +94,7 @@ def _sweep_command(defaults: Defaults) -> Callable[..., None]:
     drop_ = option("End cycles whose validation accuracy falls by more than this below their own dense one.")
     drop_rounds_ = option("With --max-drop: rounds in a row; default 2.", min=1)
     seeds_ = option("Seeds at every point, paired.", min=1)
-    tolerance_ = option("Test accuracy that a winning ticket may lose.", min=0, max=1)
+    tolerance_ = option("Validation accuracy that a winning ticket may lose.", min=0, max=1)
     data = option("Folder with DIR/<task>/{train,validation,test}.parquet (.csv, .jsonl), or these files themselves.")
     toy_ = option("The same sweep on a built-in corpus with a small model: about a minute, offline.", "--toy")
     gpus = option("Share of a GPU for one trial, such as 0.25.", min=0)

@@ -15,7 +15,7 @@ def _val_accuracy(rounds: Sequence[RoundResult], tolerance: float) -> float:
 
 
 def _winning_sparsity(rounds: Sequence[RoundResult], tolerance: float) -> float:
-    winner = winning_round(rounds, tolerance, measured="val_accuracy")
+    winner = winning_round(rounds, tolerance)
     return winner.sparsity if winner is not None else 0.0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+from scipy.special import bdtrc
 
 
 class Row(BaseModel):
@@ -94,6 +95,10 @@ class Measurement(Row):
     """Lower quartile of the same [s]"""
     latency_high_s: float | None = None
     """Upper quartile of the same [s]"""
+    val_examples: int | None = None
+    """Examples of the validation split; None in rounds of older versions [count]"""
+    val_largest: int | None = None
+    """Of them, those of the largest class [count]"""
     redone_s: float = 0.0
     """Seconds of work that interrupted attempts lost and that were spent again [s]"""
     finished_at: float
@@ -177,22 +182,55 @@ def standing(rounds: Iterable[RoundResult]) -> list[RoundResult]:
     return [result for result in rounds if result.accepted is not False]
 
 
-def winning_round(
-    rounds: Iterable[RoundResult],
-    tolerance: float,
-    measured: Literal["test_accuracy", "val_accuracy"] = "test_accuracy",
-) -> RoundResult | None:
-    """Return the sparsest pruned round of one cycle whose accuracy is at least the dense one's − `tolerance`.
+def winning_round(rounds: Iterable[RoundResult], tolerance: float) -> RoundResult | None:
+    """Return the winning ticket of one cycle: its sparsest round whose validation accuracy ≥ dense − `tolerance`.
 
     - `rounds`: the finished rounds of one cycle, in any order
     - `tolerance`: accuracy that may be lost [0, 1]
-    - `measured`: test accuracy for the verdict that is reported, validation accuracy for decisions
 
-    A round that was rolled back wins nothing. None where round 0 is not among them or no ticket wins.
+    Its test accuracy is what is reported: test data decides nothing. A round that was rolled back wins nothing. None
+    where round 0 is not among them, is not above chance (`not_above_chance`), or no round keeps its accuracy.
     """
+    return _sparsest(rounds, tolerance, "val_accuracy")
+
+
+def sparsest_on_test(rounds: Iterable[RoundResult], tolerance: float) -> RoundResult | None:
+    """Return the logs' reading of a winning ticket: as `winning_round`, by test accuracy.
+
+    It is the best of many noisy rounds: to be shown beside the winning ticket, and never to decide anything.
+    """
+    return _sparsest(rounds, tolerance, "test_accuracy")
+
+
+def not_above_chance(dense: RoundResult | None) -> str:
+    """Return why a dense model has no tickets: it does no better than the largest class; empty where it does.
+
+    One-sided exact binomial test at 0.05 of its validation accuracy against the largest class's share on validation;
+    rounds of older versions do not tell that share and are taken as they are.
+    """
+    if dense is None or not dense.val_examples or dense.val_largest is None:
+        return ""
+    examples, share = dense.val_examples, dense.val_largest / dense.val_examples
+    right = round(dense.val_accuracy * examples)
+    p = 1.0 if right == 0 else float(bdtrc(right - 1, examples, share))
+    if p <= _CHANCE:
+        return ""
+    return (
+        f"the dense model is not above chance: validation accuracy {dense.val_accuracy:.4f} of {examples:,} examples, "
+        f"the largest class {share:.4f}, p = {p:.2g}"
+    )
+
+
+_CHANCE = 0.05
+"""Level of the test whether a dense model learned anything"""
+
+
+def _sparsest(
+    rounds: Iterable[RoundResult], tolerance: float, measured: Literal["test_accuracy", "val_accuracy"]
+) -> RoundResult | None:
     by_index = {result.round: result for result in standing(rounds)}
     dense = by_index.pop(0, None)
-    if dense is None:
+    if dense is None or not_above_chance(dense):
         return None
     # Counts over counts differ from decimal bounds in the last bit: 0.885 − 0.005 must admit 0.880.
     bound = getattr(dense, measured) - tolerance - 1e-12

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -239,6 +240,8 @@ class _Run:
                 latency_s=None if outcome.latency is None else outcome.latency.median_s,
                 latency_low_s=None if outcome.latency is None else outcome.latency.low_s,
                 latency_high_s=None if outcome.latency is None else outcome.latency.high_s,
+                val_examples=len(self.data.validation),
+                val_largest=int(np.unique(self.data.validation.labels, return_counts=True)[1].max()),
                 redone_s=outcome.redone_s,
                 finished_at=time.time(),
             ),

@@ -1,10 +1,12 @@
 """The plan: what follows from a sweep before anything runs; and which weights a running one drops."""
 
+import planted
 import pytest
+from scipy.stats import binom
 
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.errors import SpaceError
-from lt_ray.results import winning_round
+from lt_ray.results import not_above_chance, sparsest_on_test, winning_round
 from lt_ray.retention import Retention
 from lt_ray.rounds import round_result, run_cycle
 from lt_ray.space import Distribution, Space
@@ -116,10 +118,23 @@ def test_the_winning_round_is_the_sparsest_within_the_tolerance(tmp_path):
     list(run_cycle(member.cycle, data, store))
     rows = [round_result(member.cycle, r.key, store.find(r.key), member.prunable) for r in member.rounds]
     made = [
-        row.model_copy(update={"test_accuracy": accuracy})
+        row.model_copy(update={"val_accuracy": accuracy, "test_accuracy": 1.0, "val_examples": None})
         for row, accuracy in zip(rows, (0.90, 0.91, 0.895, 0.88), strict=True)
     ]
     assert winning_round(made, 0.005).round == 2
+    assert sparsest_on_test(made, 0.005).round == 3
     assert winning_round(reversed(made), 0.0).round == 1
     assert winning_round(made[:1], 0.5) is None
     assert winning_round(made[1:], 0.5) is None
+
+
+@pytest.mark.parametrize(("right", "above"), [(500, False), (526, False), (527, True)])
+def test_a_dense_model_that_is_not_above_chance_has_no_ticket(right, above):
+    """Of 1,000 examples, half of one class: P(X ≥ 526) = 0.0535 and P(X ≥ 527) = 0.0468 by the binomial."""
+    facts = {"val_examples": 1000, "val_largest": 500}
+    rounds = [planted.a_round("c", index, val=right / 1000).model_copy(update=facts) for index in (0, 1)]
+    assert (binom.sf(right - 1, 1000, 0.5) <= 0.05) == above
+    assert bool(not_above_chance(rounds[0])) != above
+    assert (winning_round(rounds, 0.005) is not None) == above
+    assert (sparsest_on_test(rounds, 0.005) is not None) == above
+    assert winning_round([round.model_copy(update={"val_examples": None}) for round in rounds], 0.005) is not None

@@ -36,7 +36,7 @@ def draw(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float, title: s
     arm's cycles, at the mean sparsity of its round; small points are the cycles. The grey lines are the dense accuracy,
     mean over the sweep, and what a winning ticket may lose.
 
-    - `arms`: arm → its cycles; `tolerance`: test accuracy that a winning ticket may lose [0, 1]
+    - `arms`: arm → its cycles; `tolerance`: accuracy that a winning ticket may lose [0, 1]
     """
     figure, axes = new_figure(len(arms))
     deepest = 0.0

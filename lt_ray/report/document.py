@@ -72,7 +72,7 @@ class Curves:
     dense: float | None
     """Mean test accuracy of round 0, each distinct dense round once [0, 1]"""
     tolerance: float
-    """Test accuracy that a winning ticket may lose [0, 1]"""
+    """Accuracy that a winning ticket may lose [0, 1]"""
 
 
 @dataclass(frozen=True)

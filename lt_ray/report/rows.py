@@ -11,7 +11,7 @@ from typing import Any
 
 from lt_ray.cycle import MASKS_KEY, Scalar, canonical
 from lt_ray.report.names import short as short
-from lt_ray.results import BlockDecision, RoundResult, standing, winning_round
+from lt_ray.results import BlockDecision, RoundResult, sparsest_on_test, standing, winning_round
 
 _ROUND_FIELDS = (
     "round", "sparsity", "remaining", "prunable", "test_accuracy", "test_loss", "val_accuracy", "val_loss",
@@ -67,7 +67,7 @@ class ReportedSweep:
     space: Mapping[str, Mapping[str, Any]]
     """Searched field → {kind, values, when}"""
     tolerance: float
-    """Test accuracy that a winning ticket may lose [0, 1]"""
+    """Accuracy that a winning ticket may lose [0, 1]"""
     task: str
     """Name of the task that the sweep is about"""
     cycles: tuple[ReportedCycle, ...]
@@ -117,20 +117,21 @@ def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str)
 
 
 def final_table(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -> list[dict[str, Scalar]]:
-    """Return one flat row for each cycle and round; `ticket` marks the winning one.
+    """Return one flat row for each cycle and round; `ticket` marks the winning one, `sparsest_on_test` the logs' one.
 
-    - `tolerance`: test accuracy that a winning ticket may lose [0, 1]
+    - `tolerance`: accuracy that a winning ticket may lose [0, 1]
     """
     rows = []
     blocks = any(result.blocks is not None for cycles in arms.values() for cycle in cycles for result in cycle.results)
     names = (*_ROUND_FIELDS, *(_BLOCK_FIELDS if blocks else ()))
     for arm, cycles in arms.items():
         for cycle in cycles:
-            winner = winning_round(cycle.standing, tolerance)
+            winner, on_test = winning_round(cycle.standing, tolerance), sparsest_on_test(cycle.standing, tolerance)
             for result in cycle.results:
                 fields = {name: getattr(result, name) for name in names}
                 own: dict[str, Scalar] = {"arm": arm, "cycle": cycle.id, "seed": cycle.seed, **cycle.settings}
-                rows.append(own | fields | {"ticket": result == winner, "state": cycle.state})
+                told = {"ticket": result == winner, "sparsest_on_test": result == on_test, "state": cycle.state}
+                rows.append(own | fields | told)
     return rows
 
 
@@ -179,15 +180,17 @@ def as_markdown(
         for point in sorted(best, key=lambda point: tuple(point.values), reverse=True):
             cells = [f"{value:.4f}" for value in point.values]
             lines.append("| " + " | ".join([*cells, short(point.settings) or "–"]) + " |")
-    lines += ["", f"Winning tickets: the sparsest round whose test accuracy ≥ its own dense − {tolerance:g}", ""]
-    lines += ["| arm | seed | round | sparsity | test | dense | cycle |", "|:--|--:|--:|--:|--:|--:|:--|"]
+    lines += ["", f"Winning tickets: the sparsest round whose validation accuracy ≥ its own dense − {tolerance:g}", ""]
+    lines += ["| arm | seed | round | sparsity | test | dense | sparsest on test | cycle |"]
+    lines += ["|:--|--:|--:|--:|--:|--:|--:|:--|"]
     for arm, cycles in arms.items():
         for cycle in cycles:
-            winner = winning_round(cycle.standing, tolerance)
+            winner, on_test = winning_round(cycle.standing, tolerance), sparsest_on_test(cycle.standing, tolerance)
             cells = ["–"] * 4
             if winner is not None:
                 dense = cycle.results[0].test_accuracy
                 cells = [f"{winner.round}", f"{winner.sparsity:.3f}", f"{winner.test_accuracy:.4f}", f"{dense:.4f}"]
+            cells.append("–" if on_test is None else f"{on_test.round}")
             lines.append(f"| {arm} | {cycle.seed} | {' | '.join(cells)} | {cycle.id} |")
     return "\n".join(lines) + "\n"
 

@@ -15,7 +15,7 @@ from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.words import listed as listed
 from lt_ray.report.words import numbered, points, runs_of
 from lt_ray.report.words import percent as percent
-from lt_ray.results import winning_round
+from lt_ray.results import not_above_chance, winning_round
 
 _MOST_CYCLES = 4
 """Cycles of an arm that a sentence names one by one [count]"""
@@ -74,7 +74,10 @@ def bill(whole: Bill) -> str:
 
 def _tickets(group: Group, arm: str) -> str:
     cycles, tolerance = group.arms[arm], group.sweep.tolerance
-    rule = f"test ≥ own dense − {tolerance:g}"
+    rule = f"validation ≥ own dense − {tolerance:g}"
+    chance = [c for c in cycles if not_above_chance(dense(c))]
+    if chance:
+        return _chance(group, arm, cycles, chance)
     looked = [c for c in cycles if dense(c) is not None and any(result.round > 0 for result in c.results)]
     if not looked:
         return f"{arm}: no pruned round has finished yet, so no ticket can be judged."
@@ -89,12 +92,24 @@ def _tickets(group: Group, arm: str) -> str:
             continue
         last = max(result.round for result in cycle.results)
         so_far = " so far" if cycle.state == "unfinished" else ", the last" if winner.round == last else ""
-        won.append(f"{percent(winner.density)} (round {winner.round}{so_far}) with {who}")
+        start = dense(cycle)
+        assert start is not None
+        test = f"test {winner.test_accuracy:.4f}, dense {start.test_accuracy:.4f}"
+        won.append(f"{percent(winner.density)} (round {winner.round}{so_far}; {test}) with {who}")
     if not won:
         return f"{arm}: no winning ticket with {listed(lost, 'or')} ({rule})."
     none = f", none with {listed(lost, 'or')}" if lost else ""
     keeps = "the sparsest winning ticket keeps" if len(looked) == 1 else "the sparsest winning tickets keep"
     return f"{arm}: {keeps} {listed(won)}{none} ({rule})."
+
+
+def _chance(group: Group, arm: str, cycles: Sequence[ReportedCycle], chance: Sequence[ReportedCycle]) -> str:
+    """Of an arm with cycles that have no ticket, since their dense models learned nothing."""
+    who = listed([_who(group, cycle) for cycle in chance[:_MOST_CYCLES]]) + (" …" if chance[_MOST_CYCLES:] else "")
+    others = [cycle for cycle in cycles if cycle not in chance]
+    won = sum(winning_round(cycle.standing, group.sweep.tolerance) is not None for cycle in others)
+    rest = f" Of its {numbered(len(others), 'other cycle')} {won} have a winning ticket." if others else ""
+    return f"{arm}: no ticket can be judged with {who}: {not_above_chance(dense(chance[0]))}.{rest}"
 
 
 def _many_tickets(arm: str, cycles: Sequence[ReportedCycle], tolerance: float, rule: str) -> str:
@@ -114,7 +129,7 @@ def _many_arms(group: Group) -> str:
         kept = [w.density for w in (winning_round(cycle.standing, tolerance) for cycle in cycles) if w is not None]
         if kept:
             best[arm] = min(kept)
-    said = f"{len(best)} of {len(group.arms)} arms have a winning ticket (test ≥ own dense − {tolerance:g})"
+    said = f"{len(best)} of {len(group.arms)} arms have a winning ticket (validation ≥ own dense − {tolerance:g})"
     if not best:
         return f"{said}."
     arm = min(best, key=lambda arm: (best[arm], arm))

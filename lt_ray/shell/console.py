@@ -16,7 +16,7 @@ from rich.table import Table
 from lt_ray.agenda import Standing
 from lt_ray.cycle import Encoder, Magnitude, Pruning, Similarity, Wanda, folded
 from lt_ray.report.rows import short
-from lt_ray.results import RoundResult, standing, winning_round
+from lt_ray.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
 from lt_ray.shell.terminal import console
 from lt_ray.sweep import Plan, PlannedCycle, describe
 
@@ -185,33 +185,40 @@ def _mean(counts: Sequence[int | None]) -> str:
 
 
 def _show_winners(plan: Plan, results: Results) -> None:
-    winners = []
+    winners, chance = [], []
     for planned in plan.cycles:
         mine = results.get(planned.id, ())
+        if mine and (reason := not_above_chance(mine[0] if mine[0].round == 0 else None)):
+            chance.append((reason, planned))
         winner = winning_round(mine, plan.sweep.tolerance)
         if winner is not None:
-            winners.append((winner, mine[0], planned))
+            winners.append((winner, mine[0], planned, sparsest_on_test(mine, plan.sweep.tolerance)))
     console.print(
         f"[bold]Winning tickets[/]: {len(winners)} of {_many(len(plan.cycles), 'cycle')} "
-        f"(sparsest round with test ≥ own dense − {plan.sweep.tolerance:g})"
+        f"(sparsest round with validation ≥ own dense − {plan.sweep.tolerance:g})"
     )
     winners.sort(key=lambda item: (-item[0].sparsity, -item[0].test_accuracy))
     lines = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
-    for heading in ("  round", "sparsity", "test", "dense"):
+    for heading in ("  round", "sparsity", "test", "dense", "sparsest on test"):
         lines.add_column(heading, justify="right", no_wrap=True)
     lines.add_column("cycle")
-    for winner, dense, planned in winners[:_WINNERS]:
+    for winner, dense, planned, on_test in winners[:_WINNERS]:
         lines.add_row(
             str(winner.round),
             f"{winner.sparsity:.3f}",
             f"{winner.test_accuracy:.4f}",
             f"{dense.test_accuracy:.4f}",
+            "–" if on_test is None else str(on_test.round),
             escape(planned.name),
         )
     if winners:
         console.print(lines)
     if len(winners) > _WINNERS:
         console.print(f"  … and {len(winners) - _WINNERS} more (lt-ray status)")
+    for reason, planned in chance[:1]:
+        console.print(f"  no ticket with {escape(planned.name)}: {reason}")
+    if len(chance) > 1:
+        console.print(f"  … nor with {len(chance) - 1} more whose dense models are not above chance (lt-ray report)")
 
 
 def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) -> None:

@@ -75,6 +75,8 @@ ROUND_METRICS = {
     "work/latency_s": "latency_s",
     "work/redone_s": "redone_s",
     "work/test_s": "test_s",
+    "work/val_examples": "val_examples",
+    "work/val_largest_class": "val_largest",
     "work/train_s": "train_s",
 }
 """Metric at step = round → field of `RoundResult`: all that the row cannot be made of otherwise (`number`)"""

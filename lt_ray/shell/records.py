@@ -265,7 +265,7 @@ class Record:
 
     @cached_property
     def tolerance(self) -> float:
-        """Test accuracy that a winning ticket may lose [0, 1]."""
+        """Accuracy that a winning ticket may lose [0, 1]."""
         return float(self.directory.read().get("tolerance", 0.0))
 
     def _state(self, recorded: RecordedCycle, results: tuple[RoundResult, ...]) -> tuple[str, str]:
