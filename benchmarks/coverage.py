@@ -108,9 +108,11 @@ def _cycle(arm: int, seed: int, draw: int, accuracies: Accuracies) -> ReportedCy
 def _round(cycle: str, seed: int, round: int, accuracy: float) -> RoundResult:
     share = 1 - 0.8**round
     key = f"{cycle if round else cycle.partition('-')[2]}-{round}"  # arms share the dense round of a seed and draw
-    return RoundResult.model_construct(
-        cycle=cycle, seed=seed, key=key, round=round, sparsity=share, density=1 - share, test_accuracy=accuracy,
-        val_accuracy=accuracy, accepted=None, blocks=None,
+    return RoundResult(
+        cycle=cycle, seed=seed, key=key, round=round, sparsity=share, density=1 - share, remaining=round, prunable=1000,
+        parameters=1000, restart_epoch=None, epochs=1, best_epoch=1, train_loss=None, train_accuracy=None, val_loss=0.5,
+        val_accuracy=accuracy, test_loss=0.5, test_accuracy=accuracy, train_s=1.0, eval_s=0.1, finished_at=0.0,
+        source="computed",
     )  # fmt: skip
 
 

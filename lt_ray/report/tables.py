@@ -133,7 +133,7 @@ def tickets(group: Group, slug: str) -> Table:
             last = max((result.round for result in cycle.results), default=None)
             why_none = not_above_chance(start) or None
             rows.append((*own, *ticket, dense_accuracy, *logs, last, cycle.state, cycle.id, why_none))
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("arm"), Column("seed"), Column("settings"), Column("round"), Column("sparsity", 3),
         Column("remaining share", 4), Column("validation accuracy", 4), Column("test accuracy", 4),
         Column("dense test accuracy", 4), Column("sparsest on test: round"), Column("sparsest on test: sparsity", 3),
@@ -141,7 +141,7 @@ def tickets(group: Group, slug: str) -> Table:
     )  # fmt: skip
     note = (
         f"A winning ticket is the sparsest round whose validation accuracy ≥ the own dense one − {tolerance:g}; its "
-        "test accuracy is told, and decides nothing. Sparsest on test is the logs' reading, the same rule on test accuracy: "
+        "test accuracy is told, and decides nothing. Sparsest on test is the logs' reading, the same rule on test: "
         "the best of many noisy rounds, often luck. A dense model that is not above the largest class has no ticket."
     )
     if not any(row[-1] for row in rows):

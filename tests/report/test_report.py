@@ -96,8 +96,8 @@ def test_markdown_has_the_means_and_the_tickets():
     assert "| round | sparsity | random reinit | rewind@0 |" in lines
     assert "| 0 | 0.000 | 0.9000 (1) | 0.9100 (2) |" in lines
     assert "| 2 | 0.360 | 0.7000 (1) | 0.8500 (1) |" in lines
-    assert "| rewind@0 | 1 | 1 | 0.200 | 0.9100 | 0.9200 | c2 |" in lines
-    assert "| random reinit | 0 | – | – | – | – | c3 |" in lines
+    assert "| rewind@0 | 1 | 1 | 0.200 | 0.9100 | 0.9200 | 1 | c2 |" in lines
+    assert "| random reinit | 0 | – | – | – | – | – | c3 |" in lines
 
 
 @pytest.mark.parametrize("cycles", [CYCLES, [], [a_cycle("c1", 0, [0.9])], [a_cycle("c1", 0, [0.9] * 80)]])
