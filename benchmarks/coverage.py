@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lt_ray.cycle import Scalar
 from lt_ray.report.compare import Compared, compare, groups
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.results import RoundResult
@@ -99,7 +100,7 @@ def _sweep(truth: Accuracies, seeds: int, draws: int, random: np.random.Generato
 
 
 def _cycle(arm: int, seed: int, draw: int, accuracies: Accuracies) -> ReportedCycle:
-    own = {"magnitude.restart": "rewind", _ARM: arm, _DRAW: 0.001 * (1 + draw)}
+    own: dict[str, Scalar] = {"magnitude.restart": "rewind", _ARM: arm, _DRAW: 0.001 * (1 + draw)}
     name = f"{arm}-{seed}-{draw}"
     rounds = [_round(name, seed, place, float(value)) for place, value in enumerate((DENSE, *accuracies))]
     return ReportedCycle(name, own, seed, "finished", tuple(rounds), dict(own))
