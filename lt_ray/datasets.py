@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_ray.cycle import Cycle, Toy
-from lt_ray.errors import CycleError
+from lt_ray.errors import CycleError, DataError
 from lt_ray.models import encoder
 from lt_ray.models.pretrained import Base
 from lt_ray.models.registry import outputs_of
@@ -104,6 +104,12 @@ def prepare(
     read = None if base is None else encoder.readable(base.config)
     own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=read)
     assert directory is not None  # there is a cache
+    if base is not None and 2 * own.rows < int(base.config.get("vocab_size", 0)):
+        raise DataError(
+            f"a model's tokenizer must be its own, but this one has {own.rows:,} tokens and the model an embedding of "
+            f"{base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the smaller "
+            "`vocab_size` into its config.json."
+        )
     folder = None if base is None else base.directory
     found, directories = Datasets(own, base=base), Directories(directory, base=folder)
     if cycle.source is not None:

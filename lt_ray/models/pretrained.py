@@ -33,7 +33,7 @@ REVISIONS = {
 _CONFIG, _WEIGHTS, _DIGEST = "config.json", "weights.safetensors", "digest.json"
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-    "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model",
+    "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model",
 )  # fmt: skip
 _NOISE = frozenset({"_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "use_cache"})
 """Keys of a configuration that change no number"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,8 @@ def _read(task: Task, data_dir: Path | None, group: str) -> Corpus:
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Return the Hugging Face tokenizer in a folder, as its `save_pretrained` writes it; nothing else is looked at.
 
+    A vocabulary without a tokenizer.json is converted by transformers, for a `*.model` file with `sentencepiece`.
+
     Raises `DataError` where there is none, and for one that is not fast or has no tokens but special ones.
     """
     from transformers import AutoTokenizer
@@ -134,6 +137,12 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         )
     except Exception as error:  # the library raises what its readers raise
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".: ")
+        pieces = sorted(path.name for path in folder.glob("*.model"))
+        if pieces and importlib.util.find_spec("sentencepiece") is None:
+            raise DataError(
+                f"{folder}: {pieces[0]} must be converted to a tokenizer, which needs the package `sentencepiece`, but "
+                "it is not installed; `pip install sentencepiece`, or put a tokenizer.json into the folder."
+            ) from None
         raise DataError(
             f"{folder}: the folder must hold a tokenizer that can be read, but it does not ({reason}); name the folder "
             "of a model with its tokenizer.json."
@@ -143,10 +152,13 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             f"{folder}: a tokenizer must be a fast one, with a tokenizer.json, but this is a {type(found).__name__}; "
             "name the folder of another model."
         )
-    # Without its files, the library makes some tokenizers out of nothing.
-    if len(found) <= len(set(found.all_special_ids)):
+    # Without its files, the library makes some tokenizers out of nothing, with a word or two beside the special ones.
+    files = [*found.vocab_files_names.values(), "tokenizer.json"]
+    has_files = any((folder / name).exists() for name in files) or any(folder.glob("*.model"))
+    if not has_files or len(found) <= len(set(found.all_special_ids)):
         raise DataError(
-            f"{folder}: a tokenizer must have tokens of text, but this one has {len(found)} special ones and no other; "
+            f"{folder}: a tokenizer must have tokens of text, but this folder has no vocabulary of a "
+            f"{type(found).__name__}, which so has {len(found)} tokens, {len({*found.all_special_ids})} special ones; "
             "put its tokenizer.json, or its vocabulary, into the folder."
         )
     return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_ray.cycle import Folder, Imdb, Task, Toy, YelpFull, YelpPolarity
+from lt_ray import datasets
+from lt_ray.cycle import Cycle, Encoder, Folder, Imdb, Task, Toy, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
+from lt_ray.models import pretrained
 from lt_ray.tasks import registry, text, toy
 
 TOY = Toy(train=40, validation=20, test=20)
@@ -227,6 +232,11 @@ def broken(folder: Path, own: Path, case: str) -> Path:
             (folder / "config.json").write_text('{"model_type": "canine"}')
         case "no words":
             (folder / "config.json").write_text('{"model_type": "bert"}')
+        case "empty pieces":
+            (folder / "config.json").write_text('{"model_type": "deberta-v2"}')
+        case "pieces of another":
+            (folder / "config.json").write_text('{"model_type": "bert"}')
+            (folder / "spm.model").write_bytes(b"")
         case "code":
             auto = {"AutoTokenizer": [None, "tokens.Tokens"]}
             (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "Tokens", "auto_map": auto}))
@@ -240,7 +250,9 @@ BROKEN = {
     "broken": "must hold a tokenizer that can be read, but it does not",
     "code": "must hold a tokenizer that can be read, but it does not",
     "slow": "a tokenizer must be a fast one, .* but this is a CanineTokenizer",
-    "no words": "must have tokens of text, but this one has 5 special ones and no other",
+    "no words": "no vocabulary of a BertTokenizer, which so has 5 tokens, 5 special ones",
+    "empty pieces": "no vocabulary of a DebertaV2Tokenizer, which so has 7 tokens, 5 special ones",
+    "pieces of another": "no vocabulary of a BertTokenizer, which so has 5 tokens",
 }
 
 
@@ -252,6 +264,55 @@ def test_no_tokenizer_is_one_error(tmp_path: Path, own: Path, case: str) -> None
         registry.load(TOY, folder)
     assert str(caught.value).startswith(f"{folder}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("deberta-v2", "spm.model"), ("xlm-roberta", "sentencepiece.bpe.model"), ("llama", "tokenizer.model")],
+)
+def test_a_vocabulary_of_pieces_is_converted_or_refused(tmp_path: Path, kind: str, name: str) -> None:
+    """The copy of a model has its vocabulary of pieces; it is converted, or the missing package is named."""
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "config.json").write_text(json.dumps({"model_type": kind, "vocab_size": 1000}))
+    (source / name).write_bytes(pieces())
+    encoder = Encoder(path=str(source), weights="random")
+    _, base = pretrained.keep(source, encoder, tmp_path / "cache")
+    if importlib.util.find_spec("sentencepiece") is None:
+        with pytest.raises(DataError, match=rf"{re.escape(name)} must be converted .* `pip install sentencepiece`"):
+            registry.tokenizer(base.directory)
+    else:
+        assert {"▁good", "▁bad", "▁film"} <= registry.tokenizer(base.directory).get_vocab().keys()
+
+
+def pieces() -> bytes:
+    """A SentencePiece file of some pieces, as the protocol's bytes: the two readers of them do not bear each other."""
+
+    def message(field: int, content: bytes) -> bytes:
+        return bytes([field << 3 | 2, len(content)]) + content
+
+    named = ((2, "<unk>"), (3, "<s>"), (3, "</s>"), *((1, f"▁{word}") for word in ("good", "bad", "film")))
+    made = [
+        message(1, message(1, piece.encode()) + b"\x15" + struct.pack("<f", -float(kind == 1)) + bytes([3 << 3, kind]))
+        for kind, piece in named
+    ]
+    return b"".join(made) + message(2, bytes([3 << 3, 1])) + message(3, message(1, b"identity"))
+
+
+def test_a_vocabulary_far_smaller_than_the_embedding_is_refused(tmp_path: Path, own: Path) -> None:
+    """A tokenizer with fewer than half as many tokens as the model has rows is another model's: told with both."""
+    rows = len(registry.tokenizer(own))
+    cycle = Cycle(task=TOY, model=Encoder(path="small"))
+    shutil.copytree(own, tmp_path / "model")
+    for size, refused in ((2 * rows, False), (2 * rows + 1, True)):
+        tree = {"model_type": "bert", "num_hidden_layers": 2, "vocab_size": size, "pad_token_id": 0}
+        (tmp_path / "model" / "config.json").write_text(json.dumps(tree))
+        base = pretrained.Base(tmp_path / "model")
+        if refused:
+            with pytest.raises(DataError, match=rf"has {rows} tokens and the model an embedding of {size:,} rows"):
+                datasets.prepare(cycle, base.directory, None, tmp_path / "cache", base)
+        else:
+            datasets.prepare(cycle, base.directory, None, tmp_path / "cache", base)
 
 
 def test_a_tokenizer_is_read_quietly_and_only_where_it_is_needed(own: Path) -> None:

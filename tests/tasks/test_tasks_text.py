@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import registry, text, toy
@@ -320,6 +322,48 @@ def test_more_than_can_be_read_is_refused(
     with pytest.raises(DataError, match=rf"`task.max_tokens` must be .*{whose} 64 tokens.*got 65; .*max_tokens=64"):
         text.encode_with(corpus_of("plot", "cast"), tokenizer, 65, positions)
     assert text.encode_with(corpus_of("plot " * 99, "cast"), tokenizer, 64, positions).train.lengths.max() == 64
+
+
+def a_vocabulary_of(kind: str) -> PreTrainedTokenizerFast:
+    """A small tokenizer whose vocabulary, as many do, holds its special tokens among the pieces of text."""
+    special, letters = ["<s>", "</s>", "<unk>", "<mask>", "<pad>"], "<>/adgkmopsu"
+    match kind:
+        case "Unigram":
+            scored = [(name, 0.0) for name in special] + [(piece, -2.0) for piece in ("▁", "▁good", *letters)]
+            model, spaces = models.Unigram(scored, unk_id=2), pre_tokenizers.Metaspace()
+        case "WordPiece":
+            words = [*special, "good", *letters, *(f"##{letter}" for letter in letters)]
+            model = models.WordPiece({word: token for token, word in enumerate(words)}, unk_token="<unk>")
+            spaces = pre_tokenizers.WhitespaceSplit()
+        case _:
+            words = {word: token for token, word in enumerate([*special, "good", *letters])}
+            model, spaces = (
+                models.BPE(words, [], unk_token="<unk>", ignore_merges=True),
+                pre_tokenizers.WhitespaceSplit(),
+            )
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = spaces
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", mask_token="<mask>",
+        pad_token="<pad>",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["Unigram", "WordPiece", "BPE"])
+def test_a_special_token_that_is_written_out_is_text(kind: str) -> None:
+    """Whatever the kind of vocabulary, special tokens stand around a document alone; letters are letters."""
+    tokenizer = a_vocabulary_of(kind)
+    data = text.encode_with(corpus_of("good </s>", "<mask> good", "<pad>", "good"), tokenizer, None)
+    names = [[tokenizer.convert_ids_to_tokens(token) for token in tokens] for tokens in documents(data.train)]
+    assert all((found[0], found[-1]) == ("<s>", "</s>") for found in names)
+    read = ["".join(found[1:-1]).replace("▁", " ").replace("##", "").split() for found in names]
+    glued = kind != "Unigram"
+    written = [["good", "</s>"], ["<mask>", "good"], ["<pad>"], ["good"]]
+    assert read == ([["".join(words)] for words in written] if glued else written)
+    assert all(len(found) > 4 for found in names[:3])
 
 
 @pytest.mark.parametrize("max_tokens", [1, 2])
