@@ -6,6 +6,7 @@ trial; and an adaptive search is asked for its next point only when the results 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,10 @@ class Agenda:
         self._results: dict[str, dict[int, RoundResult]] = {}
         self._finished: set[str] = set()
         """Keys of finished rounds"""
+        self._not_before: dict[str, float] = {}
+        """Key of a round that waits → until when [s, monotonic]"""
+        self._left: set[str] = set()
+        """Keys of rounds that this run computes no more"""
         self._ended: dict[str, State] = {}
         self._told: dict[int, Told] = {}
         self._no_more = False
@@ -60,12 +65,36 @@ class Agenda:
         self._running.pop(cycle, None)
         self._ended[cycle] = state
 
+    def again(self, cycle: str, pause_s: float) -> None:
+        """Take back a cycle whose round was not finished; the round waits before anybody computes it.
+
+        - `pause_s`: how long [s]
+        """
+        planned = self._running.pop(cycle)
+        needed = self.needed(planned)
+        if needed is not None:
+            self._not_before[needed] = time.monotonic() + pause_s
+        self._pending.append(planned)
+
+    def leave(self, cycle: str) -> list[PlannedCycle]:
+        """Take back a cycle whose round is left for another run; return all cycles that wait for that round now."""
+        planned = self._running.pop(cycle)
+        self._pending.append(planned)
+        needed = self.needed(planned)
+        if needed is not None:
+            self._left.add(needed)
+        return [waiting for waiting in self._pending if self.needed(waiting) == needed]
+
+    def runs(self, cycle: str) -> bool:
+        """Return whether a cycle was handed out and has not ended since."""
+        return cycle in self._running
+
     def next(self) -> PlannedCycle | None:
         """Return a cycle to run now; None where none can be, or none is left: `exhausted` tells."""
         while True:
-            held = {self._needed(planned) for planned in self._running.values()}
+            held = {self.needed(planned) for planned in self._running.values()} | self._left | self._waiting()
             for planned in self._pending:
-                needed = self._needed(planned)
+                needed = self.needed(planned)
                 if needed is None or needed not in held:
                     self._pending.remove(planned)
                     self._running[planned.id] = planned
@@ -76,8 +105,10 @@ class Agenda:
 
     @property
     def exhausted(self) -> bool:
-        """Whether `next` will never return a cycle again."""
-        return not self._pending and not self._is_asking
+        """Whether `next` will never return a cycle again; one that runs may come back."""
+        if self._running or any(self.needed(planned) not in self._left for planned in self._pending):
+            return False
+        return not self._is_asking or (bool(self._left) and not self._may_ask())
 
     def standings(self) -> list[Standing]:
         """Return every point in order, with what it came to."""
@@ -128,6 +159,11 @@ class Agenda:
     def _in_order(self, cycle: str) -> list[RoundResult]:
         return [result for _, result in sorted(self._results.get(cycle, {}).items())]
 
-    def _needed(self, planned: PlannedCycle) -> str | None:
-        """Key of the first round that a cycle takes and that is not finished."""
+    def _waiting(self) -> set[str]:
+        """Keys of rounds that are not to be computed yet."""
+        now = time.monotonic()
+        return {key for key, until in self._not_before.items() if until > now}
+
+    def needed(self, planned: PlannedCycle) -> str | None:
+        """Return the key of the first round that a cycle takes and that is not finished."""
         return next((key for key in planned.needed if key not in self._finished), None)

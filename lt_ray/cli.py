@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from lt_ray.cycle import MODELS, TASKS, Cycle, Encoder, Scalar
-from lt_ray.errors import InputError, ModelError, nearest
+from lt_ray.errors import DISK_TROUBLE, InputError, ModelError, nearest
 from lt_ray.objective import OBJECTIVES
 from lt_ray.options import ADAPTIVE_SAMPLES, Defaults, Keep, Options, Scheduler, Search, sweep_of, words_of
 from lt_ray.storage import CACHE, check_folder, check_name
@@ -166,6 +166,11 @@ def _guarded(work: Callable[[], int]) -> None:
     except InputError as error:
         show_error(str(error))
         code = 2
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
+        show_error(f"{error}: nothing that is finished is lost; once the disk is well, the same command goes on")
+        code = INTERRUPTED
     except KeyboardInterrupt:
         code = INTERRUPTED
     finally:
@@ -301,6 +306,8 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         report=directory.report / "report.html",
         mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
         unrecorded=outcome.unrecorded,
+        left=outcome.left,
+        why=outcome.why,
         sync=None
         if outcome.recorded
         else shlex.join(["lt-ray", "sync", sweep.name, "--storage", str(options.storage)]),

@@ -9,7 +9,7 @@ environment.json    what the last run of it ran on, and the sizes of its data
 inputs.json         what an exported model needs: classes, sizes of the encoded data
 report/             the final table and the accuracy-sparsity curve, written when a run ends
 spool/              what MLflow was not told yet; can be deleted: `lt-ray sync` reads the store
-ray/                Ray's own files; can be deleted at any time
+faults.log          tracebacks, and what Ray says of lost workers and nodes; can be deleted at any time
 driver.lock         held while a driver runs the sweep
 live.json           what its driver knows and the store does not tell, for those who watch; can be deleted at any time
 """
@@ -84,6 +84,16 @@ class SweepDirectory:
     def report(self) -> Path:
         """Where the final table and the curve are."""
         return self.path / "report"
+
+    @property
+    def log(self) -> Path:
+        """Where tracebacks are, and Ray's own text."""
+        return self.path / "faults.log"
+
+    def explain(self, what: str, text: str) -> None:
+        """Add a traceback to the log; nothing hangs on it, and the disk may be full."""
+        with contextlib.suppress(OSError), self.log.open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{text.rstrip()}\n\n")
 
     def surround(self, environment: Mapping[str, str], data: Mapping[str, Scalar]) -> None:
         """Keep what a run runs on, and its data's sizes."""

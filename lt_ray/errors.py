@@ -17,7 +17,11 @@ LtRayError
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE})
+"""`OSError.errno` of a disk that is full or lost: no path is wrong, and the same command may do later"""
 
 
 class LtRayError(Exception):

@@ -32,7 +32,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lt_ray.cycle import canonical, digest
-from lt_ray.errors import DamagedError, StorageError
+from lt_ray.errors import DISK_TROUBLE, DamagedError, StorageError
 from lt_ray.pruning.masks import pack, unpack
 from lt_ray.results import TIMES, BlockDecision, Epoch, Measurement
 
@@ -322,13 +322,18 @@ class RoundStore:
 
 
 def check_writable(root: Path) -> None:
-    """Raise `StorageError` unless a directory can be made and written below `root`; nothing of it stays."""
+    """Raise `StorageError` unless a directory can be made and written below `root`; nothing of it stays.
+
+    A full or lost disk is no wrong path: its `OSError` is raised as it is.
+    """
     made = next((path for path in [*reversed(root.parents), root] if not path.exists()), None)
     probe = root / f".probe-{uuid.uuid4().hex[:8]}"
     try:
         probe.mkdir(parents=True)
         (probe / "x").write_text("x")
     except OSError as error:
+        if error.errno in DISK_TROUBLE:
+            raise
         raise StorageError(
             f"`--storage` must be a path that can be written, but got {str(root)!r} ({error.strerror}): "
             "give another one"

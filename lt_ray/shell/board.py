@@ -119,6 +119,17 @@ class Board:
         """Take in that a cycle failed."""
         self._end(self._rows[cycle], "failed", reason)
 
+    def fell(self, cycle: str) -> None:
+        """Take in that a cycle lost its place before its round was finished: it waits again."""
+        row = self._rows[cycle]
+        if row.state == "running":
+            row.state, row.since, row.training = "waiting", None, None
+            row.changed = next(self._ranks)
+
+    def left(self, cycle: str, reason: str) -> None:
+        """Take in that this run computes no more of a cycle."""
+        self._end(self._rows[cycle], "interrupted", reason)
+
     def abandoned(self) -> None:
         """Take in that nobody runs the sweep: what runs, or was begun by this cycle itself, is interrupted."""
         for row in self._rows.values():

@@ -276,6 +276,8 @@ def show_end(
     mlflow: str | None,
     sync: str | None = None,
     unrecorded: str = "",
+    left: Mapping[str, str] | None = None,
+    why: str = "",
 ) -> None:
     """Print the bill, the failures and the commands that lead on."""
     if computed or interrupted:
@@ -287,7 +289,11 @@ def show_end(
     else:
         console.print(f"Nothing to compute: all {_many(reused, 'round')} were in the store.")
     if interrupted:
-        console.print("[bold yellow]Interrupted[/]: what is finished is kept; the same command goes on from there.")
+        end = "Stopped" if why else "Unfinished" if left else "Interrupted"
+        kept = "what is finished is kept; the same command goes on from there."
+        console.print(f"[bold yellow]{end}[/]: {f'{escape(why)}; ' if why else ''}{kept}", soft_wrap=True)
+    for cycle, reason in (left or {}).items():
+        console.print(f"[bold yellow]left[/]   {cycle}: {escape(reason)}", soft_wrap=True)
     for cycle, reason in failures.items():
         console.print(f"[bold red]failed[/] {cycle}: {escape(reason)}")
     if failures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +16,7 @@ from lt_ray.agenda import Agenda, Standing
 from lt_ray.datasets import Datasets, Directories
 from lt_ray.directory import SweepDirectory
 from lt_ray.errors import LtRayError
+from lt_ray.faults import PATIENCE, Faults, Verdict, is_fault, one_line
 from lt_ray.report.rows import arm_keys
 from lt_ray.results import EpochResult, RoundResult
 from lt_ray.retention import Retention
@@ -38,6 +40,8 @@ from lt_ray.stopping import first_reason
 from lt_ray.sweep import Plan, PlannedCycle, Planner
 
 Keep = Literal["needed", "all"]
+_LOOK_S = 0.1
+"""How long this process sleeps before it looks again whether a round may be computed [s]"""
 
 
 @dataclass
@@ -50,6 +54,10 @@ class Outcome:
     """Cycle id → its finished rounds in order"""
     failures: dict[str, str] = field(default_factory=dict)
     """Cycle id → why it failed"""
+    left: dict[str, str] = field(default_factory=dict)
+    """Cycle id → why this run computes no more of it; the same command does"""
+    why: str = ""
+    """Why the sweep stopped before its end, where no signal did it"""
     stopped: dict[str, str] = field(default_factory=dict)
     """Cycle id → which rule ended it early"""
     best: list[Standing] = field(default_factory=list)
@@ -94,6 +102,7 @@ class _Record:
         self._directory, self._tracker, self._progress = directory, tracker, progress
         self._retention = Retention(plan, directory.store) if keep == "needed" else None
         self._retry_errored = retry_errored
+        self._faults = Faults()
         self._rules = plan.sweep.rules()
         self._planned = {planned.id: planned for planned in plan.cycles}
         self._arm_keys = arm_keys({key: d.model_dump() for key, d in plan.sweep.space.distributions.items()})
@@ -119,16 +128,72 @@ class _Record:
         if isinstance(event, EpochResult):
             self._epochs.setdefault((event.cycle, event.round), []).append(event)
             return False
+        self._faults.finished(event.key)
         self._finished(event, self._epochs.pop((event.cycle, event.round), []))
         self._decided(event)
         return event.cycle in self.outcome.stopped
 
-    def failed(self, cycle: str, reason: str) -> None:
-        """Take in that a cycle failed."""
-        self._directory.fail(cycle, reason)
+    def broke(self, cycle: str, error: Exception) -> None:
+        """Take in what a cycle raised: its own error, or a fault of the machines."""
+        detail = "".join(traceback.format_exception(error))
+        if is_fault(error):
+            self.fell(cycle, one_line(error), detail)
+        else:
+            self.failed(cycle, one_line(error), detail)
+
+    def fell(self, cycle: str, reason: str, detail: str = "") -> None:
+        """Take in that a cycle's round was not finished through no fault of the cycle: it is computed again.
+
+        A round that falls too often is left for a later run; where nothing is finished any more, the sweep stops.
+
+        - `reason`: in one line; `detail`: for the log
+        """
+        key = self.agenda.needed(self._planned[cycle])
+        if not self.agenda.runs(cycle) or key is None:
+            return
+        verdict, falls, pause_s = self._faults.fell(key)
+        index = next((round.index for round in self._planned[cycle].rounds if round.key == key), 0)
+        what = f"round {index} fell to a fault that is not its own ({reason}), {falls} of {PATIENCE}"
+        self._directory.explain(f"cycle {cycle}: {what}", detail or reason)
+        if verdict is Verdict.AGAIN:
+            self.agenda.again(cycle, pause_s)
+            self._progress.fell(cycle, f"{what}; again in {pause_s:g} s; more in {self._directory.log}")
+            return
+        left = self.agenda.leave(cycle)
+        for planned in left:
+            self.outcome.left[planned.id] = f"round {index} fell to faults {falls} times, at last to {reason}"
+            self._progress.left(planned.id, self.outcome.left[planned.id])
+        if verdict is Verdict.LEFT:
+            self._progress.fell(cycle, f"{what}; left for the next run of the command; more in {self._directory.log}")
+        else:
+            self.stop(f"no round was finished between {falls} faults, the last of them {reason}")
+
+    def stop(self, why: str) -> None:
+        """Take in that the sweep cannot go on now."""
+        self.outcome.why = self.outcome.why or why
+
+    @property
+    def over(self) -> bool:
+        """Whether no further cycle should be run."""
+        return bool(self.outcome.why) or self.agenda.exhausted
+
+    def failed(self, cycle: str, reason: str, detail: str = "") -> None:
+        """Take in that a cycle failed.
+
+        - `reason`: in one line; `detail`: its traceback, for the log; none where it failed in an earlier run
+        """
+        try:
+            self._directory.fail(cycle, reason)
+        except OSError as error:
+            terminal.show_warning(f"that cycle {cycle} failed could not be written down ({one_line(error)})")
+        if detail:
+            self._directory.explain(f"cycle {cycle} failed", detail)
+            reason_shown = f"{reason}; traceback in {self._directory.log}"
+        else:
+            reason_shown = reason
         self.outcome.failures[cycle] = reason
         self.agenda.ended(cycle, "failed")
-        self._progress.failed(cycle, reason)
+        self._progress.failed(cycle, reason_shown)
         if self._tracker is not None:
             self._tracker.finish(cycle, "FAILED", reason)
 
@@ -141,9 +206,13 @@ class _Record:
         outcome.plan = self.agenda.plan
         self._catch_up()
         ended = outcome.failures.keys() | outcome.stopped.keys()
-        outcome.interrupted = not self.agenda.exhausted or any(
-            planned.id not in ended and len(outcome.results.get(planned.id, ())) < len(planned.rounds)
-            for planned in outcome.plan.cycles
+        outcome.interrupted = (
+            bool(outcome.why)
+            or not self.agenda.exhausted
+            or any(
+                planned.id not in ended and len(outcome.results.get(planned.id, ())) < len(planned.rounds)
+                for planned in outcome.plan.cycles
+            )
         )
         outcome.best = self.agenda.best()
         outcome.computed = len(finished_keys(outcome.plan, self._directory)) - len(before)
@@ -241,7 +310,10 @@ class _Record:
         is_last = result.round == planned.rounds[-1].index
         latest = self.outcome.results[result.cycle][-1]
         if reason is not None and not is_last and result.round == latest.round:  # else it went on then
-            self._directory.stop(result.cycle, reason)
+            try:
+                self._directory.stop(result.cycle, reason)
+            except OSError as error:
+                terminal.show_warning(f"that cycle {result.cycle} was ended could not be written down ({error})")
             self._stopped(result.cycle, reason)
 
     def _stopped(self, cycle: str, reason: str) -> None:
@@ -303,8 +375,9 @@ def run(
                     resources=resources,
                     on_event=record.event,
                     on_failure=record.failed,
+                    on_fault=record.fell,
                     on_start=record.started,
-                    ended=lambda: interruption.came,
+                    ended=lambda: interruption.came or bool(record.outcome.why),
                 )
             record.close(before=before, seconds=time.monotonic() - started)
         return record.outcome
@@ -327,7 +400,11 @@ def _run_here(record: _Record, data: Datasets, directory: SweepDirectory, resour
     """Run the cycles one after the other in this process, with as many threads as a trial would have."""
     torch.set_num_threads(resources.threads)
     device = "cuda" if resources.gpus_per_trial and torch.cuda.is_available() else "cpu"
-    while (planned := record.agenda.next()) is not None:
+    while not record.over:
+        planned = record.agenda.next()
+        if planned is None:  # a round waits after a fault
+            time.sleep(_LOOK_S)
+            continue
         record.started(planned.id)
         events = run_cycle(
             planned.cycle,
@@ -339,12 +416,14 @@ def _run_here(record: _Record, data: Datasets, directory: SweepDirectory, resour
             device=device,
             partial_every_s=resources.partial_every_s,
         )
-        try:
-            for event in events:
-                if record.event(event):
-                    break
-        except (LtRayError, RuntimeError, ValueError, OSError) as error:
-            record.failed(planned.id, f"{type(error).__name__}: {error}")
+        while True:
+            try:
+                event = next(events, None)
+            except Exception as error:
+                record.broke(planned.id, error)
+                break
+            if event is None or record.event(event):
+                break
 
 
 def finished_keys(plan: Plan, directory: SweepDirectory) -> set[str]:

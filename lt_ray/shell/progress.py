@@ -103,6 +103,17 @@ class Progress:
             board.failed(cycle, reason)
         terminal.show_warning(f"cycle {cycle} failed: {reason}")
 
+    def fell(self, cycle: str, what: str) -> None:
+        """Take in that a cycle's round was not finished, through no fault of its own, and what becomes of it."""
+        with self._board_changes() as board:
+            board.fell(cycle)
+        terminal.show_warning(f"cycle {cycle}: {what}")
+
+    def left(self, cycle: str, reason: str) -> None:
+        """Take in that this run computes no more of a cycle."""
+        with self._board_changes() as board:
+            board.left(cycle, reason)
+
     def event(self, event: Event) -> None:
         """Take in one event that just arrived."""
         with self._board_changes() as board:

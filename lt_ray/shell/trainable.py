@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
+from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
 from lt_ray.chain import RewindEpoch
 from lt_ray.cycle import Cycle
 from lt_ray.datasets import Datasets, Directories
-from lt_ray.errors import LtRayError
+from lt_ray.faults import is_fault, one_line
 from lt_ray.results import EpochResult, RoundResult
 from lt_ray.rounds import Event, run_cycle
 from lt_ray.store import RoundStore
@@ -30,8 +31,8 @@ _CONTEXT_BYTES = 512 * 2**20
 class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
     """Runs one cycle; a reused actor goes on to the next with its imports and its data in place.
 
-    Nothing hangs on Ray's checkpoint: it only tells which events were reported, so that a restarted trial does not
-    report them twice. The rounds themselves are in the store.
+    Nothing is checkpointed by Ray: the rounds are in the store. A cycle that lost its worker is another trial, which
+    forwards the events of its finished rounds again; the driver knows them.
     """
 
     @classmethod
@@ -45,7 +46,6 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
         torch.set_num_threads(trial["threads"])
         self._warnings = _warnings(self)
         self._cycle = Cycle.model_validate(trial["cycle"])
-        self._reported = 0
         data = _data(self, trial["data"])
         self._events: Iterator[Event] = run_cycle(
             self._cycle,
@@ -65,13 +65,22 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
         return True
 
     def step(self) -> dict[str, Any]:
-        """Forward one event; an error of the cycle's own is a result too, since running it again would not help."""
+        """Forward one event; an error of the cycle's own is a result too, since running it again would not help.
+
+        A fault of the machines is raised: it ends the trial, and with it this process, whose state nobody knows.
+        """
         try:
             event = next(self._events)
-        except (LtRayError, RuntimeError, ValueError, OSError) as error:
-            failure = f"{type(error).__name__}: {error}"
-            return {"cycle": self._cycle.id, "failure": failure, "warnings": self._warnings.drained(), "done": True}
-        self._reported += 1
+        except Exception as error:
+            if is_fault(error):
+                raise
+            return {
+                "cycle": self._cycle.id,
+                "failure": one_line(error),
+                "traceback": traceback.format_exc(),
+                "warnings": self._warnings.drained(),
+                "done": True,
+            }
         is_round = isinstance(event, RoundResult)
         return {
             "warnings": self._warnings.drained(),
@@ -79,22 +88,8 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
             "event": event.model_dump_json(),
             "round": event.round,
             "val_accuracy": event.val_accuracy,
-            "should_checkpoint": is_round,
             "done": is_round and event.round == self._cycle.trained_rounds[-1],
         }
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Write how many events were reported."""
-        (Path(checkpoint_dir) / "reported.json").write_text(json.dumps({"reported": self._reported}))
-
-    def load_checkpoint(self, checkpoint_dir: str | None) -> None:
-        """Skip the events that were reported; their rounds are read from the store."""
-        if checkpoint_dir is None:
-            return
-        reported = json.loads((Path(checkpoint_dir) / "reported.json").read_text())["reported"]
-        while self._reported < reported:
-            next(self._events)
-            self._reported += 1
 
     def cleanup(self) -> None:
         """Let go of the running round; its partial state stays."""
@@ -177,7 +172,7 @@ class Forwarding(tune.Stopper):  # type: ignore[misc] # ray is untyped
     - `on_event`: returns whether the event's cycle should end here
     """
 
-    def __init__(self, on_event: Callable[[Event], bool], on_failure: Callable[[str, str], None]) -> None:
+    def __init__(self, on_event: Callable[[Event], bool], on_failure: Callable[[str, str, str], None]) -> None:
         self._on_event, self._on_failure = on_event, on_failure
 
     def __getstate__(self) -> dict[str, Any]:
@@ -190,7 +185,7 @@ class Forwarding(tune.Stopper):  # type: ignore[misc] # ray is untyped
             for warning in result.get("warnings", ()):
                 log.warning("%s", warning)
             if "failure" in result:
-                self._on_failure(result["cycle"], result["failure"])
+                self._on_failure(result["cycle"], result["failure"], result["traceback"])
             elif "event" in result:
                 kind = RoundResult if result["kind"] == "round" else EpochResult
                 return self._on_event(kind.model_validate_json(result["event"]))
@@ -202,10 +197,13 @@ class Forwarding(tune.Stopper):  # type: ignore[misc] # ray is untyped
 
 
 class Watching(tune.Callback):  # type: ignore[misc] # ray is untyped
-    """Tells the driver which trials start and which lost their worker too often; no exception leaves."""
+    """Tells the driver which trials start and which end by a fault; no exception leaves.
 
-    def __init__(self, on_start: Callable[[str], None], on_lost: Callable[[str], None]) -> None:
-        self._on_start, self._on_lost = on_start, on_lost
+    - `on_fault`: called with a cycle's id, the reason in one line, and all that is known of it
+    """
+
+    def __init__(self, on_start: Callable[[str], None], on_fault: Callable[[str, str, str], None]) -> None:
+        self._on_start, self._on_fault = on_start, on_fault
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of the driver goes into Ray's own files, which are never read back."""
@@ -217,9 +215,30 @@ class Watching(tune.Callback):  # type: ignore[misc] # ray is untyped
             self._on_start(cycle_id(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Pass on that a trial's worker was lost too often."""
+        """Pass on that a trial met a fault, or its worker or node was lost."""
         with _survived():
-            self._on_lost(cycle_id(trial))
+            self._on_fault(cycle_id(trial), *_told(trial))
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """Pass on that a trial ended; where its end was not heard of, that is a fault."""
+        with _survived():
+            self._on_fault(cycle_id(trial), "its last event was not heard", "")
+
+
+def _told(trial: Any) -> tuple[str, str]:
+    """The error by which a trial ended: in one line, and whole."""
+    try:
+        error = trial.get_pickled_error()
+    except Exception:  # its class is unknown here, or the file cannot be read
+        error = None
+    if error is None:
+        return "its worker was lost", ""
+    if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        return one_line(error.cause), str(error)
+    if isinstance(error, OutOfMemoryError):
+        return "its worker was ended, for the node's memory was full", str(error)
+    lost = isinstance(error, ActorDiedError | NodeDiedError | RayActorError)
+    return "its worker was lost" if lost else one_line(error), str(error)
 
 
 @contextlib.contextmanager

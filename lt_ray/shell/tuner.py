@@ -28,8 +28,6 @@ _SMALLEST = 0.0001
 """Share of a GPU that Ray can tell from none [count]"""
 _SOCKET_LENGTH = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 """Of the private directory's path: longer ones leave no room for Ray's sockets in it [bytes]"""
-_FAILURES = 3
-"""Times that a trial may lose its worker or its node"""
 
 
 class Resources(Settings):
@@ -237,7 +235,8 @@ def run_trials(
     directory: Path,
     resources: Resources,
     on_event: Callable[[Event], bool],
-    on_failure: Callable[[str, str], None],
+    on_failure: Callable[[str, str, str], None],
+    on_fault: Callable[[str, str, str], None],
     on_start: Callable[[str], None],
     ended: Callable[[], bool],
 ) -> None:
@@ -245,9 +244,11 @@ def run_trials(
 
     - `data`: where the tokenised data is, on paths that every node sees
     - `directory`: the sweep's directory, likewise
-    - `on_event`: called in this process with every event of every cycle; a retried trial may repeat some. Returns
-      whether the cycle should end here
-    - `on_failure`: called with a cycle's id and the reason
+    - `on_event`: called in this process with every event of every cycle; a cycle that is handed out again repeats some.
+      Returns whether the cycle should end here
+    - `on_failure`: called with a cycle's id, the reason and a traceback
+    - `on_fault`: called with the id of a cycle whose trial ended before the cycle did, the reason and all that is
+      known of it; the agenda may hand the cycle out again
     - `on_start`: called with a cycle's id when its trial gets its resources
     - `ended`: whether to begin no further trial; those that run end by `END_TRIALS`
     """
@@ -270,12 +271,16 @@ def run_trials(
             partial_every_s=resources.partial_every_s,
         )
 
+    def fell(cycle: str, reason: str, detail: str) -> None:
+        if not ended():
+            on_fault(cycle, reason, detail)
+            if ended():
+                signal.raise_signal(END_TRIALS)
+
     # Tune asks a searcher for one trial at a time, and gives that one the first process that comes free: while trials
     # are shorter than a process takes to start, it would never get to a second one.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, _at_once(resources, cluster_nodes())))
-    lost = f"its worker was lost {_FAILURES + 1} times"
-    ray_directory = (directory / "ray").resolve()
-    shutil.rmtree(ray_directory, ignore_errors=True)
+    ray_directory = tempfile.mkdtemp(prefix="lt_ray_tune_")
     tuner = tune.Tuner(
         CycleTrainable,
         tune_config=tune.TuneConfig(
@@ -288,18 +293,20 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=f"attempt-{uuid.uuid4().hex[:8]}",
-            storage_path=str(ray_directory),
+            storage_path=ray_directory,
             stop=Forwarding(on_event, on_failure),
-            failure_config=tune.FailureConfig(max_failures=_FAILURES),
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
-            callbacks=[Watching(on_start, lambda cycle: on_failure(cycle, lost))],
+            failure_config=tune.FailureConfig(max_failures=0),  # the agenda hands the cycle out again
+            callbacks=[Watching(on_start, fell)],
             verbose=0,
         ),
     )
     # Tune's own snapshots are never read back; where it fails to write one, that is nobody's loss.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it would explain the signal, and list the trials
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(ray_directory, ignore_errors=True)
 
 
 def _no_cluster(address: str, error: object) -> str:

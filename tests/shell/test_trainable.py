@@ -1,6 +1,6 @@
 """The trainable and the callback that hears it, without a cluster."""
 
-import json
+import errno
 import logging
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ import torch
 
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.datasets import Directories
-from lt_ray.results import EpochResult, RoundResult
+from lt_ray.results import RoundResult
 from lt_ray.rounds import run_cycle
 from lt_ray.shell.trainable import CycleTrainable, Feed, Forwarding, Watching, trial_config
 from lt_ray.store import RoundStore
@@ -65,7 +65,6 @@ def test_a_trial_forwards_the_events_of_its_cycle(config, tmp_path):
     expected = list(run_cycle(CYCLE, data, RoundStore(tmp_path / "s")))
     assert heard(results) == expected
     assert [type(event) for event in expected].count(RoundResult) == 3
-    assert [result["should_checkpoint"] for result in results] == [isinstance(e, RoundResult) for e in expected]
 
 
 def test_a_reused_actor_runs_the_next_cycle_as_a_new_one_would(config, tmp_path):
@@ -79,26 +78,41 @@ def test_a_reused_actor_runs_the_next_cycle_as_a_new_one_would(config, tmp_path)
     assert heard(steps(trainable)) == list(run_cycle(other, data, RoundStore(tmp_path / "s")))
 
 
-def test_a_restarted_trial_does_not_repeat_what_it_reported(config, tmp_path):
-    """From Ray's checkpoint a new actor goes on with the next event; the checkpoint is a pointer of a few bytes."""
-    trainable = CycleTrainable(config(CYCLE))
-    first = [trainable.step() for _ in range(3)]
-    trainable.save_checkpoint(str(tmp_path))
-    trainable.cleanup()
-    assert json.loads((tmp_path / "reported.json").read_text()) == {"reported": 3}
-    again = CycleTrainable(config(CYCLE))
-    again.load_checkpoint(str(tmp_path))
-    events = heard(first + steps(again))
-    assert len(events) == 9
-    assert len({(e.round, getattr(e, "epoch", -1) if isinstance(e, EpochResult) else -1) for e in events}) == 9
-
-
 def test_a_failure_is_a_result(config):
     """An error of the cycle's own ends the trial with its reason instead of being tried again."""
     wild = CYCLE.with_settings({"training.optimizer": "sgd", "training.lr": 1e30})
     results = steps(CycleTrainable(config(wild)))
     assert results[-1]["failure"].startswith("DivergedError")
-    assert heard(results[-1:]) == [(wild.id, results[-1]["failure"])]
+    assert heard(results[-1:]) == [(wild.id, results[-1]["failure"], results[-1]["traceback"])]
+
+
+@pytest.mark.parametrize("kind", [IndexError, KeyError, TypeError, AttributeError, AssertionError])
+def test_any_error_of_a_cycles_own_is_a_result(kind, config, monkeypatch):
+    """Whatever a cycle raises ends its trial as a failure with its cause in one line and a traceback beside it."""
+
+    def broken(*_, **__):
+        raise kind("of the\ncycle")
+        yield
+
+    monkeypatch.setattr("lt_ray.shell.trainable.run_cycle", broken)
+    (result,) = steps(CycleTrainable(config(CYCLE)))
+    assert result["failure"].startswith(f"{kind.__name__}: ")
+    assert "\n" not in result["failure"]
+    assert "Traceback" in result["traceback"]
+    assert heard([result]) == [(CYCLE.id, result["failure"], result["traceback"])]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
+def test_a_fault_of_the_machines_is_no_failure(number, config, monkeypatch):
+    """An error of a disk ends the trial by being raised, and no failure of the cycle is told."""
+
+    def broken(*_, **__):
+        raise OSError(number, "of the disk")
+        yield
+
+    monkeypatch.setattr("lt_ray.shell.trainable.run_cycle", broken)
+    with pytest.raises(OSError, match="of the disk"):
+        CycleTrainable(config(CYCLE)).step()
 
 
 def test_an_error_in_the_driver_does_not_reach_ray(caplog):
@@ -108,10 +122,11 @@ def test_an_error_in_the_driver_does_not_reach_ray(caplog):
         raise OSError("the screen is full")
 
     watching, trial = Watching(broken, broken), SimpleNamespace(config={"trial": {"id": "c"}})
-    assert not Forwarding(broken, broken)("trial", {"cycle": "c", "failure": "x"})
+    assert not Forwarding(broken, broken)("trial", {"cycle": "c", "failure": "x", "traceback": ""})
     watching.on_trial_start(0, [], trial)
     watching.on_trial_error(0, [], trial)
-    assert caplog.text.count("the sweep goes on") == 3
+    watching.on_trial_complete(0, [], trial)
+    assert caplog.text.count("the sweep goes on") == 4
     assert Forwarding(broken, broken).__getstate__() == watching.__getstate__() == {}
 
 

@@ -1,0 +1,93 @@
+"""Whose fault an error is, the cycle's or the machines', and what becomes of a round that the machines did not finish.
+
+A cycle's own error would come again: the cycle has failed. What a disk, a network, a memory or a worker did says
+nothing about the cycle: its round stays unfinished, and is computed again after a pause or by the same command later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+import torch
+
+from lt_ray.errors import DamagedError
+
+_DEVICE_TROUBLE = ("CUDA error", "CUDA out of memory", "cuDNN error", "CUBLAS_STATUS", "can't allocate memory")
+"""How torch's plain `RuntimeError`s begin to tell that memory or a device is to blame"""
+PATIENCE = 6
+"""Times in a run that one round may fall to a fault before it is left for later [count]"""
+_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_LINE = 300
+"""Longest reason that is shown [characters]"""
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return whether the machines are to blame for an error, and not the cycle that met it.
+
+    Files and connections (every `OSError`: a full or lost disk, a broken network), memory of the host and of a GPU, the
+    state of a GPU, and stored files that are not what was written. The same for what such an error caused.
+    """
+    return any(_is_fault(link) for link in _chain(error))
+
+
+def _is_fault(error: BaseException) -> bool:
+    if isinstance(error, OSError | MemoryError | DamagedError | torch.OutOfMemoryError | torch.AcceleratorError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _DEVICE_TROUBLE)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that caused it, each once."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and what it says, in one line of bounded length."""
+    said = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return told if len(told) <= _LINE else told[: _LINE - 1] + "…"
+
+
+class Verdict(Enum):
+    """What becomes of a round that fell to a fault."""
+
+    AGAIN = "again"
+    """It is computed again after a pause"""
+    LEFT = "left"
+    """It falls to faults while others are finished: it is left for a later run of the command"""
+    STOP = "stop"
+    """Nothing is finished any more: the sweep stops, and the same command goes on"""
+
+
+class Faults:
+    """Counts the faults of one run, round by round.
+
+    A round that falls `PATIENCE` times is left for later; where no round of the sweep was finished since its first
+    fall, the sweep stops.
+    """
+
+    def __init__(self) -> None:
+        self._falls: dict[str, int] = {}
+        self._finished_then: dict[str, int] = {}
+        self._finished = 0
+
+    def finished(self, key: str) -> None:
+        """Take in that a round was computed: its faults are over."""
+        self._finished += 1
+        self._falls.pop(key, None)
+        self._finished_then.pop(key, None)
+
+    def fell(self, key: str) -> tuple[Verdict, int, float]:
+        """Take in that a round fell; return what becomes of it, its falls [count] and the pause before the next [s]."""
+        falls = self._falls[key] = self._falls.get(key, 0) + 1
+        then = self._finished_then.setdefault(key, self._finished)
+        pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2.0 ** (falls - 1))
+        if falls < PATIENCE:
+            return Verdict.AGAIN, falls, pause_s
+        return (Verdict.LEFT if self._finished > then else Verdict.STOP), falls, pause_s
