@@ -195,7 +195,7 @@ def _interruptible(defaults: Defaults, options: Options) -> int:
                 f"resume  {escape(without_password(console.command_line(sys.argv)))}", soft_wrap=True
             )
             code = INTERRUPTED
-        if interruption.came:
+        if interruption.came or interruption.leaves:
             interruption.leave(code)
     return code
 

@@ -17,7 +17,7 @@ _DEVICE_TROUBLE = ("CUDA error", "CUDA out of memory", "cuDNN error", "CUBLAS_ST
 """How torch's plain `RuntimeError`s begin to tell that memory or a device is to blame"""
 PATIENCE = 6
 """Times in a run that one round may fall to a fault before it is left for later [count]"""
-_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 _LINE = 300
 """Longest reason that is shown [characters]"""
 

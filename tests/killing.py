@@ -60,6 +60,7 @@ class KillableSweep:
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # a signal to its group reaches no test
                 # As from a terminal: a test run that was started in the background ignores SIGINT, and so would its
                 # child.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -108,6 +109,18 @@ def workers(driver: int) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def tree(driver: int) -> list[int]:
+    """A driver and all processes below it, wherever their groups are."""
+    return [int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit() and _is_below(int(e.name), driver)]
+
+
+def _is_below(pid: int, ancestor: int) -> bool:
+    try:
+        return _below(pid, ancestor)
+    except OSError:
+        return False
 
 
 def _below(pid: int, ancestor: int) -> bool:

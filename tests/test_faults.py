@@ -53,7 +53,7 @@ def test_a_round_that_falls_while_others_are_finished_is_left():
     faults.finished("another")
     seen += [faults.fell("poison") for _ in range(PATIENCE - 1)]
     assert [verdict for verdict, _, _ in seen] == [Verdict.AGAIN] * (PATIENCE - 1) + [Verdict.LEFT]
-    assert [pause for _, _, pause in seen][:4] == [1, 2, 4, 8]
+    assert [pause for _, _, pause in seen][:4] == [0.5, 1, 2, 4]
     assert [falls for _, falls, _ in seen] == list(range(1, PATIENCE + 1))
 
 

@@ -377,8 +377,11 @@ def run(
                     on_failure=record.failed,
                     on_fault=record.fell,
                     on_start=record.started,
+                    on_stop=record.stop,
+                    log=directory.log,
                     ended=lambda: interruption.came or bool(record.outcome.why),
                 )
+            interruption.leaves = on_cluster and bool(record.outcome.why)
             record.close(before=before, seconds=time.monotonic() - started)
         return record.outcome
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
+from lt_ray.shell import terminal
+
 EXIT_CODE = 75
 """EX_TEMPFAIL: the same command goes on"""
 
@@ -24,6 +26,8 @@ class Interruption:
     def __init__(self) -> None:
         self.came = False
         """A first signal came"""
+        self.leaves = False
+        """What is left of a library cannot end in order: the process must be left (`leave`) when all is said"""
         self._raises = True
         self._then: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
@@ -79,9 +83,10 @@ class Interruption:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self.came:
             # Nothing is lost: what is finished is whole on disk. Whatever hangs, hangs no longer.
-            os.write(2, b"\nEnded at once; the same command goes on.\n")
+            terminal.say_at_once("Ended at once; the same command goes on.")
             os._exit(EXIT_CODE)
         self.came = True
+        terminal.say_at_once("stopping; again ends at once")
         if self._raises:
             raise KeyboardInterrupt
         if self._then is not None and callable(signal.getsignal(self._then)):

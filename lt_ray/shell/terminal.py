@@ -64,6 +64,26 @@ def live(renderable: object, refresh_per_second: float) -> Live:
     )
 
 
+def say_at_once(line: str) -> None:
+    """Write a line whatever else is being written: from a signal's handler, or before the process is left."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        descriptor = errors.file.fileno()
+        os.write(descriptor, f"{chr(10) if os.isatty(descriptor) else ''}{line}{chr(10)}".encode())
+
+
+@contextlib.contextmanager
+def errors_to(descriptor: int | None) -> Iterator[None]:
+    """Within, errors and warnings go to this descriptor wherever stderr goes; None = where stderr goes now."""
+    stream = errors.file if descriptor is None else os.fdopen(os.dup(descriptor), "w", buffering=1, errors="replace")
+    errors.file = stream
+    try:
+        yield
+    finally:
+        errors._file = None  # again whatever sys.stderr is, which rich has no other way to say
+        if descriptor is not None:
+            stream.close()
+
+
 def _say(markup: str) -> None:
     """On stderr; where both are one terminal, by way of the console that knows where the live display is."""
     if is_live() and errors.is_terminal:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,10 +19,14 @@ from lt_ray.agenda import Agenda
 from lt_ray.cycle import Settings
 from lt_ray.datasets import Directories
 from lt_ray.errors import ClusterError
+from lt_ray.faults import one_line
 from lt_ray.rounds import PARTIAL_EVERY_S, Event
+from lt_ray.shell import ray_processes
 
 END_TRIALS = signal.SIGUSR1
 """Sent to this process, it makes Tune end all trials and return"""
+_ANSWER_S = 60.0
+"""So long the first process on a cluster may take to start and answer [s]"""
 _SMALLEST = 0.0001
 """Share of a GPU that Ray can tell from none [count]"""
 _SOCKET_LENGTH = 107 - len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
@@ -79,18 +82,65 @@ def cluster(address: str) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if private is not None:
         options |= {"_temp_dir": private, "include_dashboard": False}
-    try:
+    with contextlib.ExitStack() as stack:
+        if private is not None:
+            stack.callback(shutil.rmtree, private, ignore_errors=True)
+        own = stack.enter_context(ray_processes.apart())
         said: list[str] = []
         try:
-            with _overheard(said):
+            with ray_processes.overheard(said), own.starting():
                 ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ClusterError(_no_cluster(address, f"{error} {' '.join(said)}")) from None
+        stack.callback(_disconnect)
+        if address != "local":
+            with ray_processes.overheard([]):
+                heard = _workers_answer()
+            if not heard:
+                raise ClusterError(_no_workers(address))
         yield
-    finally:
-        ray.shutdown()
-        if private is not None:
-            shutil.rmtree(private, ignore_errors=True)
+
+
+def _workers_answer() -> bool:
+    """Whether a process on the cluster can send this one a result."""
+    import ray
+
+    class Probe:  # an actor, as trials are; it travels whole, so nothing of ours is imported for it
+        def answer(self) -> bool:
+            return True
+
+    probe = ray.remote(num_cpus=0, max_restarts=0)(Probe).remote()
+    try:
+        ray.get(probe.answer.remote(), timeout=_ANSWER_S)
+        ray.kill(probe)
+    except (ray.exceptions.RayError, TimeoutError):
+        return False
+    return True
+
+
+def _no_workers(address: str) -> str:
+    mode = os.environ.get("RAY_AUTH_MODE", "disabled")
+    other = "disabled" if mode == "token" else "token"
+    return (
+        f"`--address {address}`: the cluster answers, but its workers do not. `RAY_AUTH_MODE` must be the same for the "
+        f"head, every node and this shell, but is {mode} here: try RAY_AUTH_MODE={other}, or look into the nodes' logs"
+    )
+
+
+def _disconnect() -> None:
+    """Leave the cluster; without its head, Ray would try for a minute and then abort this process."""
+    import ray
+
+    if ray_processes.answers(head_address()):
+        with ray_processes.overheard([]):
+            ray.shutdown()
+
+
+def head_address() -> str:
+    """Return HOST:PORT of the connected cluster's head."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def _private_directory() -> str:
@@ -106,24 +156,6 @@ def _private_directory() -> str:
         f"`TMPDIR` must be a path of at most {_SOCKET_LENGTH - len('/lt_ray_12345678')} bytes, since Ray's sockets "
         f"have names of at most 107, but got {tempfile.gettempdir()!r}, and /tmp cannot be written: set a shorter one"
     )
-
-
-@contextlib.contextmanager
-def _overheard(said: list[str]) -> Iterator[None]:
-    """Keep what Ray's own threads write to stderr, line by line, twenty times over, off the terminal."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as file:
-            os.dup2(file.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(kept, 2)
-                file.seek(0)
-                said += dict.fromkeys(file.read().decode(errors="replace").splitlines())
-    finally:
-        os.close(kept)
 
 
 def _probe(address: str) -> None:
@@ -238,6 +270,8 @@ def run_trials(
     on_failure: Callable[[str, str, str], None],
     on_fault: Callable[[str, str, str], None],
     on_start: Callable[[str], None],
+    on_stop: Callable[[str], None],
+    log: Path,
     ended: Callable[[], bool],
 ) -> None:
     """Run the cycles that an agenda hands out on the connected cluster, until it is exhausted.
@@ -250,6 +284,8 @@ def run_trials(
     - `on_fault`: called with the id of a cycle whose trial ended before the cycle did, the reason and all that is
       known of it; the agenda may hand the cycle out again
     - `on_start`: called with a cycle's id when its trial gets its resources
+    - `on_stop`: called with the reason where the cluster is lost, or Ray gives up
+    - `log`: a file for what Ray says of lost workers and nodes, which is no use in a terminal
     - `ended`: whether to begin no further trial; those that run end by `END_TRIALS`
     """
     from ray import tune
@@ -295,6 +331,7 @@ def run_trials(
             name=f"attempt-{uuid.uuid4().hex[:8]}",
             storage_path=ray_directory,
             stop=Forwarding(on_event, on_failure),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=0),  # the agenda hands the cycle out again
             callbacks=[Watching(on_start, fell)],
             verbose=0,
@@ -303,8 +340,14 @@ def run_trials(
     # Tune's own snapshots are never read back; where it fails to write one, that is nobody's loss.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it would explain the signal, and list the trials
+    head = head_address()
     try:
-        tuner.fit()
+        with ray_processes.written_to(log), ray_processes.watched(head):
+            tuner.fit()
+    except ray_processes.HeadLost:
+        on_stop(f"the Ray cluster's head at {head} answers no longer")
+    except Exception as error:
+        on_stop(f"Ray gave up ({one_line(error)})")
     finally:
         shutil.rmtree(ray_directory, ignore_errors=True)
 

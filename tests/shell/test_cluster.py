@@ -1,5 +1,6 @@
 """Joining a cluster: a refused token is one clear error before anything is written."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -25,27 +26,36 @@ def home_with_token(path: Path) -> dict[str, str]:
     return environment
 
 
-@pytest.fixture
-def guarded_cluster(tmp_path):
-    """A Ray cluster that asks for a token: (its address, the environment of the user who has the token)."""
+@contextlib.contextmanager
+def cluster(log: Path, environment: dict[str, str]):
+    """A Ray cluster that was started with an environment; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    owner = home_with_token(tmp_path / "owner")
     temporary = tempfile.mkdtemp(prefix="lt_ray_test_")  # sockets below it must have short names
     words = [RAY, "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false"]
     words += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={temporary}"]
-    with (tmp_path / "head.log").open("w") as log:
-        head = subprocess.Popen(words, env=owner, stdout=log, stderr=subprocess.STDOUT)
+    with log.open("w") as file:
+        head = subprocess.Popen(words, env=environment, stdout=file, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 90
-    while "--block" not in (tmp_path / "head.log").read_text():
-        assert head.poll() is None, (tmp_path / "head.log").read_text()
-        assert time.monotonic() < deadline, (tmp_path / "head.log").read_text()
+    while "--block" not in log.read_text():
+        assert head.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)
-    yield f"127.0.0.1:{port}", owner
-    head.terminate()
-    head.wait(timeout=60)
-    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        head.terminate()
+        head.wait(timeout=60)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture
+def guarded_cluster(tmp_path):
+    """A Ray cluster that asks for a token: (its address, the environment of the user who has the token)."""
+    owner = home_with_token(tmp_path / "owner")
+    with cluster(tmp_path / "head.log", owner) as address:
+        yield address, owner
 
 
 def sweep(storage: Path, environment: dict[str, str], address: str) -> subprocess.CompletedProcess[str]:
@@ -72,3 +82,17 @@ def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, t
         assert not (tmp_path / "runs").exists()
     joined = sweep(tmp_path / "runs", owner, address)
     assert joined.returncode == 0, joined.stdout + joined.stderr
+
+
+def test_a_token_for_a_cluster_without_is_one_error_before_anything_runs(tmp_path):
+    """A shell that has a token, and a cluster that has none: 2 and one line that says what to set, nothing written."""
+    owner = home_with_token(tmp_path / "owner")
+    with cluster(tmp_path / "head.log", owner | {"RAY_AUTH_MODE": "disabled"}) as address:
+        guessed = {name: value for name, value in owner.items() if name != "RAY_AUTH_MODE"}
+        refused = sweep(tmp_path / "runs", guessed, address)
+        assert refused.returncode == 2, refused.stdout + refused.stderr
+        (line,) = refused.stderr.strip().splitlines()
+        assert "RAY_AUTH_MODE=disabled" in line
+        assert not (tmp_path / "runs" / "imdb_lt-toy").exists()
+        joined = sweep(tmp_path / "runs", guessed | {"RAY_AUTH_MODE": "disabled"}, address)
+        assert joined.returncode == 0, joined.stdout + joined.stderr
