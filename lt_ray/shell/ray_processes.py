@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from lt_ray.shell import terminal
 
@@ -167,6 +167,7 @@ def written_to(path: Path) -> Iterator[None]:
             file = stack.enter_context(path.open("a", buffering=1, errors="backslashreplace"))
         except OSError:
             file = stack.enter_context(open(os.devnull, "a"))
+        stack.enter_context(_told_in(file))
         before = sys.stderr
         before.flush()
         kept = os.dup(2)
@@ -182,6 +183,19 @@ def written_to(path: Path) -> Iterator[None]:
     with contextlib.suppress(OSError):
         if path.stat().st_size == 0:
             path.unlink()
+
+
+@contextlib.contextmanager
+def _told_in(file: IO[str]) -> Iterator[None]:
+    """Within, what Ray's own thread tells of lost workers, on stdout otherwise, goes to a file."""
+    from ray._private import worker
+
+    ordinary = worker.print_worker_logs
+    worker.print_worker_logs = lambda batch, _, *more: ordinary(batch, file, *more)
+    try:
+        yield
+    finally:
+        worker.print_worker_logs = ordinary
 
 
 def _is_standard(stream: Any) -> bool:
