@@ -259,6 +259,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
                 None if data.source is None else registry.outputs_of(sweep.cycle.model, len(data.source.classes)),
                 data.source_digest,
                 base,
+                data,
             )
             planned = planner.plan()
         if not options.fresh:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lt_ray import calibration
 from lt_ray.chain import fractions, touches
 from lt_ray.cycle import Magnitude, Pruning, Similarity, Wanda, digest
+from lt_ray.errors import CycleError
 from lt_ray.models import encoder
 from lt_ray.network import Blocks, Network
 from lt_ray.pruning import magnitude, similarity
@@ -244,7 +245,7 @@ class Pruner:
         else:
             samples = similarity.MinibatchCka(len(blocks))
             rest = len(documents) % pruning.calibration_batch
-            if rest < 4:  # too few for the unbiased estimator
+            if rest < similarity.SMALLEST_BATCH:  # too few for the unbiased estimator
                 documents = documents[: len(documents) - rest]
             batches = self._tokens(documents, pruning.calibration_batch)
             for outputs, kept in calibration.block_outputs(blocks, forward, batches, self._kept):
@@ -255,9 +256,7 @@ class Pruner:
 
     def _documents(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Calibration examples: of train alone, drawn from the seed."""
-        drawn = torch.randperm(len(self.train), generator=generator(self.seed, "calibration"))
-        chosen: np.ndarray[tuple[int], np.dtype[np.int64]] = drawn[:count].numpy()
-        return chosen
+        return _drawn(self.train, self.seed, count)
 
     def _tokens(self, documents: np.ndarray[tuple[int], np.dtype[np.int64]], size: int) -> Iterator[Tensor]:
         for tokens, _ in text.in_order(self.train, documents, size, padding=self.network.padding):
@@ -265,6 +264,35 @@ class Pruner:
 
     def _kept(self, tokens: Tensor) -> Tensor:
         return tokens != self.network.padding
+
+
+def check_calibration(prunings: Iterable[Pruning], train: text.Split, seed: int) -> None:
+    """Raise `CycleError` where blocks could not be compared on a cycle's calibration examples, whatever the model.
+
+    - `train`, `seed`: see `Pruner`
+    """
+    for pruning in prunings:
+        if not isinstance(pruning, Similarity):
+            continue
+        documents = _drawn(train, seed, pruning.calibration)
+        if pruning.cka == "minibatch" and len(documents) < similarity.SMALLEST_BATCH:
+            raise CycleError(
+                f"`similarity.cka: minibatch` compares blocks on at least {similarity.SMALLEST_BATCH} texts of train, "
+                f"but train has {len(documents)}: give more texts, or take `tokens`, which one text is enough for"
+            )
+        if pruning.cka == "tokens" and train.lengths[documents].max(initial=0) < similarity.FEWEST_TOKENS:
+            raise CycleError(
+                f"`similarity.cka: tokens` compares blocks on texts of at least {similarity.FEWEST_TOKENS} tokens, but "
+                f"the {len(documents)} texts that calibration draws of train have one each: give longer ones, a larger "
+                "`task.max_tokens` or `similarity.calibration`, or take `minibatch`"
+            )
+
+
+def _drawn(train: text.Split, seed: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The examples of train on which a cycle calibrates, at most `count`."""
+    drawn = torch.randperm(len(train), generator=generator(seed, "calibration"))
+    chosen: np.ndarray[tuple[int], np.dtype[np.int64]] = drawn[:count].numpy()
+    return chosen
 
 
 def next_stride(pruning: Similarity, earlier: Iterable[tuple[int | None, bool | None]]) -> tuple[int, str]:

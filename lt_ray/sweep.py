@@ -13,6 +13,7 @@ from torch import nn
 
 from lt_ray.chain import RewindEpoch, Round, chain, origin_chain, prunable_names, rewind_epochs, touches
 from lt_ray.cycle import MASKS_KEY, Cycle, Encoder, Magnitude, Scalar, Settings, Wanda, canonical
+from lt_ray.datasets import Datasets
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.forecast import Forecast, forecast
 from lt_ray.models import encoder, maps, registry, survey
@@ -21,6 +22,7 @@ from lt_ray.objective import OBJECTIVES
 from lt_ray.pruning.restart import matches
 from lt_ray.search import Asked, suggest
 from lt_ray.space import Space
+from lt_ray.starts import check_calibration
 from lt_ray.stopping import Asha, AshaRule, MaxDrop, MaxDropRule, Rule
 
 _FLOAT_BYTES = 4
@@ -214,6 +216,7 @@ class Planner:
     - `rows`, `outputs`: embedding rows and logits that the data asks for
     - `source_outputs`, `source_digest`: of the source task, where there is one
     - `base`: what an encoder is made of
+    - `data`: what the cycles train on, where it is known: then it is enough for what their prunings measure on it
     """
 
     sweep: Sweep
@@ -223,6 +226,7 @@ class Planner:
     source_outputs: int | None = None
     source_digest: str | None = None
     base: Base | None = None
+    data: Datasets | None = None
 
     def plan(self) -> Plan:
         """Return the sweep's plan; of an adaptive search the points that need no result.
@@ -371,6 +375,8 @@ class Planner:
         assert digest is not None
         _check_names(cycle, module)
         survey.check(cycle.schedule, module, lambda: self._surveyed(cycle))
+        if self.data is not None and cycle.tickets == "own":
+            check_calibration(cycle.schedule, self.data.of(cycle).train, cycle.seed)
         flat = cycle.flat()
         rounds = chain(cycle, digest, self.source_digest)
         found = origin_chain(cycle, digest, self.source_digest)

@@ -12,10 +12,12 @@ import torch
 from lt_ray import bases, starts
 from lt_ray.chain import chain
 from lt_ray.cycle import Cycle, Encoder, Magnitude, Similarity, Toy, Training, Wanda
-from lt_ray.errors import DegenerateError
+from lt_ray.datasets import Datasets
+from lt_ray.errors import CycleError, DegenerateError
 from lt_ray.models import pretrained
 from lt_ray.models.pretrained import Base
 from lt_ray.network import Network
+from lt_ray.pruning.similarity import MinibatchCka
 from lt_ray.results import TIMES, RoundResult
 from lt_ray.retention import Retention
 from lt_ray.rounds import run_cycle
@@ -486,6 +488,36 @@ def test_the_plan_says_what_is_known(data, base, tmp_path):
                 assert expected.nonzero == result.nonzero
         known.append([expected.nonzero is not None for expected in planned.forecast])
     assert known == [[True, True, True], [True, True], [True, True, False, False]]
+
+
+def test_a_plan_has_enough_to_calibrate_on(data, base, tmp_path):
+    """Where the examples of train do not reach for comparing blocks, the plan is refused; one fewer short of it, the
+    estimator itself refuses, and with enough neither does. Wanda takes one example."""
+
+    def planned(pruning, train: text.Split):
+        cycle = make_cycle(base, pruning)
+        few = Datasets(dataclasses.replace(data, train=train), base=base)
+        return Planner(Sweep(name="x", cycle=cycle), data.rows, 2, data.digest, base=base, data=few).plan()
+
+    def first(count: int, tokens: int | None = None) -> text.Split:
+        """The first documents of train, each cut."""
+        lengths = np.minimum(data.train.lengths[:count], tokens or data.rows)
+        parts = [data.train.tokens[at : at + n] for at, n in zip(data.train.offsets, lengths, strict=False)]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return text.Split(np.concatenate(parts), offsets, data.train.labels[:count])
+
+    with pytest.raises(CycleError, match=r"at least 4 texts of train, but train has 3: give more texts, or take"):
+        planned(Similarity(**COMPARED), first(3))
+    with pytest.raises(ValueError, match="must have at least 4 examples, but got 3"):
+        MinibatchCka(2).add([torch.ones(3, 2)] * 2)
+    with pytest.raises(CycleError, match=r"at least 2 tokens, but the 64 texts .* have one each: give longer ones"):
+        planned(Similarity(cka="tokens", **COMPARED), first(120, tokens=1))
+    assert planned(Similarity(**COMPARED), first(4, tokens=1))
+    assert planned(Similarity(cka="tokens", **COMPARED), first(1, tokens=2))
+    wanda = Wanda(sparsity=0.5, calibration=32, epochs=0)
+    assert planned(wanda, first(1, tokens=1))
+    one = dataclasses.replace(data, train=first(1, tokens=1))
+    assert run(make_cycle(base, wanda), one, RoundStore(tmp_path), base)[-1].sparsity == pytest.approx(0.5)
 
 
 def test_sparsity_counts_removed_blocks(data, base, tmp_path):

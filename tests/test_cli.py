@@ -14,8 +14,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lt_ray import bases
 from lt_ray.cli import app, main
-from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training, keys
+from lt_ray.cycle import Cnn, Cycle, Emotion, Encoder, Magnitude, Similarity, Toy, Training, keys
 from lt_ray.directory import SweepDirectory
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ TINY = Cycle(
     training=Training(epochs=1, batch_size=30),
     schedule=(Magnitude(),),
 )
+BLOCKS = Cycle(task=Emotion(max_tokens=32), model=Encoder(), schedule=(Similarity(),))
 SPACE = "magnitude.restart: {grid: [rewind, random]}\n"
 
 
@@ -306,6 +308,22 @@ def test_a_running_sweep_is_left_alone(sweep, tmp_path):
             assert code == 2
             assert "is being run by another process" in error
     assert [path.name for path in (tmp_path / "runs").glob("tiny*")] == ["tiny"]
+
+
+def test_too_few_texts_to_compare_blocks_are_refused_before_training(tmp_path, capsys):
+    """Three texts of train under `similarity` are one error and exit code 2, in the plan too; no sweep is begun."""
+    bases.write_toy(tmp_path / "model")
+    rows = pd.DataFrame({"text": ["fine film", "dull film"] * 10, "label": [0, 1] * 10})
+    for name in ("validation", "test", "train"):
+        mine = folder(tmp_path, rows[:3] if name == "train" else rows, f"{name}.csv")
+    words = ["--task", "folder", "--data-dir", mine, "--model", str(tmp_path / "model"), "--from-config", "--local"]
+    for more in ([], ["--plan"]):
+        with pytest.raises(SystemExit) as ended:
+            main(name="few", cycle=BLOCKS, argv=[*words, "--storage", str(tmp_path / "runs"), *more])
+        error = " ".join(capsys.readouterr().err.split())
+        assert ended.value.code == 2
+        assert "compares blocks on at least 4 texts of train, but train has 3: give more texts" in error
+        assert {path.name for path in (tmp_path / "runs").iterdir()} == {"cache"}
 
 
 def test_the_plan_starts_nothing(sweep, tmp_path):

@@ -14,7 +14,10 @@ from lt_ray.errors import DegenerateError
 Rule = Literal["anchor", "chain"]
 Blocks = tuple[int, ...]
 
-_SMALLEST_BATCH = 4
+SMALLEST_BATCH = 4
+"""Examples from which the estimator of `MinibatchCka` is defined [count]"""
+FEWEST_TOKENS = 2
+"""Of a sentence that `TokenCka` counts [count]"""
 _FEW = 32  # examples
 _STRIP = 64  # rows of a Gram matrix in one product
 _ENTRIES = 2**25  # of Gram matrices that TokenCka holds at a time, 8 to 16 bytes each
@@ -68,9 +71,9 @@ class MinibatchCka:
                 f"but got {len(features)} blocks with {sorted(sizes)} examples."
             )
         n = sizes.pop()
-        if n < _SMALLEST_BATCH:
+        if n < SMALLEST_BATCH:
             raise ValueError(
-                f"A batch must have at least {_SMALLEST_BATCH} examples, but got {n}: leave a smaller rest out."
+                f"A batch must have at least {SMALLEST_BATCH} examples, but got {n}: leave a smaller rest out."
             )
         grams = torch.stack([_gram(feature.flatten(1)) for feature in features])
         diagonals = grams.diagonal(dim1=1, dim2=2)
@@ -128,7 +131,7 @@ class TokenCka:
                 f"Each of the {self._blocks} blocks must give states of the tokens {tuple(kept.shape)}, "
                 f"but got {len(states)} blocks with {sorted(shapes)}."
             )
-        used = kept.sum(1) >= 2
+        used = kept.sum(1) >= FEWEST_TOKENS
         kept = kept & used.unsqueeze(1)
         self.sentences += int(used.sum())
         self._sums = self._sums.to(kept.device)
