@@ -210,6 +210,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         from lt_ray.directory import SweepDirectory
         from lt_ray.models import registry
         from lt_ray.shell import console, driver, target
+        from lt_ray.shell.runs import check_access
         from lt_ray.shell.tuner import Resources, check_machine, check_shares, describe_resources
         from lt_ray.store import check_writable
         from lt_ray.sweep import Planner
@@ -272,6 +273,8 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
                 share = describe_resources(resources, None if address is None else ())
                 console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=stored)
             return 0
+        with terminal.doing("asking MLflow"):
+            check_access(uri, sweep.name)
         if not joined and address is not None:
             stack.enter_context(driver.connected(address, resources, interruption))
         if options.fresh:

@@ -48,6 +48,18 @@ _ENVIRONMENT = {
 # Codes that blame what was sent. After any other (a proxy's 404, an expired token) the same may pass later.
 _REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 
+# Codes of a server, or of a proxy before it, that wants another password, and words of proxies that answer JSON of
+# their own: MLflow then takes their answer for an error of its server
+_DENIED = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
+_DENIED_STATUS = r"failed with error code (401|403|407)\b"
+_DENIED_WORDS = r"\b(401|403|407|unauthori[sz]ed|unauthenticated|forbidden|(permission|access).denied)\b"
+# What databases say; as a driver raises it, before anything is asked, it bears no code
+_DENIED_BY_DATABASE = (
+    r"authenticat|password|access denied|permission denied|login failed|no pg_hba|does not exist|unknown database"
+)
+_PATIENCE_S = 5.0
+"""With a server that is asked before training, after which it is taken to be away [s]"""
+
 
 def prepare() -> None:
     """Set MLflow up for this process and import it: two threads that import it at once can deadlock."""
@@ -56,6 +68,55 @@ def prepare() -> None:
     # MLflow repeats a call that was answered 500, also one that made a run: there would be two. We look first.
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
     import mlflow  # noqa: F401
+
+
+def check_access(uri: str, experiment: str) -> None:
+    """Raise `TrackingError` where a server or a database refuses access, or cannot be spoken to at all.
+
+    One that does not answer may do so later, and a file is made when it is needed: neither is an error.
+
+    - `experiment`: name of the one that the sweep is recorded in
+    """
+    if uri == "none" or uri.startswith("sqlite"):
+        return
+    prepare()
+    from sqlalchemy.exc import NoSuchModuleError
+
+    found: list[Exception] = []
+
+    def ask() -> None:
+        with quiet():
+            try:
+                _ask(uri, experiment)
+            except Exception as error:  # MLflow and the drivers of databases raise what they like
+                found.append(error)
+
+    asking = threading.Thread(target=ask, name="lt_ray-access", daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_S)
+    if not found:
+        return
+    if isinstance(found[0], ImportError | NoSuchModuleError):
+        raise TrackingError(
+            f"`--tracking-uri {without_password(uri)}` needs a driver of its database ({cause(found[0])}): install it, "
+            "or give another record, or `--tracking-uri none`"
+        )
+    if is_denied(found[0]):
+        raise TrackingError(
+            f"`--tracking-uri {without_password(uri)}` must take the sweep's record, but access is refused "
+            f"({cause(found[0])}): mend its user, password, token or database, or give another one, or `--tracking-uri none`"
+        )
+
+
+def _ask(uri: str, experiment: str) -> None:
+    if uri.startswith(("http", "databricks")):
+        from mlflow import MlflowClient
+
+        MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
+        return
+    import sqlalchemy
+
+    sqlalchemy.create_engine(uri).connect().close()  # MLflow would try again for minutes
 
 
 class ReadRun(NamedTuple):
@@ -90,7 +151,7 @@ def read_runs(uri: str, name: str) -> tuple[list[ReadRun], list[str]]:
     except TrackingError:
         raise
     except Exception as error:  # MLflow raises what its stores and transports raise
-        raise TrackingError(f"MLflow at {without_password(uri)} does not answer ({cause(error)})") from None
+        raise TrackingError(f"MLflow at {without_password(uri)} {unanswered(error)}") from None
 
 
 def _all(client: MlflowClient, experiment: str, wanted: str, newest_first: bool = False) -> list[Run]:
@@ -306,6 +367,26 @@ def is_refusal(error: Exception) -> bool:
     """Return whether sending the same again must fail again."""
     code = getattr(error, "error_code", None)
     return code in _REFUSED if code is not None else not isinstance(error, OSError)
+
+
+def is_denied(error: BaseException) -> bool:
+    """Return whether a server or a database refused access."""
+    from sqlalchemy.exc import DBAPIError
+
+    code, answer = getattr(error, "error_code", None), getattr(error, "json", None)
+    if code in _DENIED or (code and re.search(_DENIED_STATUS, str(error))):
+        return True
+    if isinstance(answer, dict) and re.search(_DENIED_WORDS, str(answer), re.IGNORECASE):
+        return True
+    if isinstance(error, DBAPIError) and re.search(_DENIED_BY_DATABASE, str(error.orig), re.IGNORECASE):
+        return True
+    inner = error.__cause__ or error.__context__
+    return inner is not None and is_denied(inner)
+
+
+def unanswered(error: BaseException) -> str:
+    """Return what a server did that took no record, in a few words."""
+    return f"{'refuses access' if is_denied(error) else 'does not answer'} ({cause(error)})"
 
 
 def cause(error: BaseException) -> str:

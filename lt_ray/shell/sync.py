@@ -66,10 +66,10 @@ def _send(delivery: Delivery, event: Event) -> str | None:
         except Silent as silent:
             if pause_s is None:
                 if isinstance(event, Reported):
-                    return str(silent)
+                    return silent.cause
                 raise TrackingError(
-                    f"MLflow at {delivery.target.shown} does not answer ({silent}): nothing is lost, "
-                    "give the same command once it answers, or another `--tracking-uri`"
+                    f"MLflow at {delivery.target.shown} {silent}: nothing is lost, "
+                    "give the same command once it takes records, or another `--tracking-uri`"
                 ) from None
             time.sleep(pause_s)
     raise AssertionError("the last try returns or raises")

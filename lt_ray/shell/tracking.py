@@ -29,7 +29,7 @@ from lt_ray.shell.events import (
     milliseconds,
     parse,
 )
-from lt_ray.shell.runs import Runs, cause, is_refusal, prepare, quiet
+from lt_ray.shell.runs import Runs, cause, is_refusal, prepare, quiet, unanswered
 from lt_ray.shell.spool import Spool
 from lt_ray.shell.target import Target
 
@@ -39,7 +39,11 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_PAUSE_CLOSING_S = 1.0, 30.0, 1.0
 
 
 class Silent(Exception):
-    """MLflow did not take an event and may take it later; the message says in a line what went wrong."""
+    """MLflow did not take an event and may take it later; the message says in a line what it did, and why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(unanswered(error))
+        self.cause = cause(error)
 
 
 class Delivery:
@@ -62,7 +66,7 @@ class Delivery:
                 self.refused += 1
                 return cause(error)
             self._runs = None  # a run may have been created and the answer lost: look for all of them again
-            raise Silent(cause(error)) from None
+            raise Silent(error) from None
         return None
 
 
@@ -229,11 +233,11 @@ class Tracker:
             try:
                 refusal = self._delivery.send(event)
             except Silent as silent:
-                self._why = str(silent)
+                self._why = f"MLflow at {self._delivery.target.shown} {silent}"
                 tries += 1
                 if tries == event.tries:
                     self._delivery.refused += 1
-                    refusal = str(silent)
+                    refusal = silent.cause
                 else:
                     if event.tries is None:  # else it may be another server that is silent
                         self._silent = True
@@ -244,8 +248,8 @@ class Tracker:
             else:
                 self._silent = False
             if refusal is not None:
-                self._why = refusal
-                self._warn_once("refused", f"MLflow left out a part of the record ({refusal})")
+                self._why = f"MLflow left out a part of the record ({refusal})"
+                self._warn_once("refused", self._why)
             return True
         return False
 
@@ -268,8 +272,8 @@ class Tracker:
     def _warn_silent(self, silent: Silent) -> None:
         self._warn_once(
             "silent",
-            f"MLflow at {self._delivery.target.shown} does not answer ({silent}): the sweep goes on; its record is "
-            "kept and delivered once MLflow answers, by the same command or by `lt-ray sync`",
+            f"MLflow at {self._delivery.target.shown} {silent}: the sweep goes on; its record is "
+            "kept and delivered once MLflow takes it, by the same command or by `lt-ray sync`",
         )
 
     def _warn_once(self, kind: str, message: str) -> None:

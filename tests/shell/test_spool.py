@@ -22,6 +22,7 @@ from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.directory import SweepDirectory
 from lt_ray.shell.events import CYCLE_TAG, EPOCH_METRICS, ROUND_METRICS, RoundDone, number, parse
 from lt_ray.shell.records import Record
+from lt_ray.shell.runs import check_access
 from lt_ray.shell.spool import Spool
 from lt_ray.shell.target import Target
 
@@ -95,7 +96,8 @@ def everything() -> dict[tuple[str | None, str, int], int]:
 @contextmanager
 def failing_between(server: str, fails) -> Iterator[tuple[str, list[int]]]:
     """A real HTTP proxy before a server: a request for which `fails(count)` is asked of nobody, or of the server and
-    its answer thrown away, and answered 500; yields its URI and the statuses it gave."""
+    its answer thrown away, and answered 500, or with the (status, body) that `fails` gives; yields its URI and the
+    statuses it gave."""
     given: list[int] = []
     host = server.removeprefix("http://")
 
@@ -105,8 +107,8 @@ def failing_between(server: str, fails) -> Iterator[tuple[str, list[int]]]:
         def pass_on(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kind = fails(len(given))
-            status, answer, content = 500, b"not now", "text/plain"
-            if kind != "unasked":
+            (status, answer), content = kind if isinstance(kind, tuple) else (500, b"not now"), "text/plain"
+            if kind != "unasked" and not isinstance(kind, tuple):
                 connection = http.client.HTTPConnection(host, timeout=30)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "accept-encoding")}
                 connection.request(self.command, self.path, body, headers)
@@ -307,6 +309,59 @@ def test_a_uri_that_can_never_work_is_refused_before_anything_starts(uri, said, 
     assert printed.count("error:") == 1
     assert said in printed
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(401, b"You are not authenticated."), (403, b""), (407, b"no"), (403, b'{"detail": "Forbidden"}')],
+)
+def test_a_server_that_refuses_access_is_told_before_training(status, body, capfd):
+    """A proxy that wants another password is one error that names the way out, exit code 2, and no sweep is begun."""
+    with failing_between("", lambda _: (status, body)) as (uri, given):
+        assert sweep(uri.replace("//", "//user:secret@")) == 2
+        assert given == [status]
+        printed = " ".join(capfd.readouterr().err.split())
+        assert printed.startswith(f"error: `--tracking-uri {uri}` must take the sweep's record, but access is refused")
+        assert "or `--tracking-uri none`" in printed
+        assert "secret" not in printed
+        assert not Path("runs/tiny").exists()
+        assert sweep(uri, "--plan") == 0
+        assert given == [status]
+
+
+@pytest.mark.parametrize("uri", ["postgresql+nosuch://user:secret@127.0.0.1/x", "mysql+aiomysql://127.0.0.1/x"])
+def test_a_database_without_a_driver_is_told_before_training(uri, capfd):
+    """A database whose driver is unknown, or not installed, is one error and exit code 2."""
+    assert sweep(uri) == 2
+    printed = capfd.readouterr().err
+    assert "needs a driver of its database" in printed
+    assert "secret" not in printed
+    assert not Path("runs/tiny").exists()
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, b"Forbidden"), (502, b""), (404, b"no such page")])
+def test_a_server_that_is_away_is_no_error(status, body):
+    """Behind a proxy whose server is down, or with nothing listening, the sweep may begin."""
+    with failing_between("", lambda _: (status, body)) as (uri, given):
+        check_access(uri, "tiny")
+        assert given == [status]
+    check_access(uri, "tiny")
+
+
+@pytest.mark.slow
+def test_the_end_says_why_the_record_is_not_whole(capfd):
+    """With a password that is refused once the sweep runs, the sweep ends with 0, and its last line has the reason."""
+    unknown = (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no experiment"}')
+    with failing_between("", lambda count: (401, b"expired") if count else unknown) as (uri, _):
+        assert sweep(uri) == 0
+        *_, said, why = capfd.readouterr().out.splitlines()
+        assert "lt-ray sync tiny --storage runs" in said
+        assert "MLflow was not told everything" in said
+        assert why.split("(")[0].strip() == f"MLflow at {uri} refuses access"
+        assert "error code 401" in why
+        code, printed = sync()
+        assert code == 2
+        assert "refuses access" in printed
 
 
 def test_sync_refuses_what_it_cannot_deliver(tmp_path):
