@@ -25,7 +25,7 @@ from lt_ray.shell import terminal
 from lt_ray.shell.events import Status
 from lt_ray.shell.interruption import Interruption
 from lt_ray.shell.progress import Progress
-from lt_ray.shell.records import Record, child
+from lt_ray.shell.records import Record, child, first_start
 from lt_ray.shell.tracking import Tracker
 from lt_ray.shell.tuner import (
     END_TRIALS,
@@ -108,12 +108,15 @@ class _Record:
         self._arm_keys = arm_keys({key: d.model_dump() for key, d in plan.sweep.space.distributions.items()})
         self._seen: set[tuple[str, int, int]] = set()
         self._epochs: dict[tuple[str, int], list[EpochResult]] = {}
+        self._unopened: set[str] = set()
+        """Cycles of which MLflow was not told yet"""
         self.outcome = Outcome(plan)
         self.agenda = Agenda(planner, plan, self._add)
         self._take_in(plan.cycles)
 
     def started(self, cycle: str) -> None:
         """Take in that a cycle has a place to run."""
+        self._open(cycle)
         self._progress.started(cycle)
 
     def event(self, event: Event) -> bool:
@@ -194,6 +197,7 @@ class _Record:
         self.outcome.failures[cycle] = reason
         self.agenda.ended(cycle, "failed")
         self._progress.failed(cycle, reason_shown)
+        self._open(cycle)
         if self._tracker is not None:
             self._tracker.finish(cycle, "FAILED", reason)
 
@@ -218,6 +222,8 @@ class _Record:
         outcome.computed = len(finished_keys(outcome.plan, self._directory)) - len(before)
         outcome.reused = len(before)
         outcome.seconds = seconds
+        for cycle in sorted(self._unopened):
+            self._open(cycle, begun=False)
         _close(self._tracker, outcome, self._directory)
 
     def _catch_up(self) -> None:
@@ -242,12 +248,12 @@ class _Record:
         """Take in what the store has of these cycles, decide as was decided then, and queue those still to run."""
         found: list[tuple[float, RoundResult]] = []
         for item in planned:
-            if self._tracker is not None:
-                self._tracker.cycle(
-                    item.id, *child(item.cycle, item.settings, [round.key for round in item.rounds], self._arm_keys)
-                )
+            self._unopened.add(item.id)
             latest = 0.0  # a round that was damaged and computed again is younger than those after it
-            for result, epochs in self._stored(item):
+            stored = self._stored(item)
+            if stored:
+                self._open(item.id, first_start([result for result, _ in stored], otherwise=0.0))
+            for result, epochs in stored:
                 self._progress.found(result)
                 self._finished(result, epochs)
                 latest = max(latest, result.finished_at)
@@ -256,6 +262,16 @@ class _Record:
             self._decided(result)
         for item in planned:
             self._resume(item)
+
+    def _open(self, cycle: str, began: float | None = None, *, begun: bool = True) -> None:
+        """Tell MLflow of a cycle, once: as late as can be, since a run's start cannot be changed."""
+        if cycle not in self._unopened:
+            return
+        self._unopened.remove(cycle)
+        if self._tracker is not None:
+            item = self._planned[cycle]
+            name, params, tags = child(item.cycle, item.settings, [round.key for round in item.rounds], self._arm_keys)
+            self._tracker.cycle(cycle, name, params, tags, began=began, begun=begun)
 
     def _stored(self, planned: PlannedCycle) -> list[tuple[RoundResult, list[EpochResult]]]:
         """A cycle's finished rounds, from round 0 on."""
@@ -286,6 +302,7 @@ class _Record:
 
     def _finished(self, result: RoundResult, epochs: list[EpochResult]) -> None:
         """Take in one finished round, just computed or found."""
+        self._open(result.cycle, first_start([result], otherwise=0.0))
         self._seen.add((result.cycle, result.round, -1))
         self._seen.update((result.cycle, result.round, epoch.epoch) for epoch in epochs)
         self.outcome.results.setdefault(result.cycle, []).append(result)
@@ -321,6 +338,7 @@ class _Record:
             self.outcome.stopped[cycle] = reason
             self.agenda.ended(cycle, "pruned")
             self._progress.stopped(cycle, reason)
+            self._open(cycle)
             if self._tracker is not None:
                 self._tracker.finish(cycle, "FINISHED", reason)
 

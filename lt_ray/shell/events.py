@@ -29,6 +29,8 @@ CYCLE_TAG = "lt_ray.cycle"
 """On every run but the parent"""
 STATE_TAG = "lt_ray.state"
 """On every run: running, finished, stopped (early, by a rule), failed or interrupted"""
+WAITING_TAG = "lt_ray.waiting"
+"""On a cycle's run that was made before the cycle had a place to run: its start says nothing"""
 FIELDS_TAG = "lt_ray.fields"
 """On a cycle's run: its settings and all its fields, JSON; parameters are text and lose their kinds"""
 KEYS_TAG = "lt_ray.rounds"
@@ -145,12 +147,15 @@ class Opened(_Event):
     dataset: Dataset | None = None
     at_ms: int
     """When it began, if this is the first that MLflow hears of it"""
+    begun: bool = True
+    """Whether it had a place to run yet"""
 
     def send(self, runs: Runs) -> None:
         """Make its run be there, be named and be RUNNING."""
         params = {legal(name): text(value) for name, value in self.params.items()}
         tags = whole_tags(self.tags) | {STATE_TAG: "running"}
-        runs.open(self.cycle, shortened(self.name, NAME_LENGTH), self.at_ms, params, tags, self.dataset)
+        name = shortened(self.name, NAME_LENGTH)
+        runs.open(self.cycle, name, self.at_ms, params, tags, self.dataset, begun=self.begun)
 
 
 class RoundDone(_Event):

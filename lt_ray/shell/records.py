@@ -101,6 +101,13 @@ def child(
     return rows.short(settings, cycle.seed), params, tags
 
 
+def first_start(results: Sequence[RoundResult], *, otherwise: float) -> float:
+    """Return when the first of a cycle's rounds began, as far as its rounds tell; those of other cycles count only
+    where it computed none [s]."""
+    own = [result for result in results if result.source == "computed"] or results[:1]
+    return min((result.finished_at - result.train_s - result.eval_s for result in own), default=otherwise)
+
+
 class Record:
     """All that a sweep's directory tells; read once, when it is first asked for."""
 
@@ -143,9 +150,15 @@ class Record:
         ended = own.began_at
         for recorded, reported in self.cycles:
             name, params, tags = child(recorded.cycle, recorded.settings, recorded.keys, self._arm_keys)
-            began = self._began(reported, own.began_at)
+            began = first_start(reported.results, otherwise=own.began_at)
             yield Opened(
-                cycle=reported.id, name=name, params=params, tags=tags, dataset=own.dataset, at_ms=milliseconds(began)
+                cycle=reported.id,
+                name=name,
+                params=params,
+                tags=tags,
+                dataset=own.dataset,
+                at_ms=milliseconds(began),
+                begun=bool(reported.results) or reported.state != "unfinished",
             )
             for result in reported.results:
                 yield RoundDone(
@@ -277,10 +290,6 @@ class Record:
         if (reason := self.directory.stopped(recorded.cycle.id)) is not None:
             return "stopped", reason
         return "unfinished", ""
-
-    def _began(self, reported: ReportedCycle, otherwise: float) -> float:
-        own = [result for result in reported.results if result.source == "computed"] or reported.results[:1]
-        return own[0].finished_at - own[0].train_s - own[0].eval_s if own else otherwise
 
     def _epochs(self, cycle: Cycle, result: RoundResult) -> tuple[EpochResult, ...]:
         stored = self._known[result.key]

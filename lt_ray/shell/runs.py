@@ -19,6 +19,7 @@ from lt_ray.shell.events import (
     ROUND_METRICS,
     STATE_TAG,
     SWEEP_TAG,
+    WAITING_TAG,
     Dataset,
     Point,
     Status,
@@ -104,7 +105,8 @@ def check_access(uri: str, experiment: str) -> None:
     if is_denied(found[0]):
         raise TrackingError(
             f"`--tracking-uri {without_password(uri)}` must take the sweep's record, but access is refused "
-            f"({cause(found[0])}): mend its user, password, token or database, or give another one, or `--tracking-uri none`"
+            f"({cause(found[0])}): mend its user, password, token or database, or give another one, or "
+            "`--tracking-uri none`"
         )
 
 
@@ -198,11 +200,14 @@ class Runs:
         """Cycle → run id; None → the parent's"""
         self._rounds: dict[str, set[int]] = {}
         """Cycle → rounds that its run has, as far as was asked"""
+        self._waiting: set[str | None] = set()
+        """Cycles whose run was made before they had begun"""
         begun: set[str] = set()
         for run in self._search():
             cycle = run.data.tags.get(CYCLE_TAG)
             if cycle not in self._ids or (run.data.metrics and self._ids[cycle] not in begun):
                 self._ids[cycle] = run.info.run_id
+                (self._waiting.add if WAITING_TAG in run.data.tags else self._waiting.discard)(cycle)
             if run.data.metrics:
                 begun.add(run.info.run_id)
 
@@ -214,20 +219,32 @@ class Runs:
         params: Mapping[str, str],
         tags: Mapping[str, str],
         dataset: Dataset | None = None,
+        *,
+        begun: bool = True,
     ) -> None:
-        """Make a cycle's run, or with None the parent, be there and be RUNNING; a known parameter keeps its value."""
+        """Make a cycle's run, or with None the parent, be there and be RUNNING; a known parameter keeps its value.
+
+        A run that is there keeps its start, since MLflow can change none. One that was made before its cycle had begun
+        is therefore deleted, and another one made, once that begins.
+        """
         from mlflow.entities import Param, RunTag
 
         own = {SWEEP_TAG: self._sweep_id}
         if cycle is not None:
             own |= {CYCLE_TAG: cycle, "mlflow.parentRunId": self._id(None)}
+        if begun and cycle in self._waiting:
+            self._client.delete_run(self._ids.pop(cycle))
+            self._waiting.remove(cycle)
+        made = own if begun else own | {WAITING_TAG: "true"}
         if cycle in self._ids:
             self._client.update_run(self._ids[cycle], status="RUNNING", name=name)
         else:
-            run = self._client.create_run(self._experiment_id, start_time=at_ms, run_name=name, tags=own)
+            run = self._client.create_run(self._experiment_id, start_time=at_ms, run_name=name, tags=made)
             self._ids[cycle] = run.info.run_id
             if cycle is not None:
                 self._rounds[cycle] = set()
+            if not begun:
+                self._waiting.add(cycle)
         run_id = self._ids[cycle]
         known = self._client.get_run(run_id)
         if REASON_TAG in known.data.tags:

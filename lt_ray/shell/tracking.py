@@ -115,15 +115,35 @@ class Tracker:
         self._thread = threading.Thread(target=self._deliver_all, name="lt_ray-mlflow", daemon=True)
         self._thread.start()
 
-    def cycle(self, cycle_id: str, name: str, params: Mapping[str, Scalar], tags: Mapping[str, str] = {}) -> None:
+    def cycle(
+        self,
+        cycle_id: str,
+        name: str,
+        params: Mapping[str, Scalar],
+        tags: Mapping[str, str] = {},
+        *,
+        began: float | None = None,
+        begun: bool = True,
+    ) -> None:
         """Record that a cycle runs: its run exists, is a child of the sweep's and is RUNNING.
 
+        - `began`: when, if its run is not there yet; None = now [s]
+        - `begun`: False for one that has had no place to run: its run begins anew once it has
         - `params`: flat fields of the cycle; `training.epochs`, or `most_epochs` where it is there, places its
           epochs (`round`).
         """
         self._epochs[cycle_id] = params.get("most_epochs", params.get("training.epochs"))
-        at_ms, params, tags = milliseconds(time.time()), dict(params), dict(tags)
-        self._put(Opened(cycle=cycle_id, name=name, params=params, tags=tags, dataset=self._dataset, at_ms=at_ms))
+        self._put(
+            Opened(
+                cycle=cycle_id,
+                name=name,
+                params=dict(params),
+                tags=dict(tags),
+                dataset=self._dataset,
+                at_ms=milliseconds(time.time() if began is None else began),
+                begun=begun,
+            )
+        )
 
     def round(self, result: RoundResult, epochs: Sequence[EpochResult], decision: BlockDecision | None = None) -> None:
         """Record one finished round and the epochs trained in it, in any order of rounds.

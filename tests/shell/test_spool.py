@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from lt_ray.cli import app, main
 from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
 from lt_ray.directory import SweepDirectory
+from lt_ray.report.rows import by_arm
 from lt_ray.shell.events import CYCLE_TAG, EPOCH_METRICS, ROUND_METRICS, RoundDone, number, parse
 from lt_ray.shell.records import Record
 from lt_ray.shell.runs import check_access
@@ -77,9 +78,11 @@ def runs(uri: str) -> int:
 
 
 def everything() -> dict[tuple[str | None, str, int], int]:
-    """What must be held, each once, from the store's own rows; the means of its rounds are the parent's."""
+    """What must be held, each once, from the store's own rows; the means of each arm's rounds are the
+    parent's."""
     expected, own = {}, set()
-    for _, cycle in Record(SweepDirectory(Path("runs/tiny"))).cycles:
+    cycles = Record(SweepDirectory(Path("runs/tiny"))).cycles
+    for _, cycle in cycles:
         assert len(cycle.results) == ROUNDS
         for result in cycle.results:
             has = {metric for metric, field in ROUND_METRICS.items() if number(result, field) is not None}
@@ -89,8 +92,10 @@ def everything() -> dict[tuple[str | None, str, int], int]:
             expected |= {(cycle.id, metric, step): 1 for metric in EPOCH_METRICS for step in steps}
     assert len(own) == 18, "a model without blocks has no metrics of blocks"
     assert len(expected) == CYCLES * ROUNDS * (len(own) + E * len(EPOCH_METRICS))
-    by_round = [metric for metric in own if metric.startswith("round/")]
-    return expected | {(None, metric, round): 1 for metric in by_round for round in range(ROUNDS)}
+    arms = by_arm((cycle for _, cycle in cycles), ("magnitude.restart",), "")
+    assert len(arms) == 2
+    means = {f"{metric} {arm}" for metric in ("round/test_accuracy", "round/sparsity") for arm in arms}
+    return expected | {(None, metric, round): 1 for metric in means for round in range(ROUNDS)}
 
 
 @contextmanager
@@ -362,6 +367,42 @@ def test_the_end_says_why_the_record_is_not_whole(capfd):
         code, printed = sync()
         assert code == 2
         assert "refuses access" in printed
+
+
+def starts(uri: str) -> list[tuple[float, float, float]]:
+    """Of each cycle's run, in the order in which the cycles ran: its start, and when its first own round and its last
+    one were finished [ms]."""
+    client = MlflowClient(tracking_uri=uri)
+    (experiment,) = (e for e in client.search_experiments() if e.name == "tiny")
+    began = {
+        run.data.tags[CYCLE_TAG]: run.info.start_time
+        for run in client.search_runs([experiment.experiment_id])
+        if CYCLE_TAG in run.data.tags
+    }
+    found = []
+    for _, cycle in Record(SweepDirectory(Path("runs/tiny"))).cycles:
+        own = sorted(1000 * result.finished_at for result in cycle.results if result.source == "computed")
+        found.append((own[0], own[-1], began[cycle.id]))
+    return [(start, first, last) for first, last, start in sorted(found)]
+
+
+def test_a_cycle_starts_with_its_first_trial(tmp_path):
+    """One at a time, each cycle's run starts after all rounds of the cycle before and before its own first one, told
+    while it ran or from the store; a command that goes on, and a later `lt-ray sync`, move no start."""
+    uri = f"sqlite:///{tmp_path}/live.db"
+    assert sweep(uri) == 0
+    assert sync("--tracking-uri", f"sqlite:///{tmp_path}/later.db")[0] == 0
+    for database in ("live", "later"):
+        found = starts(f"sqlite:///{tmp_path}/{database}.db")
+        assert len(found) == CYCLES
+        ended = 0.0
+        for start, first, last in found:
+            assert ended - 1 <= start <= first  # whole milliseconds
+            ended = last
+    before = starts(uri)
+    assert sweep(uri) == 0
+    assert sync("--tracking-uri", uri)[0] == 0
+    assert starts(uri) == before
 
 
 def test_sync_refuses_what_it_cannot_deliver(tmp_path):

@@ -218,6 +218,18 @@ def test_a_cycle_that_goes_on_is_running(sqlite):
     assert REASON_TAG not in Record(sqlite, "again").cycle("c1").data.tags
 
 
+def test_a_run_made_before_its_cycle_began_starts_when_that_begins(sqlite):
+    """A cycle that had no place to run before the sweep was interrupted starts when it gets one; told again, or of a
+    cycle that has begun, nothing moves."""
+    moments = {}
+    for began, begun in ((100, False), (200, False), (300, True), (400, True), (500, False)):
+        mine = tracker(sqlite, "waiting")
+        mine.cycle("c1", "c1", PARAMS, began=began, begun=begun)
+        assert mine.close("KILLED", timeout_s=30)
+        moments[began] = Record(sqlite, "waiting").cycle("c1").info.start_time
+    assert moments == {100: 100_000, 200: 100_000, 300: 300_000, 400: 300_000, 500: 300_000}
+
+
 def test_children_are_nested(uri):
     """A cycle's run bears the sweep's tag, its own and its parent's id, and the given name and parameters."""
     mine = tracker(uri, "nested", tags={"question": "lottery"})
