@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from lt_ray import bases
 from lt_ray.cli import app, main
@@ -60,6 +61,7 @@ BAD = {
     "storage is report": (["--name", "report"], "`--name` must not be what the storage folder holds itself"),
     "long name": (["--name", "n" * 235], "`--name` must have at most 234 characters"),
     "1.5 GPUs": (["--gpus-per-trial", "1.5", "--plan"], "`--gpus-per-trial` above 1 must be whole"),
+    "almost no GPU": (["--gpus-per-trial", "0.00001", "--plan"], "`--gpus-per-trial` must be 0 or at least 0.0001"),
     "no number of GPUs": (["--gpus-per-trial", "inf", "--plan"], "`--gpus-per-trial` must be a finite number"),
     "bucket": (["--storage", "s3://bucket/runs"], "`--storage` must be a folder that every node sees as one"),
     "other bucket": (["--data-dir", "gs://bucket/data"], "mount it, and name the folder"),
@@ -324,6 +326,19 @@ def test_too_few_texts_to_compare_blocks_are_refused_before_training(tmp_path, c
         assert ended.value.code == 2
         assert "compares blocks on at least 4 texts of train, but train has 3: give more texts" in error
         assert {path.name for path in (tmp_path / "runs").iterdir()} == {"cache"}
+
+
+@pytest.mark.parametrize(
+    "words", [["status", "tiny"], ["report", "tiny"], ["export", "tiny", "c", "--out", "x"], ["sync", "tiny"]]
+)
+def test_an_address_is_no_storage(words, tmp_path, monkeypatch):
+    """Every command that takes `--storage` refuses an address, with 2, and makes no folder of its name."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*words, "--storage", "s3://bucket/runs"])
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "`--storage` must be a folder that every node sees as one, but got an address" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_plan_starts_nothing(sweep, tmp_path):

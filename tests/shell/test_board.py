@@ -361,6 +361,23 @@ def test_a_snapshot_that_cannot_be_written_ends_nothing(tmp_path):
     assert SweepDirectory(tmp_path / "reviews").told() is None
 
 
+def test_epochs_of_a_shared_round_are_printed_once(tmp_path, capsys):
+    """Cycles that share a round hand on the same epochs, each under its own name: into a pipe each is one line, and an
+    epoch of another training is another."""
+    plan = planned(12)
+    of_round = [item for item in plan.cycles if item.rounds[0].key == plan.cycles[0].rounds[0].key]
+    assert len(of_round) == 2
+    long = {"train_s": 60.0}
+    with Progress(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
+        for item in of_round:
+            for number in (1, 2):
+                progress.event(epoch(item, 0, number, BEGUN + number).model_copy(update=long))
+        other = next(item for item in plan.cycles if item not in of_round)
+        progress.event(epoch(other, 0, 1, BEGUN + 3).model_copy(update=long))
+    lines = [line for line in capsys.readouterr().out.splitlines() if " epoch " in line]
+    assert [line.split(" epoch ")[1][0] for line in lines] == ["1", "2", "1"]
+
+
 # Results
 
 

@@ -49,6 +49,34 @@ def test_a_long_tmpdir_leaves_room_for_sockets(tmp_path, monkeypatch):
     assert len(private) <= _SOCKET_LENGTH
 
 
+def test_damaged_points_of_a_search_are_asked_again(tmp_path, capsys):
+    """Whichever cycle's file of an adaptive search is damaged, the same command asks the same points, writes the file
+    again, and computes no round."""
+    (tmp_path / "space.yaml").write_text("training.lr: {log_uniform: [0.001, 0.1]}\n")
+    words = ["--local", "--storage", str(tmp_path / "runs"), "--tracking-uri", "none", "--search", "optuna"]
+    words += ["--samples", "4", "--delay", "2"]
+
+    def run() -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(name="tiny", cycle=TINY, space=tmp_path / "space.yaml", argv=words)
+        assert ended.value.code == 0
+        return capsys.readouterr().err
+
+    run()
+    sweep = tmp_path / "runs" / "tiny"
+    files = sorted((sweep / "cycles").glob("*.json"), key=lambda path: json.loads(path.read_text())["order"])
+    rounds = {path: path.stat().st_mtime_ns for path in (sweep / "rounds").rglob("manifest.json")}
+    assert len(rounds) == 8
+    whole = {path: path.read_bytes() for path in files}
+    assert len(whole) == 4
+    for damaged in (files[:1], files[2:3], files[1:]):
+        for path in damaged:
+            path.write_bytes(b"{")
+        assert run().count("was damaged") == len(damaged)
+        assert {path: path.read_bytes() for path in (sweep / "cycles").glob("*.json")} == whole
+        assert {path: path.stat().st_mtime_ns for path in (sweep / "rounds").rglob("manifest.json")} == rounds
+
+
 def test_a_damaged_plan_is_written_anew(tmp_path, monkeypatch, capsys):
     """The same command writes a damaged cycle's file again, says so, and computes nothing; what it prints can be
     pasted, though the storage has a blank in its name."""
