@@ -20,10 +20,12 @@ from lt_ray.shell import terminal
 
 _LOOK_S = 1.0
 """How often it is seen whether the head answers [s]"""
-_GONE_S = 6.0
+_GONE_S = 5.0
 """After so long without an answer the head is lost [s]"""
-_HANGS_S = 4.0
+_HANGS_S = 2.5
 """So long the main thread may take to hear of it [s]"""
+_CLOSES_S = 4.0
+"""So long the sweep may then take to be closed, its report included [s]"""
 _LAST_S = 3.0
 """Given to processes that are to die [s]"""
 _HEAD_LOST = signal.SIGUSR2
@@ -119,15 +121,14 @@ def answers(address: str) -> bool:
 def watched(head: str) -> Iterator[None]:
     """Within, `HeadLost` is raised in this thread, the main one, once the cluster's head is lost.
 
-    Ray itself would try for a minute and then abort the process. Where this thread hangs in Ray and does not hear of
-    it, the process is left with a sentence and 75.
+    Ray itself would try for a minute and then abort the process. Where this thread hangs in Ray, then or
+    while the sweep is closed, the process is left with a sentence and 75.
 
     - `head`: HOST:PORT
     """
-    over, heard = threading.Event(), threading.Event()
+    over = threading.Event()
 
     def raised(number: int, frame: FrameType | None) -> None:
-        heard.set()
         if not over.is_set():
             raise HeadLost
 
@@ -141,10 +142,12 @@ def watched(head: str) -> Iterator[None]:
         if over.is_set():
             return
         signal.pthread_kill(main, _HEAD_LOST)
-        if not heard.wait(_HANGS_S) and not over.is_set():
-            kept = "what is finished is kept; the same command goes on"
-            terminal.say_at_once(f"the Ray cluster's head at {head} answers no longer: {kept}")
-            os._exit(_TEMPORARY_FAILURE)
+        # Ray may swallow the exception, or hang while the sweep is closed: then it would abort the process.
+        if over.wait(_HANGS_S):
+            time.sleep(_CLOSES_S)
+        kept = "what is finished is kept; the same command goes on"
+        terminal.say_at_once(f"the Ray cluster's head at {head} answers no longer: {kept}")
+        os._exit(_TEMPORARY_FAILURE)
 
     main = threading.get_ident()
     before = signal.signal(_HEAD_LOST, raised)
