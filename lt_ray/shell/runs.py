@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import logging
 import os
 import re
@@ -9,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lt_ray.errors import TrackingError
 from lt_ray.shell.events import (
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
 
 # MLflow's limit of one log_batch [count]
 _METRICS_A_BATCH = 1000
-# It takes 100 parameters and 100 tags in one, but a request of at most 10^6 bytes: with 6,000 characters each, some of
-# which take four bytes (six where JSON escapes them), not all of these fit [count]
-_LONG_A_BATCH = 12
+# It takes 100 parameters and 100 tags in one, but a request of at most 10^6 bytes [count, bytes]
+_TEXTS_A_BATCH = 100
+_BYTES_A_BATCH = 800_000
 _DIGEST_LENGTH = 8  # MLflow takes 36, and shows them all in a column
 
 # Unless the user set them: with MLflow's own 120 s a dead server holds its caller for minutes.
@@ -183,6 +185,21 @@ def _read(client: MlflowClient, run: Run) -> ReadRun:
     return ReadRun(run.info.run_name, tags, run.data.params, points)
 
 
+def _batches(texts: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Parameters or tags in parts that fit one request, half of which each of the two may take."""
+    part: list[Any] = []
+    size = 0
+    for text in texts:
+        own = len(json.dumps([text.key, text.value]))  # as JSON escapes it
+        if part and (len(part) == _TEXTS_A_BATCH or size + own > _BYTES_A_BATCH / 2):
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += own
+    if part:
+        yield part
+
+
 class Runs:
     """The runs of a sweep, found by tag, created where missing; raises what MLflow raises.
 
@@ -251,9 +268,8 @@ class Runs:
             self._client.delete_tag(run_id, REASON_TAG)
         new = [Param(key, value) for key, value in params.items() if key not in known.data.params]
         labels = [RunTag(key, value) for key, value in {**tags, **own}.items()]
-        for i in range(0, max(len(new), len(labels)), _LONG_A_BATCH):
-            part = slice(i, i + _LONG_A_BATCH)
-            self._client.log_batch(run_id, params=new[part], tags=labels[part], synchronous=True)
+        for params_now, tags_now in itertools.zip_longest(_batches(new), _batches(labels), fillvalue=[]):
+            self._client.log_batch(run_id, params=params_now, tags=tags_now, synchronous=True)
         if dataset is not None and not known.inputs.dataset_inputs:
             self._log_dataset(run_id, dataset)
 
@@ -280,8 +296,8 @@ class Runs:
         from mlflow.entities import RunTag
 
         labels = [RunTag(name, value) for name, value in whole_tags(tags).items()]
-        for i in range(0, len(labels), _LONG_A_BATCH):
-            self._client.log_batch(self._id(cycle), tags=labels[i : i + _LONG_A_BATCH], synchronous=True)
+        for part in _batches(labels):
+            self._client.log_batch(self._id(cycle), tags=part, synchronous=True)
 
     def end(self, cycle: str, status: Status, at_ms: int, tags: Mapping[str, str]) -> None:
         """End a cycle's run."""

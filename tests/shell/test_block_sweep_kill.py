@@ -16,7 +16,7 @@ SLACK_S = 4.0
 SWEEP = KillableSweep(
     [
         "sweeps/emotion_deeparc.py", "--toy", "--set", "schedule=similarity wanda",
-        "--set", "similarity.threshold=0.99",
+        "--set", "similarity.threshold=0.99", "--set", "similarity.cka=minibatch",
         "--set", "similarity.epochs=3", "--set", "wanda.sparsity=0.5", "--set", "wanda.epochs=3",
         "--set", "training.epochs=2", "--set", "training.batch_size=8", "--set", "task.train=1000",
         "--partial-every", f"{INTERVAL_S:g}",
