@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -186,12 +185,12 @@ def _read(client: MlflowClient, run: Run) -> ReadRun:
 
 
 def _batches(texts: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Parameters or tags in parts that fit one request, half of which each of the two may take."""
+    """Parameters and tags in parts that fit one request."""
     part: list[Any] = []
     size = 0
     for text in texts:
         own = len(json.dumps([text.key, text.value]))  # as JSON escapes it
-        if part and (len(part) == _TEXTS_A_BATCH or size + own > _BYTES_A_BATCH / 2):
+        if part and (len(part) == _TEXTS_A_BATCH or size + own > _BYTES_A_BATCH):
             yield part
             part, size = [], 0
         part.append(text)
@@ -268,8 +267,9 @@ class Runs:
             self._client.delete_tag(run_id, REASON_TAG)
         new = [Param(key, value) for key, value in params.items() if key not in known.data.params]
         labels = [RunTag(key, value) for key, value in {**tags, **own}.items()]
-        for params_now, tags_now in itertools.zip_longest(_batches(new), _batches(labels), fillvalue=[]):
-            self._client.log_batch(run_id, params=params_now, tags=tags_now, synchronous=True)
+        for part in _batches([*new, *labels]):
+            found = [[item for item in part if isinstance(item, kind)] for kind in (Param, RunTag)]
+            self._client.log_batch(run_id, params=found[0], tags=found[1], synchronous=True)
         if dataset is not None and not known.inputs.dataset_inputs:
             self._log_dataset(run_id, dataset)
 

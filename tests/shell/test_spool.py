@@ -90,7 +90,7 @@ def everything() -> dict[tuple[str | None, str, int], int]:
             own |= has
             steps = [result.round * E + epoch for epoch in range(1, E + 1)]
             expected |= {(cycle.id, metric, step): 1 for metric in EPOCH_METRICS for step in steps}
-    assert len(own) == 18, "a model without blocks has no metrics of blocks"
+    assert len(own) == 20, "a model without blocks has no metrics of blocks"
     assert len(expected) == CYCLES * ROUNDS * (len(own) + E * len(EPOCH_METRICS))
     arms = by_arm((cycle for _, cycle in cycles), ("magnitude.restart",), "")
     assert len(arms) == 2
