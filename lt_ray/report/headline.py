@@ -60,7 +60,7 @@ def summary(group: Group, compared: Sequence[Comparison], slug: str) -> Table:
     note = f"Differences of test accuracy from {reference or 'the own dense model'}, mean over seeds. "
     note += "Intervals are not corrected for how many are looked at."
     if not blocks:
-        note += f" A ticket: test accuracy ≥ the own dense one − {group.sweep.tolerance:g}."
+        note += f" A ticket: validation accuracy ≥ the own dense one − {group.sweep.tolerance:g}."
     return Table(slug, "In short", columns, tuple(rows), note)
 
 
