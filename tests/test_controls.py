@@ -8,6 +8,7 @@ from lt_ray.chain import chain
 from lt_ray.cycle import Cnn, Cycle, Encoder, Magnitude, Toy, Training, Wanda
 from lt_ray.errors import CycleError
 from lt_ray.report.names import short
+from lt_ray.report.rows import arm_name
 from lt_ray.results import TIMES, RoundResult
 from lt_ray.retention import Retention
 from lt_ray.rounds import run_cycle
@@ -213,3 +214,12 @@ def test_what_a_control_does_not_look_at_makes_no_other_cycle():
 def test_each_control_has_its_own_name(settings, name):
     """New weights under the ticket's masks, and a network that prunes itself, are two arms by name."""
     assert short(settings) == name
+
+
+def test_an_arm_whose_masks_are_its_own_says_so():
+    """Where only the restart is searched, a network that prunes itself is still no control by name, and a ticket found
+    for others bears its task first, in whatever order its settings come."""
+    keys = ("magnitude.restart",)
+    assert arm_name(OWN | {"training.lr": 0.1}, keys) == "random own masks"
+    found = {"magnitude.restart": "rewind", "task.name": "imdb"}
+    assert arm_name(found, keys) == arm_name(dict(reversed(found.items())), keys) == "imdb rewind"

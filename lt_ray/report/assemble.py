@@ -189,7 +189,7 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     prunings += f" ({schedule})" if encoders and schedule else ""
     seeds = sorted({cycle.seed for cycle in sweep.cycles})
     others = len(sweep.cycles) - len(cycles)
-    more = f" (and {others} on other tasks, to find tickets)" if others else ""
+    more = f" (and {others} that find tickets for them)" if others else ""
     seeded = f", seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}" if seeds else ""
     return f"{model}{size} on {sweep.task}{data}: {len(cycles)} cycles{prunings}{more}{seeded}."
 

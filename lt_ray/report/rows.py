@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -111,9 +111,18 @@ def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str)
     """
     arms: dict[str, list[ReportedCycle]] = {}
     for cycle in cycles:
-        name = short({key: value for key, value in cycle.settings.items() if key in {*keys, TASK_KEY, MASKS_KEY}})
-        arms.setdefault(name or otherwise, []).append(cycle)
+        arms.setdefault(arm_name(cycle.settings, keys) or otherwise, []).append(cycle)
     return dict(sorted(arms.items()))
+
+
+def arm_name(settings: Mapping[str, Scalar], keys: Collection[str]) -> str:
+    """Return what a cycle's arm is called, its task first where it finds tickets for others; empty where nothing is
+    compared.
+
+    - `keys`: the settings that make the arms
+    """
+    task = {TASK_KEY: settings[TASK_KEY]} if TASK_KEY in settings else {}
+    return short(task | {key: value for key, value in settings.items() if key in keys or key == MASKS_KEY})
 
 
 def final_table(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -> list[dict[str, Scalar]]:

@@ -94,7 +94,7 @@ def child(
     - `keys`: of its rounds
     - `arm_keys`: the settings by which runs are grouped
     """
-    arm = rows.short({key: value for key, value in settings.items() if key in arm_keys or key == rows.TASK_KEY})
+    arm = rows.arm_name(settings, arm_keys)
     tags = {ARM_TAG: arm} if arm else {}
     params = cycle.flat()
     tags |= {FIELDS_TAG: canonical({"settings": dict(settings), "params": params}), KEYS_TAG: " ".join(keys)}
@@ -209,12 +209,14 @@ class Record:
     def _mean_points(self) -> Iterator[Point]:
         """Means over an arm's cycles: the chart page shows the parent alone until it is unfolded.
 
-        Each arm has curves of its own, since a mean over arms would be the accuracy of none.
+        Each arm has curves of its own, since a mean over arms would be the accuracy of none. Cycles that find tickets
+        for others are no arm.
         """
         names: set[str] = set()
-        for arm, cycles in self._arms.items():
+        arms = {arm: cycles for arm, cycles in self._arms.items() if not cycles[0].finds_tickets}
+        for arm, cycles in arms.items():
             results = [result for cycle in cycles for result in cycle.results]
-            suffix = "" if len(self._arms) == 1 else f" {arm}"
+            suffix = "" if len(arms) == 1 else f" {arm}"
             if any(legal(name + suffix) in names for name in _MEANS):  # spelled alike once odd characters are gone
                 suffix += f" {len(names)}"
             names |= {legal(name + suffix) for name in _MEANS}

@@ -13,7 +13,7 @@ from lt_ray.cycle import Cycle, Encoder, Similarity, Toy, Training, Wanda
 from lt_ray.directory import SweepDirectory
 from lt_ray.results import BlockDecision
 from lt_ray.shell import reports
-from lt_ray.shell.events import VALUE_LENGTH, RoundDone, parse
+from lt_ray.shell.events import VALUE_LENGTH, RoundDone, joined, parse, whole_tags
 from lt_ray.shell.records import document
 from lt_ray.shell.runs import ReadRun
 
@@ -95,7 +95,7 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
             self.tags: dict[str, str] = {}
 
         def tag(self, cycle, tags):
-            self.tags |= tags
+            self.tags |= whole_tags(tags)
 
         def log_round(self, cycle, round, points):
             pass
@@ -104,7 +104,7 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
     event.send(kept)
     assert len(kept.tags) > 1
     assert all(len(value) <= VALUE_LENGTH for value in kept.tags.values())
-    run = ReadRun("x", kept.tags, {}, {})
+    run = ReadRun("x", joined(kept.tags), {}, {})
     assert reports._decisions(run) == {1: decision}
 
 

@@ -121,7 +121,7 @@ def small_disk(tmp_path):
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("a file system cannot be mounted here, which needs root")
     yield where, sized
-    subprocess.run(["umount", str(where)], check=True, capture_output=True)
+    subprocess.run(["umount", "-l", str(where)], check=True, capture_output=True)
 
 
 def test_a_full_disk_is_no_failure_and_a_larger_one_goes_on(small_disk, tmp_path, monkeypatch, capsys):
