@@ -101,8 +101,10 @@ def test_the_sweeps_own_run_has_one_curve_an_arm(storage):
     arms: dict[str, list[float]] = {}
     for run in runs:
         first = [point.value for point in client.get_metric_history(run.info.run_id, "round/test_accuracy")]
-        if "mlflow.parentRunId" in run.data.tags and first:
-            arms.setdefault(legal(f"round/test_accuracy {run.data.tags['lt_ray.arm']}"), []).append(first[0])
+        arm = run.data.tags.get("lt_ray.arm", "")
+        # Those that find tickets for others are no arm, and bear their task.
+        if "mlflow.parentRunId" in run.data.tags and first and not arm.startswith("toy "):
+            arms.setdefault(legal(f"round/test_accuracy {arm}"), []).append(first[0])
     assert sorted(curves) == sorted(arms)
     assert len(arms) == 2
     for name, dense in arms.items():
