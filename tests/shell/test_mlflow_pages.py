@@ -23,7 +23,7 @@ TINY = Cycle(
     training=Training(epochs=2, batch_size=30),
     schedule=(Magnitude(),) * 2,
 )
-CHILDREN = ["random s0", "random s1", "rewind@0 s0", "rewind@0 s1"]
+CHILDREN = ["random reinit@0 s0", "random reinit@0 s1", "rewind@0 s0", "rewind@0 s1"]
 WAIT_MS = 60_000
 
 pytestmark = [
