@@ -77,11 +77,11 @@ class KillableSweep:
         return sorted(kept, key=lambda row: (row["cycle"], row["round"]))
 
     def digests(self, storage: Path) -> dict[str, dict]:
-        manifests = (storage / self.name / "rounds").glob("*/manifest.json")
+        manifests = (storage / self.name / "rounds").glob("[!.]*/manifest.json")
         return {path.parent.name: json.loads(path.read_text())["files"] for path in manifests}
 
     def finished(self, storage: Path) -> int:
-        return len(list((storage / self.name / "rounds").glob("*/manifest.json")))
+        return len(list((storage / self.name / "rounds").glob("[!.]*/manifest.json")))
 
     def partials(self, storage: Path) -> list[Path]:
         return list((storage / self.name / "partial").glob("*/*.safetensors"))
