@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from lt_ray.cycle import Cnn
+from lt_ray.cycle.models import Cnn
 from lt_ray.models import registry
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.tasks import text

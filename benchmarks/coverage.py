@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.compare import Compared, compare, groups
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
-from lt_ray.results import RoundResult
 
 ARMS, ROUNDS, TEST = 4, 4, 1000
 DENSE, TOLERANCE = 0.9, 0.005

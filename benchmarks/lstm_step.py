@@ -25,7 +25,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from lt_ray.cycle import Lstm, Rnn
+from lt_ray.cycle.models import Lstm, Rnn
 from lt_ray.models import registry
 from lt_ray.tasks import text
 from lt_ray.training.randomness import generators

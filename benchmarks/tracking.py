@@ -17,10 +17,10 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from lt_ray.results import EpochResult, RoundResult
-from lt_ray.shell.events import Parent
-from lt_ray.shell.target import Target
-from lt_ray.shell.tracking import Tracker
+from lt_ray.cycle.results import EpochResult, RoundResult
+from lt_ray.tracking.events import Parent
+from lt_ray.tracking.target import Target
+from lt_ray.tracking.tracker import Tracker
 
 CYCLES, ROUNDS, EPOCHS = 10, 21, 10
 BETWEEN_S = 0.005

@@ -16,14 +16,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from lt_ray import datasets
-from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
-from lt_ray.directory import SweepDirectory
-from lt_ray.shell import driver, terminal
-from lt_ray.shell.interruption import Interruption
-from lt_ray.shell.tuner import Resources
-from lt_ray.space import Distribution, Space
-from lt_ray.sweep import Planner, Sweep
+from lt_ray.board import terminal
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import Toy
+from lt_ray.cycle.training import Training
+from lt_ray.driver import flow as driver
+from lt_ray.driver.interruption import Interruption
+from lt_ray.driver.tuner import Resources
+from lt_ray.rounds import inputs as datasets
+from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.space import Distribution, Space
+from lt_ray.sweep.sweep import Planner, Sweep
 
 TINY = Cycle(
     task=Toy(train=60, validation=20, test=20),

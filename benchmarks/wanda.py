@@ -26,8 +26,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from lt_ray import calibration
 from lt_ray.pruning import wanda
+from lt_ray.rounds import calibration
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 BATCH, TOKENS, BATCHES, REPEATS = 8, 128, 2, 7

@@ -1,5 +1,5 @@
 """`python -m lt_ray` is `lt-ray`."""
 
-from lt_ray.cli import app
+from lt_ray.cli.main import app
 
 app(prog_name="lt-ray")

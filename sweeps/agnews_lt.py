@@ -10,8 +10,12 @@ Hardware and time: on one CPU core a round of the CNN on 32,000 articles takes a
 
 from pathlib import Path
 
-from lt_ray.cli import main
-from lt_ray.cycle import AgNews, Cnn, Cycle, Magnitude, Training
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import AgNews
+from lt_ray.cycle.training import Training
 
 if __name__ == "__main__":
     main(

@@ -9,8 +9,12 @@ CPU core. `--toy` 1 min. Expected: no number in the logs. MiniLM at lr 2e-4, one
 0.9195 without 30 % of the prunable weights, 0.9185 without 51 % (validation: 0.9310, 0.9295, 0.9210).
 """
 
-from lt_ray.cli import main
-from lt_ray.cycle import FINE_TUNING, Cycle, Emotion, Encoder, Magnitude
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import Emotion
+from lt_ray.cycle.training import FINE_TUNING
 
 if __name__ == "__main__":
     main(

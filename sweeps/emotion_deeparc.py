@@ -15,8 +15,12 @@ with 10 (0.99). MiniLM at lr 2e-4, 2 epochs, by `--set similarity.cka=minibatch`
 
 from pathlib import Path
 
-from lt_ray.cli import main
-from lt_ray.cycle import FINE_TUNING, Cycle, Emotion, Encoder, Similarity, Wanda
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.prunings import Similarity, Wanda
+from lt_ray.cycle.tasks import Emotion
+from lt_ray.cycle.training import FINE_TUNING
 
 if __name__ == "__main__":
     main(

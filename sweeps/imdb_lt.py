@@ -12,8 +12,12 @@ sparsity 0.892 rewound and 0.888 re-initialised, means of two seeds.
 
 from pathlib import Path
 
-from lt_ray.cli import main
-from lt_ray.cycle import Cnn, Cycle, Imdb, Magnitude, Training
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import Imdb
+from lt_ray.cycle.training import Training
 
 if __name__ == "__main__":
     main(

@@ -13,8 +13,12 @@ planned it. At 83 % sparsity, one seed, 3,139 reviews: own tickets 0.902, transf
 
 from pathlib import Path
 
-from lt_ray.cli import main
-from lt_ray.cycle import Cnn, Cycle, Imdb, Magnitude, Training, YelpPolarity
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import Imdb, YelpPolarity
+from lt_ray.cycle.training import Training
 
 if __name__ == "__main__":
     main(

@@ -12,8 +12,12 @@ Expected, from the logs: dense test accuracy 0.705 with 12 blocks, 0.710 with 9 
 
 from pathlib import Path
 
-from lt_ray.cli import main
-from lt_ray.cycle import FINE_TUNING, Cycle, Encoder, Similarity, Wanda, YahooAnswers
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.prunings import Similarity, Wanda
+from lt_ray.cycle.tasks import YahooAnswers
+from lt_ray.cycle.training import FINE_TUNING
 
 if __name__ == "__main__":
     main(

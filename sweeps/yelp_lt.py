@@ -11,8 +11,12 @@ compare with the balanced official set; no number in the logs.
 
 from pathlib import Path
 
-from lt_ray.cli import main
-from lt_ray.cycle import Cnn, Cycle, Magnitude, Training, YelpFull
+from lt_ray.cli.main import main
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import YelpFull
+from lt_ray.cycle.training import Training
 
 if __name__ == "__main__":
     main(

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lt_ray.directory import SweepDirectory
-from lt_ray.results import TIMES
-from lt_ray.shell.status import row
+from lt_ray.board.status import row
+from lt_ray.cycle.results import TIMES
+from lt_ray.sweep.directory import SweepDirectory
 
 ROOT = Path(__file__).parents[1]
 

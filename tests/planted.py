@@ -1,6 +1,6 @@
 """Planted results: rounds as a cycle would yield them, with the accuracies a test wants."""
 
-from lt_ray.results import RoundResult
+from lt_ray.cycle.results import RoundResult
 
 
 def a_round(

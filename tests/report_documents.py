@@ -7,10 +7,10 @@ from itertools import product
 
 from planted import a_round
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle.results import BlockDecision, RoundResult
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.document import Column, Curve, CurvePoint, Curves, Document, Section, Settings, Table
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
-from lt_ray.results import BlockDecision, RoundResult
 
 SEVERAL = 3
 ROUNDS = 21

@@ -22,15 +22,15 @@ def imported(path: Path) -> set[str]:
 
 
 def test_ray_and_mlflow_stay_in_their_files():
-    """`ray` is imported in shell/{trainable,tuner}.py alone, `mlflow` in shell/runs.py alone."""
+    """`ray` is imported in three files of driver/ alone, `mlflow` in tracking/runs.py alone."""
     assert len(MODULES) > 30
     users = {
         package: {str(path.relative_to(ROOT / "lt_ray")) for path in MODULES if package in imported(path)}
         for package in ("ray", "mlflow")
     }
     assert users == {
-        "ray": {"shell/ray_processes.py", "shell/trainable.py", "shell/tuner.py"},
-        "mlflow": {"shell/runs.py"},
+        "ray": {"driver/ray_processes.py", "driver/trainable.py", "driver/tuner.py"},
+        "mlflow": {"tracking/runs.py"},
     }
 
 
@@ -48,11 +48,15 @@ def test_the_core_runs_without_ray_and_mlflow():
     program = """
 import sys, tempfile, pathlib
 sys.modules["ray"] = sys.modules["mlflow"] = None
-from lt_ray.cycle import Cnn, Cycle, Magnitude, Toy, Training
-from lt_ray.rounds import run_cycle
-from lt_ray.store import RoundStore
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import Toy
+from lt_ray.cycle.training import Training
+from lt_ray.rounds.run import run_cycle
+from lt_ray.store.store import RoundStore
 from lt_ray.tasks import registry
-import lt_ray.directory, lt_ray.retention
+import lt_ray.sweep.directory, lt_ray.sweep.retention
 task = Toy(train=60, validation=20, test=20)
 cycle = Cycle(task=task, model=Cnn(embedding=4, filters=2), training=Training(epochs=1), schedule=(Magnitude(),))
 data, _ = registry.load(task, 100)

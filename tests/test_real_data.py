@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.cycle import AgNews, Emotion, YahooAnswers, YelpFull, YelpPolarity
+from lt_ray.cycle.tasks import AgNews, Emotion, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.tasks import registry
 
 ROOT = Path(__file__).parents[1]

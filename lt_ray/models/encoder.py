@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle import Encoder
+from lt_ray.cycle.models import Encoder
 from lt_ray.errors import ModelError
 from lt_ray.models import dropout as drop
 from lt_ray.models import maps, positions

@@ -18,7 +18,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from lt_ray.cycle import MODELS, TOY_ENCODER, Encoder, canonical
+from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.models import MODELS, TOY_ENCODER, Encoder
 from lt_ray.errors import DamagedError, ModelError
 
 OURS = ", ".join(name for name in MODELS if name != "encoder")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle import Cnn, Encoder, Lstm, Model
+from lt_ray.cycle.models import Cnn, Encoder, Lstm, Model
 from lt_ray.errors import ModelError
 from lt_ray.models import dropout, encoder, maps
 from lt_ray.models.pretrained import Base

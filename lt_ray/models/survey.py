@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle import Magnitude, Pruning, Similarity, Wanda
+from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.errors import ModelError
 from lt_ray.models import encoder, maps, registry
 from lt_ray.models.pretrained import quiet

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lt_ray.cycle import Scalar
-from lt_ray.fields import model_name
+from lt_ray.cycle.models import model_name
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report import bill as bills
 from lt_ray.report import block_verdicts, blocks, front, headline, heat_map, importance, tables, verdicts
 from lt_ray.report.compare import Group, compare, curve, dense, distinct, groups, has_blocks, planned

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lt_ray.cycle import PRUNINGS, Scalar
+from lt_ray.cycle.prunings import PRUNINGS
+from lt_ray.cycle.results import EQUAL_DENSITY
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
-from lt_ray.results import EQUAL_DENSITY
 
 LOSSES_AND_ACCURACIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 """The columns of the logs' own tables"""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from lt_ray.cycle.results import RoundResult
 from lt_ray.report.compare import planned
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, setting
-from lt_ray.results import RoundResult
 
 
 @dataclass

@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
+from lt_ray.cycle.results import RoundResult
 from lt_ray.report.compare import MOST_ARMS, Group, dense
 from lt_ray.report.estimates import over_seeds
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, setting, start_of
 from lt_ray.report.words import listed, numbered, points, runs_of
-from lt_ray.results import RoundResult
 
 _MOST_NAMED = 6
 """Rejected rounds that have a sentence each [count]"""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lt_ray.fields import model_name
+from lt_ray.cycle.models import model_name
+from lt_ray.cycle.results import RoundResult
 from lt_ray.report import beside
 from lt_ray.report.compare import Group, at_rounds, dense, distinct, known_mean
 from lt_ray.report.document import Cell, Column, Table
@@ -13,7 +14,6 @@ from lt_ray.report.estimates import over_seeds
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.schedule import method, published_place
-from lt_ray.results import RoundResult
 
 PUBLISHED_MODEL = "BERT-base"
 """What the logs' tables of encoders are of, whatever ours is"""

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle.results import RoundResult, equal_sparsity
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.document import Curve, CurvePoint
 from lt_ray.report.estimates import LEVEL, NOTHING, Estimate, holm, over_seeds
 from lt_ray.report.rows import TASK_KEY, ReportedCycle, ReportedSweep, arm_keys, by_arm, short
-from lt_ray.results import RoundResult, equal_sparsity
 
 MOST_ARMS = 12
 """Arms that are compared each with each [count]"""

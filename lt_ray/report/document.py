@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle.settings import Scalar
 
 Cell = str | int | float | bool | None
 Opening = Literal["curves", "fronts", "settings"]

@@ -12,7 +12,7 @@ from lt_ray.report.heat_map import heat_map_table
 from lt_ray.report.heat_map_picture import draw_heat_map
 from lt_ray.report.html import as_html
 from lt_ray.report.markdown import as_markdown
-from lt_ray.store import write_file
+from lt_ray.store.store import write_file
 
 
 def write(document: Document, folder: Path) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from lt_ray.cycle.results import RoundResult
 from lt_ray.report.blocks import originals
 from lt_ray.report.compare import Group, at_rounds, known_mean
 from lt_ray.report.curve import FEWEST_BAND, shown_range
 from lt_ray.report.document import Front, FrontArm, FrontPoint
 from lt_ray.report.estimates import over_seeds
-from lt_ray.results import RoundResult
 
 Cost = Literal["parameters", "latency"]
 _FIELDS: dict[Cost, str] = {"parameters": "nonzero", "latency": "latency_s"}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle.results import winning_round
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.compare import Comparison, Group, at_rounds, dense, has_blocks, known_mean
 from lt_ray.report.document import Cell, Column, Settings, Table
 from lt_ray.report.estimates import Estimate, over_seeds
 from lt_ray.report.names import short
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.words import listed, numbered, percent, points
-from lt_ray.results import winning_round
 
 _MOST_NAMED = 3
 """Arms that a headline names [count]"""

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
+from lt_ray.cycle.results import BlockDecision
 from lt_ray.report.compare import Group
 from lt_ray.report.document import Cell, Column, HeatMap, Reading, Table
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.words import listed
-from lt_ray.results import BlockDecision
 
 MOST_VALUES = 16
 """Blocks up to which each cell says its value [count]"""

@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lt_ray.cycle import Scalar
-from lt_ray.objective import OBJECTIVES
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.compare import Group
 from lt_ray.report.document import Settings
+from lt_ray.sweep.objective import OBJECTIVES
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lt_ray.cycle import MASKS_KEY, PRUNINGS, Scalar
+from lt_ray.cycle.cycle import MASKS_KEY
+from lt_ray.cycle.prunings import PRUNINGS
+from lt_ray.cycle.settings import Scalar
 
 _WORDS = {
     ("random_pruning", True): "random pruning",

@@ -11,8 +11,9 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lt_ray import plain_yaml
-from lt_ray.cycle import Scalar, explain
+from lt_ray.cycle import plain_yaml
+from lt_ray.cycle.editing import explain
+from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import DataError
 
 

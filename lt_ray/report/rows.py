@@ -9,9 +9,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lt_ray.cycle import MASKS_KEY, Scalar, canonical
+from lt_ray.cycle.cycle import MASKS_KEY
+from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.results import BlockDecision, RoundResult, sparsest_on_test, standing, winning_round
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.names import short as short
-from lt_ray.results import BlockDecision, RoundResult, sparsest_on_test, standing, winning_round
 
 _ROUND_FIELDS = (
     "round", "sparsity", "remaining", "prunable", "test_accuracy", "test_loss", "val_accuracy", "val_loss",

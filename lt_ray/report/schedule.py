@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from lt_ray.cycle import Scalar
+from lt_ray.cycle.settings import Scalar
 from lt_ray.report.rows import ReportedCycle
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+from lt_ray.cycle.results import EQUAL_DENSITY, RoundResult, not_above_chance, sparsest_on_test, winning_round
 from lt_ray.report import beside
 from lt_ray.report.bill import Bill, total
 from lt_ray.report.compare import (
@@ -21,7 +22,6 @@ from lt_ray.report.document import Cell, Column, Table
 from lt_ray.report.estimates import LEVEL, over_seeds
 from lt_ray.report.published import Published, matching
 from lt_ray.report.rows import ReportedCycle
-from lt_ray.results import EQUAL_DENSITY, RoundResult, not_above_chance, sparsest_on_test, winning_round
 
 _HOUR_S = 3600
 _COLUMNS = ("train loss (best)", "train acc. (best)", "test loss", "test acc.")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from lt_ray.cycle.results import not_above_chance, winning_round
 from lt_ray.report.bill import Bill
 from lt_ray.report.compare import MOST_ARMS, Compared, Comparison, Crossing, Group, Level, crossings, dense, has_blocks
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.words import listed as listed
 from lt_ray.report.words import numbered, points, runs_of
 from lt_ray.report.words import percent as percent
-from lt_ray.results import not_above_chance, winning_round
 
 _MOST_CYCLES = 4
 """Cycles of an arm that a sentence names one by one [count]"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lt_ray.cycle import Folder
+from lt_ray.cycle.tasks import Folder
 from lt_ray.errors import DataError
 from lt_ray.tasks import formats
 from lt_ray.tasks.corpus import Corpus, cut_shares

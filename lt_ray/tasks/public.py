@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_ray.cycle import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
+from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
 from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares

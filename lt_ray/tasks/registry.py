@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lt_ray.cycle import Folder, Task, Toy, digest
+from lt_ray.cycle.identity import digest
+from lt_ray.cycle.tasks import Folder, Task, Toy
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import files, notes, public, text, toy
 from lt_ray.tasks.corpus import Corpus

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lt_ray.cycle import canonical
+from lt_ray.cycle.identity import canonical
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import notes
 from lt_ray.tasks.corpus import Corpus, Texts

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lt_ray.cycle import Toy
+from lt_ray.cycle.tasks import Toy
 from lt_ray.tasks.corpus import Corpus, Texts, permutation, uniforms
 
 POSITIVE = ["great", "good", "superb", "lovely", "clever", "moving", "charming", "brilliant"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from lt_ray.cycle.results import Epoch
 from lt_ray.errors import DivergedError
-from lt_ray.results import Epoch
 from lt_ray.training.measure import Batch, Measure, loss_and_correct
 
 Optimizer = torch.optim.Optimizer

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import nn
 
-from lt_ray.cycle import Training
+from lt_ray.cycle.training import Training
 
 
 def optimizer(

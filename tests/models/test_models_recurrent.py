@@ -6,14 +6,18 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from lt_ray.chain import chain
-from lt_ray.cycle import Cycle, Lstm, Magnitude, Rnn, Toy, Training
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Lstm, Rnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.results import TIMES
+from lt_ray.cycle.tasks import Toy
+from lt_ray.cycle.training import Training
 from lt_ray.models import registry
 from lt_ray.models.through_time import through_time
 from lt_ray.pruning.masks import ZeroPruned
-from lt_ray.results import TIMES
-from lt_ray.rounds import run_cycle
-from lt_ray.store import RoundStore
+from lt_ray.rounds.chain import chain
+from lt_ray.rounds.run import run_cycle
+from lt_ray.store.store import RoundStore
 from lt_ray.tasks import registry as tasks
 from lt_ray.training.randomness import generators
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lt_ray import bases
-from lt_ray.cycle import Cnn, Cycle, Encoder, Lstm, Rnn
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn, Encoder, Lstm, Rnn
 from lt_ray.models import registry
-from lt_ray.network import Network
+from lt_ray.rounds import bases
+from lt_ray.rounds.network import Network
 from lt_ray.training.randomness import generators
 
 

@@ -10,12 +10,15 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from lt_ray import datasets, export
-from lt_ray.cycle import Cycle, Encoder, Folder
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.tasks import Folder
 from lt_ray.errors import DataError, ModelError
 from lt_ray.models import encoder, registry
 from lt_ray.models.pretrained import Base
-from lt_ray.network import Network
+from lt_ray.rounds import inputs as datasets
+from lt_ray.rounds.network import Network
+from lt_ray.sweep import export
 from lt_ray.tasks import toy
 from lt_ray.training.randomness import generators
 

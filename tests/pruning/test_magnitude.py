@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
-from lt_ray.cycle import Cnn, Lstm
+from lt_ray.cycle.models import Cnn, Lstm
 from lt_ray.models import registry
 from lt_ray.pruning import magnitude, masks
 from lt_ray.training.randomness import generators

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from planted import a_round
 from scipy.stats import ttest_1samp
 
+from lt_ray.cycle.results import equal_sparsity
 from lt_ray.report.assemble import assemble
 from lt_ray.report.beside import OWN_MASKS
 from lt_ray.report.bill import bills, total
@@ -25,7 +26,6 @@ from lt_ray.report.importance import importance
 from lt_ray.report.published import Published
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.report.verdicts import percent
-from lt_ray.results import equal_sparsity
 
 RESTART, EPOCH, LR = "magnitude.restart", "magnitude.rewind_epoch", "training.lr"
 SPACE = {

@@ -5,8 +5,10 @@ from decimal import Decimal
 import pytest
 from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, some_encoders
 
-from lt_ray.cycle import Cycle, Emotion, Encoder, Similarity, Wanda
-from lt_ray.fields import model_name
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder, model_name
+from lt_ray.cycle.prunings import Similarity, Wanda
+from lt_ray.cycle.tasks import Emotion
 from lt_ray.report.assemble import assemble
 from lt_ray.report.bill import bills, total
 from lt_ray.report.published import Published

@@ -10,20 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.cycle import (
-    FINE_TUNING,
-    MODELS,
-    TASKS,
-    Cnn,
-    Cycle,
-    Emotion,
-    Encoder,
-    Imdb,
-    Magnitude,
-    Similarity,
-    Training,
-    Wanda,
-)
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import MODELS, Cnn, Encoder
+from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
+from lt_ray.cycle.tasks import TASKS, Emotion, Imdb
+from lt_ray.cycle.training import FINE_TUNING, Training
 from lt_ray.errors import DataError
 from lt_ray.report.beside import OWN_MASKS
 from lt_ray.report.published import COLUMNS, Published, load, matching

@@ -6,9 +6,9 @@ import io
 import pytest
 from matplotlib.image import imread
 
+from lt_ray.cycle.results import RoundResult
 from lt_ray.report.curve import colour, draw
 from lt_ray.report.rows import BestPoint, ReportedCycle, arm_keys, as_csv, as_markdown, by_arm, final_table, short
-from lt_ray.results import RoundResult
 
 
 def a_round(cycle: str, index: int, test: float) -> RoundResult:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lt_ray.cycle import Emotion, Folder
+from lt_ray.cycle.tasks import Emotion, Folder
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, public
 

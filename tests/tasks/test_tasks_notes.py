@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_ray import datasets
-from lt_ray.cycle import Cnn, Cycle, Folder, Imdb, Magnitude, Toy
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.tasks import Folder, Imdb, Toy
 from lt_ray.errors import DataError
+from lt_ray.rounds import inputs as datasets
 from lt_ray.tasks import registry, toy
 from lt_ray.tasks.corpus import Corpus, Texts
 from lt_ray.tasks.text import encode

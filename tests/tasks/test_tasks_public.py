@@ -12,7 +12,7 @@ import huggingface_hub.constants
 import pandas as pd
 import pytest
 
-from lt_ray.cycle import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
+from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.tasks import public, registry
 from lt_ray.tasks.corpus import Corpus

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lt_ray import datasets
-from lt_ray.cycle import Cycle, Encoder, Folder, Imdb, Task, Toy, YelpFull, YelpPolarity
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.tasks import Folder, Imdb, Task, Toy, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.models import pretrained
+from lt_ray.rounds import inputs as datasets
 from lt_ray.tasks import registry, text, toy
 
 TOY = Toy(train=40, validation=20, test=20)
@@ -320,7 +322,7 @@ def test_a_tokenizer_is_read_quietly_and_only_where_it_is_needed(own: Path) -> N
     program = """
 import sys
 from pathlib import Path
-from lt_ray.cycle import Toy
+from lt_ray.cycle.tasks import Toy
 from lt_ray.tasks import registry
 task = Toy(train=20, validation=20, test=20)
 registry.load(task, 100)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lt_ray.cycle import Folder, Imdb
+from lt_ray.cycle.tasks import Folder, Imdb
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, public
 

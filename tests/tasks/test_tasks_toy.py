@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from lt_ray.cycle import Toy
+from lt_ray.cycle.tasks import Toy
 from lt_ray.tasks import registry, text, toy
 from lt_ray.tasks.text import PADDING, UNKNOWN, Split
 

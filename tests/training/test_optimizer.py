@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lt_ray.cycle import Training
+from lt_ray.cycle.training import Training
 from lt_ray.training.optimizer import optimizer, rate
 
 

@@ -1,0 +1,1 @@
+"""What a running or finished sweep looks like in a terminal."""

@@ -1,0 +1,217 @@
+"""What a running sweep shows: the board in a terminal, one line a finished round elsewhere, a snapshot for watchers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from lt_ray.board import terminal
+from lt_ray.board.board import Board
+from lt_ray.board.terminal import console
+from lt_ray.cycle.results import EpochResult, RoundResult
+from lt_ray.rounds.run import Event
+from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.sweep import Plan, PlannedCycle
+
+log = logging.getLogger("lt_ray")
+
+REFRESH_PER_S = 4.0
+_SHOW_EPOCHS_FROM_S = 5.0
+"""Epochs shorter than this get no line of their own"""
+_TELL_EVERY_S = 1.0
+_SIGN_OF_LIFE_S = 10.0
+
+
+class Progress:
+    """What a running sweep shows; a context manager, entered before the first round is taken in.
+
+    - `directory`: the sweep's, which keeps the snapshot that `lt-ray status --watch` reads
+    - `resources`: what a trial takes and how many run at once, in a few words
+
+    Nothing in here can end the sweep: what goes wrong is warned of.
+    """
+
+    def __init__(self, plan: Plan, directory: SweepDirectory, resources: str) -> None:
+        self._directory = directory
+        sweep = plan.sweep
+        asked = sweep.samples * sweep.seeds if sweep.search == "optuna" else 0
+        begun = time.time()
+        self._board = Board(sweep.name, resources, tolerance=sweep.tolerance, begun=begun, expected=asked)
+        self._lock = threading.Lock()
+        self._found_told = False
+        self._epochs_told: set[tuple[int, int, float, float]] = set()
+        self._changed = True
+        self._over = threading.Event()
+        self._teller = threading.Thread(target=self._tell_on, name="live.json", daemon=True)
+        self._live: Live | None = None
+        for planned in plan.cycles:
+            self._board.add(planned)
+
+    def __enter__(self) -> Progress:
+        if terminal.is_live():
+            self._live = terminal.live(Locked(self._board, self._lock), REFRESH_PER_S)
+            self._live.start()
+        else:
+            cycles = sum(self._board.states().values())
+            _print(Text(f"{self._board.title}: {cycles} cycles, {self._board.rounds} rounds · {self._board.resources}"))
+        self._teller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._teller.join(timeout=5)
+        if self._live is not None:
+            with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+                self._live.stop()
+
+    def add(self, planned: PlannedCycle) -> None:
+        """Take in a cycle that is to run; also while the sweep runs."""
+        with self._board_changes() as board:
+            board.add(planned)
+
+    def found(self, result: RoundResult) -> None:
+        """Take in a round that was in the store when this run began."""
+        with self._board_changes() as board:
+            board.found(result)
+
+    def started(self, cycle: str) -> None:
+        """Take in that a cycle runs; repeated calls are nothing new."""
+        with self._board_changes() as board:
+            new = board.started(cycle, time.time())
+            name = board.name(cycle)
+        if new:
+            self._line(Text(f"started  {name}", "dim"))
+
+    def stopped(self, cycle: str, reason: str) -> None:
+        """Take in that a rule ended a cycle early."""
+        with self._board_changes() as board:
+            board.stopped(cycle, reason)
+            name = board.name(cycle)
+        self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
+
+    def failed(self, cycle: str, reason: str) -> None:
+        """Take in that a cycle failed."""
+        with self._board_changes() as board:
+            board.failed(cycle, reason)
+        terminal.show_warning(f"cycle {cycle} failed: {reason}")
+
+    def fell(self, cycle: str, what: str) -> None:
+        """Take in that a cycle's round was not finished, through no fault of its own, and what becomes of it."""
+        with self._board_changes() as board:
+            board.fell(cycle)
+        terminal.show_warning(f"cycle {cycle}: {what}")
+
+    def left(self, cycle: str, reason: str) -> None:
+        """Take in that this run computes no more of a cycle."""
+        with self._board_changes() as board:
+            board.left(cycle, reason)
+
+    def event(self, event: Event) -> None:
+        """Take in one event that just arrived."""
+        with self._board_changes() as board:
+            board.event(event)
+            line = _round_line(board, event) if isinstance(event, RoundResult) else _epoch_line(board, event)
+        if isinstance(event, EpochResult):
+            # Cycles that share a round hand on the same epochs, each under its own name.
+            epoch = (event.round, event.epoch, event.finished_at, event.train_loss)
+            if epoch in self._epochs_told:
+                return
+            self._epochs_told.add(epoch)
+        if line is not None:
+            self._line(line, numbered=isinstance(event, RoundResult))
+
+    def _line(self, line: Text, *, numbered: bool = False) -> None:
+        """Print a line where there is no board; the first one comes after what was found."""
+        if self._live is not None:
+            return
+        width = len(str(self._board.rounds))
+        if not self._found_told:
+            self._found_told = True
+            found = self._board.finished - numbered
+            if found:
+                _print(Text(f"{found} round{'s' * (found > 1)} found in the store"))
+        mark = f"[{self._board.finished:>{width}}/{self._board.rounds}] " if numbered else " " * (2 * width + 4)
+        _print(Text.assemble(mark, line))
+
+    @contextlib.contextmanager
+    def _board_changes(self) -> Iterator[Board]:
+        with self._lock:
+            yield self._board
+            self._changed = True
+
+    def _tell_on(self) -> None:
+        """Keep the snapshot up to date until the end, at most about once a second."""
+        last = 0.0
+        while True:
+            over = self._over.wait(_TELL_EVERY_S)
+            now = time.time()
+            if self._changed or over or now - last >= _SIGN_OF_LIFE_S:
+                last = now
+                with contextlib.suppress(Exception):  # nothing hangs on it, and the disk may be full
+                    self._tell(now, over)
+            if over:
+                return
+
+    def _tell(self, now: float, over: bool) -> None:
+        with self._lock:
+            self._changed = False
+            tree: dict[str, Any] = {**self._board.snapshot(now), "over": over}
+        self._directory.tell(tree)
+
+
+class Locked:
+    """A board that other threads change, as something to be printed."""
+
+    def __init__(self, board: Board, lock: threading.Lock) -> None:
+        self._board, self._lock = board, lock
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the board as it is now; one line is left free, so that the terminal never scrolls."""
+        with self._lock:
+            try:
+                shown = self._board.render(options.max_width, max(1, options.size.height - 1), time.time())
+            except Exception as error:  # nothing optional can kill a sweep
+                yield Text(f"the board cannot be shown: {type(error).__name__}: {error}")
+                return
+        yield shown
+
+
+def _round_line(board: Board, result: RoundResult) -> Text:
+    if board.computed_now(result):
+        cost = f"{result.train_s + result.eval_s:.1f} s"
+    else:
+        cost = "shared" if result.source == "reused" else "found"
+    blocks = "" if result.blocks is None else f"blocks {result.blocks}  "
+    rejected = ("  rolled back", "yellow") if result.accepted is False else ""
+    return Text.assemble(
+        f"round {result.round}/{board.rounds_of(result.cycle)}  {blocks}sparsity {result.sparsity:.3f}  "
+        f"val {result.val_accuracy:.4f}  test ",
+        (f"{result.test_accuracy:.4f}", "bold"),
+        rejected,
+        f"  {cost:>7}  {board.name(result.cycle)}",
+    )
+
+
+def _epoch_line(board: Board, epoch: EpochResult) -> Text | None:
+    if epoch.train_s < _SHOW_EPOCHS_FROM_S:
+        return None
+    cost = f"{epoch.train_s + epoch.eval_s:.1f} s" if board.computed_now(epoch) else "found"
+    epochs = board.epochs_of(epoch.cycle, epoch.round)
+    return Text(
+        f"round {epoch.round}/{board.rounds_of(epoch.cycle)}  epoch {epoch.epoch}/{epochs}  "
+        f"val {epoch.val_accuracy:.4f}  loss {epoch.train_loss:.4f}  {cost:>7}  {board.name(epoch.cycle)}",
+        "dim",
+    )
+
+
+def _print(line: Text) -> None:
+    """Print one line that never becomes two."""
+    console.print(line, no_wrap=True, overflow="ellipsis", crop=True)

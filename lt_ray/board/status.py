@@ -1,0 +1,132 @@
+"""A sweep as its files tell it; changes nothing, and may look on while the sweep runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from lt_ray.board import frame, terminal
+from lt_ray.board.board import Board
+from lt_ray.board.progress import REFRESH_PER_S, Locked
+from lt_ray.board.terminal import console
+from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.settings import Scalar
+from lt_ray.errors import StorageError
+from lt_ray.store.store import StoredRound
+from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
+
+_LOOK_EVERY_S = 1.0
+_SILENT_S = 30.0
+"""Without locks, a driver that told nothing for so long is taken for dead [s]"""
+
+
+def show(path: Path, *, as_json: bool) -> int:
+    """Print a sweep's cycles, or one JSON line a finished round; raises `StorageError` where there is no sweep."""
+    look = _Look(SweepDirectory(path))
+    look.again()
+    if as_json:
+        for recorded, results in look.found:
+            for result in results:
+                print(json.dumps(row(look.board.title, recorded, result)))
+        return 0
+    running = " · running" if look.driven else ""
+    to_ask = f", {look.board.to_ask} to ask" if look.board.to_ask else ""
+    console.print(Text(f"{look.board.title}: {len(look.found)} cycles{to_ask}{running}", "italic"))
+    for line in frame.table(
+        look.board.rows(), console.width, None, tolerance=look.board.tolerance, ids=True, test=True
+    ):
+        console.print(line, soft_wrap=True)
+    rounds = sum(len(results) for _, results in look.found)
+    keys = {result.key for _, results in look.found for result in results}
+    planned = sum(len(recorded.keys) for recorded, _ in look.found)
+    console.print(f"{rounds} of {planned} rounds finished; {len(keys)} computed, {rounds - len(keys)} shared")
+    return 0
+
+
+def watch(path: Path) -> int:
+    """Show a sweep's board until the sweep has ended or Ctrl-C; raises `StorageError` where there is no sweep.
+
+    A sweep that nobody runs is watched too, since the same command may go on with it at any time.
+    """
+    look = _Look(SweepDirectory(path))
+    look.again()
+    with contextlib.suppress(KeyboardInterrupt), terminal.live(look, REFRESH_PER_S):
+        while not look.ended:
+            time.sleep(_LOOK_EVERY_S)
+            with contextlib.suppress(StorageError):  # it is being set aside and defined anew
+                look.again()
+    lines = look.board.render(console.width, max(1, console.height - 3), time.time())
+    console.print(lines)
+    return 0
+
+
+def row(sweep: str, recorded: RecordedCycle, result: RoundResult) -> dict[str, object]:
+    """Return a finished round as a flat JSON row; `settings` holds the searched fields."""
+    settings: dict[str, Scalar] = dict(recorded.settings)
+    return {"sweep": sweep, "settings": settings, **result.model_dump()}
+
+
+class _Look:
+    """A look at a sweep's directory, which can be taken again."""
+
+    def __init__(self, directory: SweepDirectory) -> None:
+        self._directory = directory
+        self._known: dict[str, StoredRound] = {}
+        self._cycles: tuple[object, list[RecordedCycle]] = (None, [])
+        self._seen_driven = False
+        self.driven = False
+        """Whether a driver is at work"""
+        self.ended = False
+        """Whether nothing more will come: all cycles have ended, or their driver went away on its own"""
+        self.board = Board("")
+        self.found: list[tuple[RecordedCycle, list[RoundResult]]] = []
+
+    def again(self) -> None:
+        """Look again; raises `StorageError` where there is no sweep, or none that can be read."""
+        driven = self._directory.driven()  # first: what a driver writes before it goes away is then seen
+        sweep = self._directory.read()
+        told = self._directory.told()
+        if driven is None:
+            driven = told is not None and not told.get("over") and time.time() - float(told.get("at", 0)) < _SILENT_S
+        found = [(recorded, list(self._directory.results(recorded, self._known))) for recorded in self._recorded()]
+        definition = sweep["definition"]
+        asked = definition["samples"] * definition["seeds"] if definition.get("search") == "optuna" else 0
+        board = Board(sweep["name"], tolerance=sweep.get("tolerance", 0.005), expected=asked)
+        for recorded, results in found:
+            board.add(recorded)
+            for result in results:
+                board.found(result)
+        if told is not None:
+            with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+                board.restore(told)
+        for recorded, results in found:
+            reason = self._directory.failure(recorded.cycle.id)
+            if reason is not None and len(results) < len(recorded.keys):
+                board.failed(recorded.cycle.id, reason)
+            reason = self._directory.stopped(recorded.cycle.id)
+            if reason is not None and len(results) < len(recorded.keys):
+                board.stopped(recorded.cycle.id, reason)
+        if not driven:
+            board.abandoned()
+        went = self._seen_driven and not driven and bool(told and told.get("over"))
+        self._seen_driven |= driven
+        self.board, self.found, self.driven = board, found, driven
+        self.ended = not driven and (board.ended or went)
+
+    def __rich_console__(self, *arguments: Any) -> Iterator[object]:
+        """Show the board as it was at the last look, at the time that it is now."""
+        yield from Locked(self.board, threading.Lock()).__rich_console__(*arguments)
+
+    def _recorded(self) -> list[RecordedCycle]:
+        """The planned cycles, read again where there are others."""
+        mark = self._directory.cycles_mark()
+        if mark != self._cycles[0]:
+            self._cycles = (mark, list(self._directory.cycles()))
+        return self._cycles[1]

@@ -1,0 +1,1 @@
+"""What is asked, frozen, and what comes out: no torch in here."""

@@ -1,0 +1,148 @@
+"""A cycle's fields by dotted keys: which there are, how they are set, and what is said of a broken rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lt_ray.cycle.models import MODELS
+from lt_ray.cycle.prunings import PRUNINGS, Magnitude
+from lt_ray.cycle.settings import Settings
+from lt_ray.cycle.tasks import TASKS
+from lt_ray.cycle.training import Training
+from lt_ray.errors import CycleError, nearest
+
+MOST_ROUNDS = 1000
+"""Most prunings of one cycle; a thousand of 1 % leave 0.004 % [count]"""
+_OWN = ("seed", "tickets", "ticket_every")
+"""Fields of the cycle itself"""
+
+
+def keys() -> tuple[str, ...]:
+    """Return every dotted key that `Cycle.with_settings` understands, whatever the task."""
+    groups: list[tuple[str, type[BaseModel]]] = [
+        *(("task", task) for task in TASKS.values()),
+        *(("source", task) for task in TASKS.values()),
+        *(("model", model) for model in MODELS.values()),
+        ("training", Training),
+        *PRUNINGS.items(),
+    ]
+    dotted = [f"{group}.{name}" for group, fields in groups for name in fields.model_fields if name != "method"]
+    return tuple(dict.fromkeys([*_OWN, "rounds", "schedule", *dotted]))
+
+
+def explain(error: ValidationError) -> Iterable[str]:
+    """Yield one line for each rule that a pydantic validation found broken: the key, the rule, the value."""
+    for item in error.errors():
+        where = ".".join(
+            str(part) for part in item["loc"] if part not in {*TASKS, *MODELS} and not isinstance(part, int)
+        )
+        where = where.removeprefix("schedule.")
+        if item["type"] == "extra_forbidden":
+            yield f"`{where}` is not a field of a cycle.{nearest(where, keys())}"
+        elif item["type"] == "missing":
+            yield f"`{where}` is missing one of its values."
+        elif item["type"] == "value_error":
+            message = item["msg"].removeprefix("Value error, ")
+            yield f"{where}: {message}." if where else f"{message}."
+        else:
+            rule = item["msg"].removeprefix("Input should be ").partition(", got ")[0]
+            yield f"`{where}` must be {rule}, but got {_short(item['input'])}."
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _precedence(key: str) -> tuple[int, str]:
+    """Names first (they bring their own defaults), then the schedule and its length, then fields."""
+    return ({"task.name": 0, "source.name": 0, "model.name": 0, "schedule": 1, "rounds": 2}.get(key, 3), key)
+
+
+def _set(tree: dict[str, Any], key: str, value: object) -> None:
+    if key not in keys():
+        raise CycleError(f"`{key}` is not a field of a cycle.{nearest(key, keys())}")
+    group, _, name = key.partition(".")
+    if key in _OWN:
+        tree[key] = value
+    elif key == "schedule":
+        tree["schedule"] = _scheduled(tree["schedule"], value)
+    elif key == "rounds":
+        tree["schedule"] = _resized(tree["schedule"], value)
+    elif group in PRUNINGS:
+        steps = [step for step in tree["schedule"] if step["method"] == group]
+        for step in steps:
+            step[name] = value
+    elif group == "training":
+        tree[group][name] = value
+    else:
+        known = MODELS if group == "model" else TASKS
+        if name == "name":
+            _name(tree, group, value, known)
+        else:
+            _check_known(key, tree[group], known)
+            tree[group][name] = value
+
+
+def _name(tree: dict[str, Any], group: str, value: object, known: Mapping[str, type[Settings]]) -> None:
+    if not isinstance(value, str) or value not in known:
+        raise CycleError(
+            f"`{group}.name` must be one of {', '.join(known)}, but got {value!r}.{nearest(str(value), known)}"
+        )
+    if tree[group] is None or tree[group]["name"] != value:
+        tree[group] = {"name": value}
+
+
+def _check_known(key: str, tree: Mapping[str, Any] | None, known: Mapping[str, type[Settings]]) -> None:
+    """Raise `CycleError` for a field that the named task or model does not have."""
+    group, _, name = key.partition(".")
+    if tree is None:
+        raise CycleError(f"`{key}` has no meaning without a source task: give `source.name`, too")
+    fields = known[tree["name"]].model_fields
+    if name not in fields:
+        what = "model" if group == "model" else "task"
+        near = nearest(key, [f"{group}.{field}" for field in fields])
+        raise CycleError(f"`{key}` is not a field of {what} {tree['name']}.{near}")
+
+
+def _scheduled(schedule: list[Any], methods: object) -> list[Any]:
+    """The prunings named, each as the next one of its method that the schedule has, or the last, or by default."""
+    names: list[str] = []
+    for word in str(methods).split():
+        found = re.fullmatch(r"([a-z_]+)(?:\*(\d{1,4}))?", word)
+        name = found[1] if found else word
+        if not found or name not in PRUNINGS:
+            raise CycleError(
+                f"`schedule` must be methods in order, of {', '.join(PRUNINGS)}, such as `similarity*2 wanda`, but got "
+                f"{_short(methods)}.{nearest(name, PRUNINGS)}"
+            )
+        names += [name] * int(found[2] or 1)
+        if len(names) > MOST_ROUNDS:
+            raise CycleError(f"`schedule` must have at most {MOST_ROUNDS} prunings, but got {_short(methods)}.")
+    steps = []
+    for place, name in enumerate(names):
+        known = [step for step in schedule if step["method"] == name]
+        nth = names[:place].count(name)
+        steps.append(dict(known[min(nth, len(known) - 1)] if known else PRUNINGS[name]().model_dump(mode="json")))
+    return steps
+
+
+def _resized(schedule: list[Any], rounds: object) -> list[Any]:
+    try:
+        count = int(str(rounds))
+    except ValueError:
+        count = -1
+    if not 0 <= count <= MOST_ROUNDS:
+        raise CycleError(f"`rounds` must be a whole number from 0 to {MOST_ROUNDS}, but got {_short(rounds)}.")
+    last = schedule[-1] if schedule else Magnitude().model_dump(mode="json")
+    return [dict(schedule[i]) if i < len(schedule) else dict(last) for i in range(count)]
+
+
+def edit(tree: dict[str, Any], settings: Mapping[str, object]) -> None:
+    """Change fields of a cycle, given as a tree of plain values, in place; see `Cycle.with_settings`."""
+    for key, value in sorted(settings.items(), key=lambda item: _precedence(item[0])):
+        _set(tree, key, value)

@@ -1,0 +1,212 @@
+"""Prunings: what is removed between two rounds, and what the kept weights become."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lt_ray.cycle.settings import Settings, a_share
+
+
+class Magnitude(Settings):
+    """One pruning of the smallest remaining magnitudes, and what the kept weights become (Frankle & Carbin 2019)."""
+
+    method: Literal["magnitude"] = "magnitude"
+    fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the remaining prunable weights that is removed (0, 1)"""
+    output_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Share removed of the output layer's instead, with local scope; Frankle & Carbin's LeNet takes half of `fraction`;
+    None = `fraction` (0, 1)"""
+    strategy: Literal["iterative", "one_shot"] = "iterative"
+    """`iterative` = round r prunes what round r − 1 trained; `one_shot` = round r prunes the dense weights, at once as
+    many as r iterative prunings would"""
+    scope: Literal["local", "global"] = "local"
+    """`local` = each tensor alone, `global` = all tensors ranked together"""
+    rounding: Literal["percentile", "nearest", "ceil"] = "percentile"
+    """How many of n weights `fraction` removes: METHODS §2"""
+    parameters: Literal["all", "weights"] = "all"
+    """`all` = weights, biases and embeddings; `weights` = those of convolutional, linear and recurrent layers"""
+    exclude: tuple[str, ...] = ()
+    """Parameter names (shell patterns) never pruned"""
+    random_pruning: bool = False
+    """Control: of every tensor as many weights as the ticket of the same round has, at random positions"""
+    restart: Literal["rewind", "random", "final"] = "rewind"
+    """`rewind` = round 0's weights of `rewind_epoch`, `random` = a new draw of the initialiser, `final` = the weights
+    just trained"""
+    masks: Literal["ticket", "own"] = "ticket"
+    """Where restart is `random`: `ticket` = round r takes the masks that the rewound cycle has in round r, so that only
+    the weights are new (the control of Frankle & Carbin 2019); `own` = each round prunes what it trained after its own
+    re-initialisation, as the logs did, so that from the second round on the masks are other ones, too"""
+    rewind_epoch: int | Literal["last"] = 0
+    """Where restart is `rewind`: epoch of round 0 that is restored, 0 = initialisation; where masks are a rewound
+    ticket's: of that ticket [epochs]"""
+    rewind_budget: Literal["full", "resume"] = "full"
+    """Where restart is `rewind`: `full` = all epochs again from epoch 0's data order, `resume` = from `rewind_epoch`
+    to the same last epoch"""
+    shared_start: tuple[str, ...] = ()
+    """Where restart is `random`: parameter names (shell patterns) that restart from the seed's initial weights
+    nevertheless"""
+    epochs: int | None = Field(default=None, ge=0)
+    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
+
+    @field_validator("rewind_epoch", mode="before")
+    @classmethod
+    def _rewind_epoch_is_an_epoch(cls, value: object) -> object:
+        try:
+            epoch = -1 if isinstance(value, bool) else int(str(value))
+        except ValueError:
+            epoch = -1
+        if epoch < 0 and value != "last":
+            raise ValueError(f"`rewind_epoch` must be 0, 1, … or `last`, but got {value!r}")
+        return value if value == "last" else epoch
+
+    @model_validator(mode="after")
+    def _output_fraction_is_of_one_tensor(self) -> Magnitude:
+        if self.output_fraction is not None and self.scope == "global":
+            raise ValueError(
+                "`magnitude.output_fraction` needs `scope: local`, but got global, which ranks all tensors together: "
+                "leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _random_positions_are_counted_by_a_ticket(self) -> Magnitude:
+        if self.random_pruning and self.masks == "own":
+            raise ValueError(
+                "`magnitude.random_pruning` takes its counts from the ticket, but got `masks: own`: leave one "
+                "of them out"
+            )
+        return self
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it takes masks, or their counts, from the ticket of the same round."""
+        return self.random_pruning or (self.restart == "random" and self.masks == "ticket")
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether `rewind_epoch` has a meaning: for its own weights, or for the ticket whose masks it takes."""
+        return self.restart == "rewind" or (self.restart == "random" and self.is_control)
+
+    @property
+    def ticket(self) -> Magnitude:
+        """The pruning that finds the ticket: this one, or the one that it is the control of."""
+        if not self.is_control:
+            return self
+        restart = "rewind" if self.restart == "random" else self.restart
+        return self.model_copy(update={"restart": restart, "random_pruning": False, "shared_start": ()})
+
+    @field_validator("exclude", "shared_start")
+    @classmethod
+    def _order_of_names_has_no_meaning(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(set(value)))
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        tree = self.model_dump(mode="json")
+        if not self.rewinds:
+            tree |= {"rewind_epoch": None, "rewind_budget": None}
+        if self.restart != "random" or self.random_pruning:
+            tree |= {"masks": None}
+        if self.restart != "random":
+            tree |= {"shared_start": []}
+        return tree
+
+
+class Similarity(Settings):
+    """One removal of blocks whose outputs are like those of the block before them, by linear CKA; the kept weights go
+    on as they are (MPruner; CKA: Kornblith et al. 2019, arXiv:1905.00414)."""
+
+    method: Literal["similarity"] = "similarity"
+    threshold: float = Field(default=0.98, gt=0, le=1)
+    """Linear CKA from which blocks are alike (0, 1]"""
+    stride: int = Field(default=1, ge=1)
+    """Of each cluster the positions `1::stride` are removed: 1 = all but the first, 2 = every other one [count]"""
+    clusters: Literal["anchor", "chain"] = "anchor"
+    """`anchor` = alike to the cluster's first block, `chain` = to the block before"""
+    freeze: bool = False
+    """Train only the blocks next to removed ones, and what is no block; frozen blocks stay frozen in later rounds"""
+    cka: Literal["minibatch", "tokens"] = "minibatch"
+    """`minibatch` = examples are samples, their tokens' mean; unbiased, summed over batches. `tokens` = examples are
+    the tokens of one sentence; biased, averaged over sentences"""
+    calibration: int = Field(default=2048, ge=4)
+    """Examples of train on which blocks are compared; all, where there are fewer [count]"""
+    calibration_batch: int = Field(default=256, ge=4)
+    """Examples of one batch of the `minibatch` estimator [count]"""
+    max_drop: float | None = Field(default=None, ge=0, lt=1)
+    """Validation accuracy that may be lost against round 0: a round that loses more is rejected, and the next one
+    starts from the last accepted one with the next stride; None = every round is accepted [0, 1)"""
+    max_stride: int = Field(default=3, ge=1)
+    """With `max_drop`: stride after which no further removal is tried [count]"""
+    epochs: int | None = Field(default=None, ge=0)
+    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
+
+    _shares = field_validator("threshold", "max_drop", mode="before")(a_share)
+
+    @model_validator(mode="after")
+    def _strides_rise(self) -> Similarity:
+        if self.max_drop is not None and self.stride > self.max_stride:
+            raise ValueError(
+                "`similarity.stride <= similarity.max_stride` must hold, but got "
+                f"(stride={self.stride}, max_stride={self.max_stride}): lower the one or raise the other"
+            )
+        return self
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        tree = self.model_dump(mode="json")
+        if self.cka == "tokens":
+            tree |= {"calibration_batch": None}
+        if self.max_drop is None:
+            tree |= {"max_stride": None}
+        return tree
+
+
+class Wanda(Settings):
+    """One pruning of the linear layers of the blocks by |weight| · norm of its input; the kept weights go on as they
+    are (Sun et al. 2023, arXiv:2306.11695)."""
+
+    method: Literal["wanda"] = "wanda"
+    sparsity: float = Field(default=0.5, gt=0, lt=1)
+    """Share of each output row that is pruned afterwards, what was pruned before included (0, 1)"""
+    pattern: str = "row"
+    """`row` = anywhere in the row, `N:M` = N of every M inputs in a row stay, which says the sparsity, too"""
+    mode: Literal["sequential", "one_pass"] = "sequential"
+    """`sequential` = a block's inputs are measured with the blocks before it pruned, `one_pass` = all unpruned"""
+    calibration: int = Field(default=1024, ge=1)
+    """Examples of train on which inputs are measured; all, where there are fewer [count]"""
+    epochs: int | None = Field(default=None, ge=0)
+    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
+
+    _shares = field_validator("sparsity", mode="before")(a_share)
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_is_known(cls, value: str) -> str:
+        found = re.fullmatch(r"(\d+):(\d+)", value)
+        if value != "row" and not (found and 0 < int(found[1]) < int(found[2])):
+            raise ValueError(f"`pattern` must be `row` or N:M with 0 < N < M, such as 2:4, but got {value!r}")
+        return value
+
+    @property
+    def kept_of(self) -> tuple[int, int] | None:
+        """(N, M) of an N:M pattern; None for rows."""
+        if self.pattern == "row":
+            return None
+        n, m = map(int, self.pattern.split(":"))
+        return n, m
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        tree = self.model_dump(mode="json")
+        return tree if self.pattern == "row" else tree | {"sparsity": None}
+
+
+Pruning = Magnitude | Similarity | Wanda
+PRUNINGS: dict[str, type[Magnitude] | type[Similarity] | type[Wanda]] = {
+    "magnitude": Magnitude,
+    "similarity": Similarity,
+    "wanda": Wanda,
+}

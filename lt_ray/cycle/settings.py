@@ -1,0 +1,31 @@
+"""A frozen group of fields, and the kinds of values that fields have."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Scalar = str | int | float | bool | None
+
+
+class Settings(BaseModel):
+    """A frozen group of fields; unknown fields, NaN and infinities are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        return self.model_dump(mode="json")
+
+
+def a_share(value: object, info: ValidationInfo) -> object:
+    """Refuse percents where a share is meant."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return value
+    if 1 < number <= 100:
+        raise ValueError(f"`{info.field_name}` must be a share, not percent, but got {value}: say {number / 100:g}")
+    return value

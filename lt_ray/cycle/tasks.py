@@ -1,0 +1,161 @@
+"""Tasks: what is learnt."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from lt_ray.cycle.settings import Settings
+
+
+class Toy(Settings):
+    """The built-in corpus: generated, seeded, offline."""
+
+    name: Literal["toy"] = "toy"
+    train: int = Field(default=2000, ge=20)
+    """Examples in the train split [count]"""
+    validation: int = Field(default=500, ge=20)
+    """Examples in the validation split [count]"""
+    test: int = Field(default=1000, ge=20)
+    """Examples in the test split [count]"""
+    data_seed: int = Field(default=0, ge=0)
+    """Seed of the generator; the cycle's own seed does not touch the data"""
+
+
+def _text_and_label(columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if columns is not None and (len(columns) < 2 or len(set(columns)) < len(columns) or "" in columns):
+        raise ValueError(
+            "`columns` must name one or more columns of text and then the label's, all different, like "
+            f"[review,stars], but got {list(columns)}"
+        )
+    return columns
+
+
+Columns = Annotated[tuple[str, ...] | None, AfterValidator(_text_and_label)]
+
+
+class PublicTexts(Settings):
+    """What the public text sets have in common: where they are, and how they are cut.
+
+    The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %. Every cut is
+    stratified: each part has the classes in the proportions of what it is cut from.
+    """
+
+    dataset: str
+    """Where the hub keeps it; not used with a data directory"""
+    revision: str
+    """Commit of that data set"""
+    split: Literal["pooled", "official"] = "official"
+    """`pooled` = all official splits together, cut anew; `official` = the official test, and a validation split cut
+    from the official train where none is given"""
+    sizes: tuple[int, int, int] | None = None
+    """Train, validation and test, drawn from all there are, stratified; None = all, by shares [count]"""
+    validation_share: float = Field(default=0.3, gt=0, lt=1)
+    """Share that validates of what is not test, where no sizes are given [0, 1]"""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the pooled texts that tests, where no sizes are given [0, 1]"""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of the cut; the cycle's own seed does not touch the data"""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens kept of a document; None = all [count]"""
+    columns: Columns = None
+    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
+    `label`, or the hub's own"""
+
+    @field_validator("sizes")
+    @classmethod
+    def _sizes_are_positive(cls, sizes: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if sizes is not None and min(sizes) < 1:
+            raise ValueError(f"`sizes >= 1` must hold, but got {sizes}")
+        return sizes
+
+
+class Imdb(PublicTexts):
+    """IMDb reviews, two classes (Maas et al. 2011, ACL); pooled as the logs do: 28,000/12,000/10,000 of 50,000."""
+
+    name: Literal["imdb"] = "imdb"
+    dataset: str = "stanfordnlp/imdb"
+    revision: str = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
+    split: Literal["pooled", "official"] = "pooled"
+
+
+class AgNews(PublicTexts):
+    """AG's news, four classes (Zhang et al. 2015, NeurIPS); the logs' 84,000/36,000/7,600 of 120,000 + 7,600."""
+
+    name: Literal["ag_news"] = "ag_news"
+    dataset: str = "fancyzhx/ag_news"
+    revision: str = "eb185aade064a813bc0b7f42de02595523103ca4"
+
+
+class YelpPolarity(PublicTexts):
+    """Yelp reviews, two classes: 1 and 2 stars against 4 and 5 (Zhang et al. 2015, NeurIPS)."""
+
+    name: Literal["yelp_polarity"] = "yelp_polarity"
+    dataset: str = "fancyzhx/yelp_polarity"
+    revision: str = "bbf1c97a1f0cf005e5aded43839fd814654a1557"
+
+
+class YelpFull(PublicTexts):
+    """Yelp reviews, five classes: the stars (Zhang et al. 2015, NeurIPS)."""
+
+    name: Literal["yelp_full"] = "yelp_full"
+    dataset: str = "Yelp/yelp_review_full"
+    revision: str = "c1f9ee939b7d05667af864ee1cb066393154bf85"
+
+
+class Emotion(PublicTexts):
+    """English tweets, six emotions (Saravia et al. 2018, EMNLP); the official 16,000/2,000/2,000."""
+
+    name: Literal["emotion"] = "emotion"
+    dataset: str = "dair-ai/emotion"
+    revision: str = "cab853a1dbdf4c42c2b3ef2173804746df8825fe"
+
+
+class YahooAnswers(PublicTexts):
+    """Yahoo! Answers topics, ten classes (Zhang et al. 2015, NeurIPS)."""
+
+    name: Literal["yahoo_answers"] = "yahoo_answers"
+    dataset: str = "community-datasets/yahoo_answers_topics"
+    revision: str = "6652a1e7c94f7260a0bfd0c9092dd48e2d536ea1"
+    validation_share: float = Field(default=0.05, gt=0, lt=1)
+    """Share that validates of the official train, of which there are 1,400,000 [0, 1]"""
+
+
+class Folder(Settings):
+    """A user's own files with `text` and `label`; a cut is stratified: each part has the classes as train had them."""
+
+    name: Literal["folder"] = "folder"
+    validation_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share cut for validation where no file is named for it [0, 1]"""
+    test_share: float = Field(default=0.15, gt=0, lt=1)
+    """Share cut for test where no file is named for it [0, 1]"""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of the cut; the cycle's own seed does not touch the data"""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens kept of a document; None = all [count]"""
+    columns: Columns = None
+    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
+    `label`, or the hub's own"""
+
+    @model_validator(mode="after")
+    def _shares_leave_a_train_split(self) -> Folder:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                "`validation_share + test_share < 1` must hold, but got "
+                f"(validation_share={self.validation_share}, test_share={self.test_share})"
+            )
+        return self
+
+
+Task = Toy | Imdb | AgNews | YelpPolarity | YelpFull | Emotion | YahooAnswers | Folder
+TASKS: dict[str, type[Task]] = {
+    "toy": Toy,
+    "imdb": Imdb,
+    "ag_news": AgNews,
+    "yelp_polarity": YelpPolarity,
+    "yelp_full": YelpFull,
+    "emotion": Emotion,
+    "yahoo_answers": YahooAnswers,
+    "folder": Folder,
+}

@@ -1,0 +1,126 @@
+"""What the cycles of a sweep train on: its task's encoded data, its source task's, and a pretrained model."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.tasks import Toy
+from lt_ray.errors import CycleError, DataError
+from lt_ray.models import encoder
+from lt_ray.models.pretrained import Base
+from lt_ray.models.registry import outputs_of
+from lt_ray.tasks import registry
+from lt_ray.tasks.text import TextData, load, longest_document
+
+log = logging.getLogger("lt_ray")
+
+
+@dataclass(frozen=True, eq=False)
+class Datasets:
+    """What the cycles of one sweep train on."""
+
+    own: TextData
+    source: TextData | None = None
+    base: Base | None = None
+    """What an encoder is made of"""
+
+    def of(self, cycle: Cycle) -> TextData:
+        """Return what a cycle of the sweep trains on: in a sweep with a source, a cycle without one is on it."""
+        return self.own if cycle.source is not None or self.source is None else self.source
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be told of the data before anything is trained on them, in sentences."""
+        return tuple(dict.fromkeys([*self.own.notes, *(() if self.source is None else self.source.notes)]))
+
+    @property
+    def source_digest(self) -> str | None:
+        """Digest of the source task's data, None without one."""
+        return None if self.source is None else self.source.digest
+
+
+def inputs(cycle: Cycle, data: TextData, directory: Path, base: Base | None) -> dict[str, Any]:
+    """Return what a model of this cycle needs besides its weights, as a tree of plain values.
+
+    - `directory`: where the encoded data is
+    """
+    longest = data.train.lengths.max()
+    if base is not None:
+        task = cycle.task
+        longest = longest_document(
+            registry.tokenizer(base.directory),
+            None if isinstance(task, Toy) else task.max_tokens,
+            encoder.readable(base.config),
+        )
+    return {
+        "classes": list(data.classes),
+        "rows": data.rows,
+        "outputs": outputs_of(cycle.model, len(data.classes)),
+        "padding": data.padding,
+        "longest": int(longest),
+        "data": str(directory),
+    }
+
+
+@dataclass(frozen=True)
+class Directories:
+    """Where workers read a sweep's data; on paths that every node sees."""
+
+    own: Path
+    source: Path | None = None
+    base: Path | None = None
+
+    def load(self) -> Datasets:
+        """Return the data, mapped from its files; raises `DamagedError`."""
+        return Datasets(
+            load(self.own),
+            None if self.source is None else load(self.source),
+            None if self.base is None else Base(self.base),
+        )
+
+    def resolved(self) -> Directories:
+        """Return the same directories by their whole paths."""
+        others = (None if path is None else path.resolve() for path in (self.source, self.base))
+        return Directories(self.own.resolve(), *others)
+
+
+def prepare(
+    cycle: Cycle, words: int | Path, data_dir: Path | None, cache: Path, base: Base | None = None
+) -> tuple[Datasets, Directories]:
+    """Return the data of a sweep whose cycles share this one's tasks, encoded once, and where it is kept.
+
+    Each of their `notes` is logged as a warning, whether they come from the cache or not.
+
+    - `words`: most frequent train words that are kept, of the source task where there is one [count]; or a folder with
+      a tokenizer
+    - `data_dir`, `cache`: see `tasks.registry.load`
+    - `base`: what an encoder is made of
+
+    Raises `DataError` where the texts cannot be had or used.
+    """
+    read = None if base is None else encoder.readable(base.config)
+    own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=read)
+    assert directory is not None  # there is a cache
+    if base is not None and 2 * own.rows < int(base.config.get("vocab_size", 0)):
+        raise DataError(
+            f"a model's tokenizer must be its own, but this one has {own.rows:,} tokens and the model an embedding of "
+            f"{base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the smaller "
+            "`vocab_size` into its config.json."
+        )
+    folder = None if base is None else base.directory
+    found, directories = Datasets(own, base=base), Directories(directory, base=folder)
+    if cycle.source is not None:
+        source, source_directory = registry.load(cycle.source, words, data_dir, cache, group="source", positions=read)
+        if source.digest == own.digest:
+            raise CycleError(
+                f"`source` must be another task than `task`, but both are the same texts ({cycle.task.name}): name "
+                "another one, or leave `source` out"
+            )
+        found, directories = Datasets(own, source, base), Directories(directory, source_directory, folder)
+    for note in found.notes:
+        log.warning("%s", note)
+    return found, directories

@@ -1,0 +1,467 @@
+"""Rounds: the one place where a cycle meets torch; `run_cycle` computes those that the store does not have."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Collection, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.prunings import Magnitude, Similarity
+from lt_ray.cycle.results import Epoch, EpochResult, Measurement, RoundResult
+from lt_ray.models import registry
+from lt_ray.models.pretrained import Base
+from lt_ray.pruning.masks import ZeroPruned
+from lt_ray.pruning.restart import sharing, ticket
+from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
+from lt_ray.rounds.measuring import Measured, Measuring
+from lt_ray.rounds.network import Network
+from lt_ray.rounds.start import Parent, Pruner, Start, next_stride
+from lt_ray.store.store import RoundStore, StoredRound
+from lt_ray.tasks import text
+from lt_ray.training.loop import Progress, Trainee, train
+from lt_ray.training.measure import Batch, Latency
+from lt_ray.training.optimizer import optimizer, rate
+from lt_ray.training.randomness import generators, order, seed_step
+
+log = logging.getLogger("lt_ray")
+
+Event = EpochResult | RoundResult
+PARTIAL_EVERY_S = 60.0
+_SIGN_OF_LIFE_S = 1.0
+_ABOVE = 1e-12
+"""Counts over counts differ from decimal bounds in the last bit: 0.90 − 0.85 is not more than 0.05"""
+
+
+def run_cycle(
+    cycle: Cycle,
+    data: text.TextData,
+    store: RoundStore,
+    *,
+    source: text.TextData | None = None,
+    base: Base | None = None,
+    keep_epochs: Collection[RewindEpoch] = (),
+    device: str | torch.device = "cpu",
+    partial_every_s: float = PARTIAL_EVERY_S,
+) -> Iterator[Event]:
+    """Run a cycle: yield one `EpochResult` an epoch and one `RoundResult` a round, from round 0 on.
+
+    A round in the store is loaded, any other computed and stored; a round that another process is computing is waited
+    for. An event is yielded only once it would survive a kill, so epochs shorter than `partial_every_s` may come in
+    groups. Stopping the generator anywhere and running the cycle again gives the same events, bit for bit (on one
+    type of device and one number of threads), except for the fields in `results.TIMES`.
+
+    - `data`: of the cycle's task; `source`: of its source task, where tickets come from there. Rounds that find the
+      tickets it takes are computed, without events, where the store does not have them
+    - `base`: what an encoder is made of
+    - `keep_epochs`: epochs of round 0 to keep for other cycles to rewind to, besides this cycle's own
+    - `device`: where to train; torch's own generators are reseeded before every step
+    - `partial_every_s`: the running state is saved after so many seconds, and at an epoch's end after a twelfth [s]
+
+    Raises `DivergedError` when a training leaves the finite numbers.
+    """
+    run = _Run(cycle, data, source, base, store, frozenset(keep_epochs), torch.device(device), partial_every_s)
+    for round in run.rounds:
+        yield from run.events(round)
+
+
+def round_result(cycle: Cycle, key: str, stored: StoredRound, prunable: Collection[str]) -> RoundResult:
+    """Return a stored round as a row of one cycle.
+
+    - `prunable`: the parameters over which the cycle counts sparsity, `prunable_names`
+    """
+    kept = sum(stored.counts[name][0] for name in prunable)
+    size = sum(stored.counts[name][1] for name in prunable)
+    return RoundResult(
+        **stored.measurement.model_dump(),
+        cycle=cycle.id,
+        seed=cycle.seed,
+        key=key,
+        sparsity=1 - kept / size if size else 0.0,
+        density=kept / size if size else 1.0,
+        remaining=kept,
+        prunable=size,
+        source="computed" if stored.computed_by == cycle.id else "reused",
+    )
+
+
+def _epoch_result(cycle: Cycle, round: Round, epoch: Epoch) -> EpochResult:
+    return EpochResult(**epoch.model_dump(), cycle=cycle.id, seed=cycle.seed, round=round.index)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What training a round gave."""
+
+    weights: Mapping[str, Tensor]
+    start: Start
+    before: Measured | None
+    """As pruned, before retraining"""
+    progress: Progress
+    after: Measured
+    latency: Latency | None
+    redone_s: float
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One cycle on one data set, store and device."""
+
+    cycle: Cycle
+    data: text.TextData
+    source: text.TextData | None
+    base: Base | None
+    store: RoundStore
+    keep_epochs: frozenset[RewindEpoch]
+    device: torch.device
+    partial_every_s: float
+
+    @cached_property
+    def rounds(self) -> tuple[Round, ...]:
+        return chain(self.cycle, self.data.digest, self.source.digest if self.source is not None else None)
+
+    @cached_property
+    def origin(self) -> _Run:
+        """The cycle that finds this one's tickets: on the source task, or the ticket's of a control."""
+        cycle = self.cycle.origin
+        if self.cycle.tickets == "own":
+            return dataclasses.replace(self, cycle=cycle, keep_epochs=self.keep_epochs | rewind_epochs([cycle]))
+        assert self.source is not None
+        return dataclasses.replace(self, cycle=cycle, data=self.source, source=None, keep_epochs=rewind_epochs([cycle]))
+
+    @cached_property
+    def by_key(self) -> dict[str, Round]:
+        """The rounds that others may start from."""
+        return {round.key: round for round in self.rounds}
+
+    @cached_property
+    def network(self) -> Network:
+        """The model's shapes on this data."""
+        model, data = self.cycle.model, self.data
+        outputs = registry.outputs_of(model, len(data.classes))
+        return Network(model, data.rows, outputs, data.padding, self.base)
+
+    @cached_property
+    def measuring(self) -> Measuring:
+        """What measures the models of this cycle."""
+        return Measuring(self.data, self.device, self.cycle.training.precision)
+
+    @cached_property
+    def pruner(self) -> Pruner:
+        """What prunes the models of this cycle."""
+        return Pruner(self.network, self.data.train, self.cycle.seed, self.store, self.device)
+
+    @cached_property
+    def prunable(self) -> tuple[str, ...]:
+        return prunable_names(self.cycle, self.network.dense)
+
+    def result(self, round: Round, stored: StoredRound) -> RoundResult:
+        return round_result(self.cycle, round.key, stored, self.prunable)
+
+    def events(self, round: Round) -> Generator[Event, None, None]:
+        """Load or compute a round, yielding its epochs and itself."""
+        told = 0
+        stored = self.store.find(round.key, thorough=True)
+        if stored is None:
+            if round.taken or round.counted is not None:
+                self._find_ticket(round)
+            with self.store.claim(round.key):
+                stored = self.store.find(round.key, thorough=True)
+                if stored is None:
+                    computing = self.compute(round)
+                    while stored is None:
+                        try:
+                            epoch = next(computing)
+                        except StopIteration as finished:
+                            stored = finished.value
+                        else:
+                            told += 1
+                            yield _epoch_result(self.cycle, round, epoch)
+        for epoch in stored.epochs[told:]:
+            yield _epoch_result(self.cycle, round, epoch)
+        yield self.result(round, stored)
+
+    def _find_ticket(self, round: Round) -> None:
+        """See to it that the store has the origin's rounds up to the one whose ticket is taken."""
+        for found in self.origin.rounds[: round.index + 1]:
+            for _ in self.origin.events(found):
+                pass
+
+    def compute(self, round: Round) -> Generator[Epoch, None, StoredRound]:
+        """Train a round from its partial state or its start, yielding each epoch once it is durable, and store it."""
+        keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
+        outcome = yield from self._train(round, keep)
+        return self.store.put(self._stored(round, outcome), outcome.weights, outcome.start.masks)
+
+    def _stored(self, round: Round, outcome: _Outcome) -> StoredRound:
+        history, start = outcome.progress.history, outcome.start
+        # With early stopping the round ends with the best epoch's weights, else with the last one's.
+        best = outcome.progress.best if self.cycle.training.patience is not None else history[-1] if history else None
+        before, after = outcome.before, outcome.after
+        blocks = start.blocks
+        return StoredRound(
+            key=round.key,
+            inputs=round.inputs,
+            measurement=Measurement(
+                round=round.index,
+                parameters=sum(weight.numel() for weight in outcome.weights.values()),
+                restart_epoch=start.restart_epoch,
+                epochs=len(history),
+                best_epoch=0 if best is None else best.epoch,
+                train_loss=None if best is None else best.train_loss,
+                train_accuracy=None if best is None else best.train_accuracy,
+                val_loss=after.val.loss,
+                val_accuracy=after.val.accuracy,
+                test_loss=after.test.loss,
+                test_accuracy=after.test.accuracy,
+                before_val_loss=None if before is None else before.val.loss,
+                before_val_accuracy=None if before is None else before.val.accuracy,
+                before_test_loss=None if before is None else before.test.loss,
+                before_test_accuracy=None if before is None else before.test.accuracy,
+                nonzero=sum(int(mask.sum()) for mask in start.masks.values()),
+                blocks=None if blocks is None else len(blocks),
+                frozen_blocks=None if blocks is None else len(start.frozen),
+                start_round=start.start_round,
+                stride=start.stride,
+                accepted=self._accepted(round, after.val.accuracy),
+                train_s=sum(epoch.train_s for epoch in history),
+                eval_s=sum(epoch.eval_s for epoch in history)
+                + sum(measured.both_s for measured in {before, after} if measured is not None),
+                test_s=None if blocks is None else after.test_s,
+                latency_s=None if outcome.latency is None else outcome.latency.median_s,
+                latency_low_s=None if outcome.latency is None else outcome.latency.low_s,
+                latency_high_s=None if outcome.latency is None else outcome.latency.high_s,
+                val_examples=len(self.data.validation),
+                val_largest=int(np.unique(self.data.validation.labels, return_counts=True)[1].max()),
+                redone_s=outcome.redone_s,
+                finished_at=time.time(),
+            ),
+            epochs=tuple(history),
+            counts=self.network.counts(start.masks, blocks),
+            computed_by=self.cycle.id,
+            made_with={
+                "device": self.device.type,
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "lt_ray": version("lt_ray"),
+            },
+            blocks=blocks,
+            frozen=start.frozen,
+            decision=start.decision,
+        )
+
+    def _accepted(self, round: Round, val_accuracy: float) -> bool | None:
+        """Whether a round that compared blocks lost no more than its pruning allows."""
+        pruning = round.pruning
+        if not isinstance(pruning, Similarity) or pruning.max_drop is None:
+            return None
+        dense = self.store.find(round.dense)
+        assert dense is not None
+        return dense.measurement.val_accuracy - val_accuracy <= pruning.max_drop + _ABOVE
+
+    def _train(
+        self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
+    ) -> Generator[Epoch, None, _Outcome]:
+        """Train a round, yielding durable epochs; `keep` names the epochs whose weights go to the store."""
+        training = self.cycle.training
+        redone_s = self.store.begin_work(round.key)
+        saved_at = alive_at = time.monotonic()
+        partial = self.store.load_partial(round.key)
+        if partial is None:
+            start = self._start(round)
+            trainee, before = self._trainee(start), None
+            if start.goes_on:
+                before = self.measuring.both(trainee)
+        else:
+            tensors, told = partial[0], json.loads(partial[1])
+            weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
+            start = Start.loaded(tensors, told["start"], weights)
+            before = None if told["before"] is None else Measured.loaded(told["before"])
+            trainee = self._trainee(start)
+            trainee.restore(tensors, Progress.loads(told["progress"]))
+            log.info("round %s goes on at epoch %d", round.key, trainee.progress.epoch)
+        fixed = start.tensors()
+        told = {"start": start.tree(), "before": None if before is None else before.tree()}
+        model = trainee.model
+        last = self.cycle.epochs_of(round.pruning) if start.trains else start.epoch
+        durable = len(trainee.progress.history)
+        yield from trainee.progress.history
+        zero_pruned = ZeroPruned(dict(model.named_parameters()), start.masks)
+        for progress in train(
+            trainee,
+            last_epoch=last if last_epoch is None else last_epoch,
+            batches=self._batches,
+            validate=lambda _: self.measuring.validation(trainee),
+            seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
+            after_step=zero_pruned,
+            patience=training.patience,
+            device=self.device,
+            autocast=self.measuring.autocast,
+            lr_at=rate(training, math.ceil(len(self.data.train) / training.batch_size), last),
+            gradient_norm=training.gradient_norm,
+            before_clipping=zero_pruned.gradients,
+            accumulation=training.accumulation,
+        ):
+            if time.monotonic() - alive_at >= _SIGN_OF_LIFE_S:
+                self.store.show_life(round.key)
+                alive_at = time.monotonic()
+            epoch_ended = progress.step == 0
+            if epoch_ended and progress.epoch in keep:
+                self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
+            due_s = self.partial_every_s / 12 if epoch_ended else self.partial_every_s
+            if time.monotonic() - saved_at >= due_s:
+                position = (progress.epoch, progress.step)
+                whole = json.dumps({**told, "progress": progress.dumps()})
+                self.store.save_partial(round.key, trainee.state() | fixed, whole, position)
+                saved_at = time.monotonic()
+                yield from progress.history[durable:]
+                durable = len(progress.history)
+        progress = trainee.progress
+        if any(epoch == "last" or epoch > progress.epoch for epoch in keep):
+            self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
+        return self._outcome(trainee, start, before, redone_s)
+
+    def _outcome(self, trainee: Trainee, start: Start, before: Measured | None, redone_s: float) -> _Outcome:
+        """Measure on test the weights the round ends with."""
+        live = dict(trainee.model.named_parameters())
+        with torch.no_grad():
+            for name, weight in (trainee.best_weights or {}).items():
+                live[name].copy_(weight)
+        # A round that trained nothing ends as it was pruned.
+        after = before if before is not None and not trainee.progress.history else self.measuring.both(trainee)
+        return _Outcome(
+            weights={name: parameter.detach().cpu().clone() for name, parameter in live.items()},
+            start=start,
+            before=before,
+            progress=trainee.progress,
+            after=after,
+            latency=None if start.blocks is None else self.measuring.latency(trainee),
+            redone_s=redone_s,
+        )
+
+    def _trainee(self, start: Start) -> Trainee:
+        model = self.network.live(start.weights, start.blocks, self.device, start.frozen_places)
+        made = optimizer(self.cycle.training, dict(model.named_parameters()), registry.undecayed_names(model))
+        return Trainee(model, made, Progress(epoch=start.epoch), forward=self.network.logits(model))
+
+    def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
+        training, data = self.cycle.training, self.data
+        permutation = order(self.cycle.seed, epoch, len(data.train)).numpy()
+        return text.batches(
+            data.train,
+            permutation,
+            training.batch_size,
+            training.length_batches,
+            start=step,
+            padding=data.padding,
+        )
+
+    # What a round starts from
+
+    def _start(self, round: Round) -> Start:
+        pruning, dense = round.pruning, self.network.blocks
+        if pruning is None:
+            masks = registry.initial_masks(self.network.dense)
+            return Start(ticket(masks, self._initial()), masks, dense)
+        finding = self.origin if round.taken else self
+        start = finding._ticket(round)
+        if not isinstance(pruning, Magnitude) or pruning.restart == "final":
+            return start
+        if pruning.restart == "rewind":
+            epoch, weights = finding._rewound(pruning.rewind_epoch)
+            first = epoch if pruning.rewind_budget == "resume" else 0
+        else:
+            first, epoch = 0, None
+            drawn = registry.initial_weights(self.network.dense, generators(self.cycle.seed, "reinit", round.index))
+            weights = sharing(drawn, self._initial(), pruning.shared_start)
+        weights = ticket(start.masks, self.network.cut(weights, start.blocks))
+        return dataclasses.replace(start, weights=weights, epoch=first, restart_epoch=epoch, goes_on=False)
+
+    def _initial(self) -> dict[str, Tensor]:
+        return registry.initial_weights(self.network.dense, generators(self.cycle.seed, "init"), self.base)
+
+    def _ticket(self, round: Round) -> Start:
+        """A round's masks and blocks, with the weights that its parent, one of this run's rounds, ended with: {} where
+        nothing is made of them."""
+        assert round.pruning is not None
+        assert round.parent is not None
+        parent = self.by_key[round.parent]
+        if round.taken:
+            weights, found = self._trained(parent) if round.needs_weights else {}, self._found(parent)
+            masks = self.store.masks(parent.key)
+            return Start(weights, masks, found.blocks, found.frozen, goes_on=round.needs_weights)
+        stride, over = None, ""
+        if isinstance(round.pruning, Similarity):
+            earlier = [self._found(ancestor).measurement for ancestor in self._ancestors(round)]
+            stride, over = next_stride(round.pruning, [(found.stride, found.accepted) for found in earlier])
+        counts = None if round.counted is None else self._kept(round.counted)
+        return self.pruner.pruned(round.pruning, self._parent(round), round.index, stride, over, counts)
+
+    def _kept(self, key: str) -> dict[str, int]:
+        """How many weights a round keeps of each tensor."""
+        return {name: int(mask.sum()) for name, mask in self.store.masks(key).items()}
+
+    def _parent(self, round: Round) -> Parent:
+        """The round whose model a round prunes: the latest one before it that was not rejected."""
+        accepted = next(a for a in self._ancestors(round) if self._found(a).measurement.accepted is not False)
+        found = self._found(accepted)
+        weights, masks = self._trained(accepted), self.store.masks(accepted.key)
+        return Parent(accepted.key, accepted.index, weights, masks, found.blocks, found.frozen)
+
+    def _ancestors(self, round: Round) -> Iterator[Round]:
+        """The rounds that a round comes from, the latest first."""
+        while round.parent is not None:
+            round = self.by_key[round.parent]
+            yield round
+
+    def _found(self, round: Round) -> StoredRound:
+        found = self.store.find(round.key)
+        assert found is not None
+        return found
+
+    def _trained(self, round: Round) -> dict[str, Tensor]:
+        """The weights a finished round ended with; trained again where they were dropped."""
+        weights = self.store.weights(round.key)
+        if weights is None:
+            log.warning("the weights of round %s were dropped and are trained again", round.key)
+            weights = dict(_drained(self._train(round, keep=())).weights)
+            self.store.put_weights_back(round.key, weights)
+            self.store.drop_partial(round.key)
+        return weights
+
+    def _rewound(self, wanted: RewindEpoch) -> tuple[int, dict[str, Tensor]]:
+        """Return (epoch, round 0's weights of that epoch): the last one trained where it stopped early."""
+        if wanted == 0:
+            return 0, self._initial()
+        dense = self.rounds[0]
+        stored = self.store.find(dense.key)
+        assert stored is not None
+        trained = stored.measurement.epochs
+        epoch = trained if wanted == "last" else min(wanted, trained)
+        weights = self.store.rewind(dense.key, epoch)
+        if weights is None:
+            log.warning("epoch %d of round %s was not kept and is trained again", epoch, dense.key)
+            _drained(self._train(dense, keep={epoch}, last_epoch=epoch))
+            self.store.drop_partial(dense.key)
+            weights = self.store.rewind(dense.key, epoch)
+            assert weights is not None
+        return epoch, weights
+
+
+def _drained(computing: Generator[Epoch, None, _Outcome]) -> _Outcome:
+    while True:
+        try:
+            next(computing)
+        except StopIteration as finished:
+            outcome: _Outcome = finished.value
+            return outcome

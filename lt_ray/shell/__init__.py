@@ -1,1 +1,0 @@
-"""The impure part: Ray, MLflow and the terminal."""

@@ -1,0 +1,442 @@
+"""The round store: round key → an immutable directory that appears whole or not at all.
+
+    rounds/<key>/   manifest.json  weights.safetensors  masks.safetensors
+    rewind/<key>-<epoch>/   the weights of one epoch of a round, for later rounds to rewind to
+    partial/<key>/  the running state of an unfinished round
+    statistics/<key>/   what was measured of a round's model and several prunings of it need
+    claims/         locks of rounds being computed; the kernel frees them when their process dies
+    damaged/        what was found not to be what its manifest says
+
+Weights may be dropped from a finished round once nothing starts from them; everything else stays as written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from filelock import FileLock
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from lt_ray.cycle.identity import canonical, digest
+from lt_ray.cycle.results import TIMES, BlockDecision, Epoch, Measurement
+from lt_ray.errors import DISK_TROUBLE, DamagedError, StorageError
+from lt_ray.pruning.masks import pack, unpack
+
+log = logging.getLogger("lt_ray")
+
+_AT_WORK = "work.json"
+_WEIGHTS, _MASKS, _MANIFEST = "weights.safetensors", "masks.safetensors", "manifest.json"
+_STATISTICS = "statistics.safetensors"
+
+
+@dataclass(frozen=True)
+class StoredRound:
+    """A finished round, its tensors left on disk."""
+
+    key: str
+    inputs: Mapping[str, Any]
+    """What the key is the digest of"""
+    measurement: Measurement
+    epochs: tuple[Epoch, ...]
+    counts: Mapping[str, tuple[int, int]]
+    """Parameter name → (weights not pruned, weights) [count]"""
+    computed_by: str
+    """Identity of the cycle that computed it"""
+    made_with: Mapping[str, str | int]
+    """Device, threads and versions: recorded, not part of the key"""
+    blocks: tuple[int, ...] | None = None
+    """Its blocks' positions in the dense model; None for a model without blocks"""
+    frozen: tuple[int, ...] = ()
+    """Of them, those that were not trained"""
+    decision: BlockDecision | None = None
+    """How blocks were compared and removed; None where they were not"""
+
+    def pure(self) -> str:
+        """Return all that another computation of the round must find too, as canonical JSON."""
+        measurement = self.measurement.model_dump(exclude=set(TIMES))
+        epochs = [epoch.model_dump(exclude=set(TIMES)) for epoch in self.epochs]
+        own = {"measurement": measurement, "epochs": epochs, "counts": self.counts}
+        return canonical(own | {"blocks": self.blocks, "frozen": self.frozen, "decision": self._decided()})
+
+    def manifest(self) -> dict[str, Any]:
+        """Return all of it as a tree of plain values."""
+        return {
+            "key": self.key,
+            "inputs": self.inputs,
+            "measurement": self.measurement.model_dump(),
+            "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "counts": self.counts,
+            "computed_by": self.computed_by,
+            "made_with": self.made_with,
+            "blocks": self.blocks,
+            "frozen": self.frozen,
+            "decision": self._decided(),
+        }
+
+    def _decided(self) -> dict[str, Any] | None:
+        return None if self.decision is None else self.decision.model_dump(mode="json")
+
+
+class RoundStore:
+    """Finished and running rounds under one path that every process of a sweep sees.
+
+    - `root`: made if absent
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    # Finished rounds
+
+    def put(self, stored: StoredRound, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> StoredRound:
+        """Keep a finished round and drop its partial state; return what the store now holds.
+
+        The first writer wins. A second one's result is compared, and a difference is warned of: the two machines do
+        not compute alike (another device or thread count), so results of this sweep mix both.
+        """
+        files = {
+            _WEIGHTS: safetensors.torch.save(dict(weights)),
+            _MASKS: safetensors.torch.save(
+                pack(masks), {"shapes": json.dumps({n: list(m.shape) for n, m in masks.items()})}
+            ),
+        }
+        if not _write_directory(self._round(stored.key), files, stored.manifest()):
+            first = self.find(stored.key)
+            if first is None:  # it was damaged, and has just been set aside
+                return self.put(stored, weights, masks)
+            if first.pure() != stored.pure():
+                log.warning(
+                    "round %s was computed twice with different results (%s, %s); the first is kept",
+                    stored.key, dict(first.made_with), dict(stored.made_with),
+                )  # fmt: skip
+            stored = first
+        self.drop_partial(stored.key)
+        return stored
+
+    def find(self, key: str, *, thorough: bool = False) -> StoredRound | None:
+        """Return a finished round, or None; a damaged one is set aside with a warning and counts as absent.
+
+        - `thorough`: read every file and compare its digest, not only its size
+        """
+        try:
+            return self.read(key, thorough=thorough)
+        except DamagedError as error:
+            aside = self.root / "damaged" / f"{key}.{time.time_ns()}"
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                self._round(key).rename(aside)
+                log.warning("%s; set aside as damaged/%s, the round is computed again", error, aside.name)
+            return None
+
+    def read(self, key: str, *, thorough: bool = False) -> StoredRound | None:
+        """Return a finished round or None, changing nothing; raises `DamagedError`."""
+        manifest = _read_manifest(self._round(key), optional={_WEIGHTS}, thorough=thorough)
+        if manifest is None:
+            return None
+        try:
+            return StoredRound(
+                key=key,
+                inputs=manifest["inputs"],
+                measurement=Measurement(**manifest["measurement"]),
+                epochs=tuple(Epoch(**epoch) for epoch in manifest["epochs"]),
+                counts={name: (kept, size) for name, (kept, size) in manifest["counts"].items()},
+                computed_by=manifest["computed_by"],
+                made_with=manifest["made_with"],
+                blocks=None if manifest["blocks"] is None else tuple(manifest["blocks"]),
+                frozen=tuple(manifest["frozen"]),
+                decision=BlockDecision(**manifest["decision"]) if manifest["decision"] is not None else None,
+            )
+        except (KeyError, ValidationError):
+            raise DamagedError(f"{key}: the manifest has other fields than this version of lt_ray reads") from None
+
+    def has(self, key: str) -> bool:
+        """Return whether a finished round is there, unread."""
+        return (self._round(key) / _MANIFEST).exists()
+
+    def masks(self, key: str) -> dict[str, Tensor]:
+        """Return a finished round's masks in the order in which they were put; raises `DamagedError`."""
+        data = _read_file(self._round(key), _MASKS)
+        shapes = json.loads(_metadata(data)["shapes"])
+        masks = unpack(_tensors(data), {name: tuple(shape) for name, shape in shapes.items()})
+        return {name: masks[name] for name in shapes}  # the model's order, which breaks ties
+
+    def weights(self, key: str) -> dict[str, Tensor] | None:
+        """Return the weights a finished round ended with, or None where they were dropped; raises `DamagedError`."""
+        if not self.has_weights(key):
+            return None
+        return _tensors(_read_file(self._round(key), _WEIGHTS))
+
+    def has_weights(self, key: str) -> bool:
+        """Return whether a finished round's weights are still there."""
+        return (self._round(key) / _WEIGHTS).exists()
+
+    def put_weights_back(self, key: str, weights: Mapping[str, Tensor]) -> None:
+        """Write dropped weights of a finished round again; warns where they are not the ones it ended with."""
+        data = safetensors.torch.save(dict(weights))
+        expected = json.loads((self._round(key) / _MANIFEST).read_text())["files"][_WEIGHTS]["sha256"]
+        if hashlib.sha256(data).hexdigest() != expected:
+            log.warning("round %s trained again gives other weights: another device or thread count?", key)
+            return
+        write_file(self._round(key) / _WEIGHTS, data)
+
+    def drop_weights(self, key: str) -> None:
+        """Delete the weights of a finished round; its measurements and masks stay."""
+        (self._round(key) / _WEIGHTS).unlink(missing_ok=True)
+
+    # Weights to rewind to
+
+    def put_rewind(self, key: str, epoch: int, weights: Mapping[str, Tensor]) -> None:
+        """Keep the weights of one epoch of a round; the first writer wins."""
+        files = {_WEIGHTS: safetensors.torch.save({n: w.detach().cpu() for n, w in weights.items()})}
+        _write_directory(self._rewind(key, epoch), files, {"key": key, "epoch": epoch})
+
+    def rewind(self, key: str, epoch: int) -> dict[str, Tensor] | None:
+        """Return the weights of one epoch of a round, or None where they were not kept or are damaged."""
+        try:
+            if _read_manifest(self._rewind(key, epoch), optional=set()) is None:
+                return None
+            return _tensors(_read_file(self._rewind(key, epoch), _WEIGHTS))
+        except DamagedError as error:
+            log.warning("%s; they are trained again", error)
+            shutil.rmtree(self._rewind(key, epoch), ignore_errors=True)
+            return None
+
+    def drop_rewinds(self, key: str) -> None:
+        """Delete all weights kept to rewind to of one round."""
+        for directory in (self.root / "rewind").glob(f"{key}-*"):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    # What was measured of a round's model
+
+    def put_statistics(self, key: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep what was measured of a round's model; the first writer wins."""
+        files = {_STATISTICS: safetensors.torch.save(dict(tensors))}
+        _write_directory(self.root / "statistics" / key, files, {"key": key})
+
+    def statistics(self, key: str) -> dict[str, Tensor] | None:
+        """Return what was measured of a round's model, or None where it was not kept or is damaged."""
+        directory = self.root / "statistics" / key
+        try:
+            if _read_manifest(directory, optional=set()) is None:
+                return None
+            return _tensors(_read_file(directory, _STATISTICS))
+        except DamagedError as error:
+            log.warning("%s; it is measured again", error)
+            shutil.rmtree(directory, ignore_errors=True)
+            return None
+
+    # Running rounds
+
+    def save_partial(self, key: str, tensors: Mapping[str, Tensor], progress: str, position: tuple[int, int]) -> None:
+        """Keep the state of a running round, in place of an earlier one.
+
+        - `progress`: text given back by `load_partial`
+        - `position`: (epochs, steps) finished; of two states the further one is taken
+        """
+        data = safetensors.torch.save(dict(tensors), {"progress": progress})
+        name = f"{position[0]:06d}-{position[1]:09d}-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+        directory = self.root / "partial" / key
+        write_file(directory / name, data)
+        for other in directory.iterdir():
+            if other.name < name:
+                other.unlink(missing_ok=True)
+
+    def load_partial(self, key: str) -> tuple[dict[str, Tensor], str] | None:
+        """Return the furthest undamaged (tensors, progress) of a running round, or None."""
+        for path in sorted((self.root / "partial" / key).glob("*.safetensors"), reverse=True):
+            data = path.read_bytes()
+            if path.stem.endswith(hashlib.sha256(data).hexdigest()[:16]):
+                return _tensors(data), _metadata(data)["progress"]
+            log.warning("partial state %s of round %s is damaged; an earlier one is taken", path.name, key)
+        return None
+
+    def begin_work(self, key: str) -> float:
+        """Note that a round is being computed; return the seconds of earlier attempts whose work was lost [s].
+
+        An attempt's work is lost from its last saved state to its last sign of life (`show_life`).
+        """
+        path = self.root / "partial" / key / _AT_WORK
+        lost_s = 0.0
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            told = json.loads(path.read_text())
+            saved = [file.stat().st_mtime for file in path.parent.glob("*.safetensors")]
+            kept_at = max([float(told["began_at"]), *saved])
+            lost_s = float(told["redone_s"]) + max(0.0, path.stat().st_mtime - kept_at)
+        write_file(path, json.dumps({"began_at": time.time(), "redone_s": lost_s}).encode())
+        return lost_s
+
+    def show_life(self, key: str) -> None:
+        """Leave a sign of life of the process that computes a round."""
+        with contextlib.suppress(OSError):
+            os.utime(self.root / "partial" / key / _AT_WORK)
+
+    def drop_partial(self, key: str) -> None:
+        """Delete the state of a running round."""
+        shutil.rmtree(self.root / "partial" / key, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[None]:
+        """Hold the right to compute a round, waiting while another process holds it.
+
+        It only saves work: where the file system knows no locks, two may compute one round, and the first one wins.
+        """
+        path = self.root / "claims" / f"{key}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path, thread_local=False)
+        try:
+            lock.acquire(poll_interval=0.1)
+        except (NotImplementedError, OSError) as error:
+            log.warning("no lock can be had on %s (%s): rounds may be computed twice", path.parent, error)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def clear_leftovers(self, older_than_s: float = 600) -> None:
+        """Delete half-written entries of killed processes."""
+        for kind in ("rounds", "rewind", "statistics"):
+            for path in (self.root / kind).glob(".tmp-*"):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > older_than_s:
+                        shutil.rmtree(path, ignore_errors=True)
+
+    def _round(self, key: str) -> Path:
+        return self.root / "rounds" / key
+
+    def _rewind(self, key: str, epoch: int) -> Path:
+        return self.root / "rewind" / f"{key}-{epoch}"
+
+
+def check_writable(root: Path) -> None:
+    """Raise `StorageError` unless a directory can be made and written below `root`; nothing of it stays.
+
+    A full or lost disk is no wrong path: its `OSError` is raised as it is.
+    """
+    made = next((path for path in [*reversed(root.parents), root] if not path.exists()), None)
+    probe = root / f".probe-{uuid.uuid4().hex[:8]}"
+    try:
+        probe.mkdir(parents=True)
+        (probe / "x").write_text("x")
+    except OSError as error:
+        if error.errno in DISK_TROUBLE:
+            raise
+        raise StorageError(
+            f"`--storage` must be a path that can be written, but got {str(root)!r} ({error.strerror}): "
+            "give another one"
+        ) from None
+    finally:
+        shutil.rmtree(made or probe, ignore_errors=True)
+
+
+def _write_directory(final: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> bool:
+    """Make a directory appear whole; return False where it was already there."""
+    temporary = final.parent / f".tmp-{final.name}-{uuid.uuid4().hex[:8]}"
+    temporary.mkdir(parents=True)
+    try:
+        for name, data in files.items():
+            write_file(temporary / name, data)
+        listed = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in files.items()}
+        body = {**manifest, "files": listed}
+        text = json.dumps({**body, "digest": digest(body)}, indent=1)
+        write_file(temporary / _MANIFEST, text.encode())
+        _sync(temporary)
+        try:
+            temporary.rename(final)
+        except OSError:
+            if not final.exists():
+                raise
+            return False
+        _sync(final.parent)
+        return True
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Make a file appear whole, on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_manifest(directory: Path, *, optional: set[str], thorough: bool = False) -> dict[str, Any] | None:
+    """Return a directory's manifest after comparing its files with it, or None where there is no directory."""
+    if not directory.is_dir():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads((directory / _MANIFEST).read_text())
+        stated = manifest.pop("digest")
+        if digest(manifest) != stated:
+            raise DamagedError(f"{directory.name}: the manifest is not what was written")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{directory.name}: the manifest cannot be read ({error})") from None
+    for name, file in manifest["files"].items():
+        try:
+            size = (directory / name).stat().st_size
+            data = (directory / name).read_bytes() if thorough else None
+        except FileNotFoundError:
+            if name in optional:
+                continue
+            raise DamagedError(f"{directory.name}: {name} is missing") from None
+        if size != file["bytes"]:
+            raise DamagedError(f"{directory.name}: {name} must have {file['bytes']} bytes, but has {size}")
+        if data is not None and hashlib.sha256(data).hexdigest() != file["sha256"]:
+            raise DamagedError(f"{directory.name}: the digest of {name} is not the manifest's")
+    return manifest
+
+
+def _read_file(directory: Path, name: str) -> bytes:
+    """Return a file's bytes after comparing their digest with the manifest's."""
+    try:
+        expected = json.loads((directory / _MANIFEST).read_text())["files"][name]["sha256"]
+        data = (directory / name).read_bytes()
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedError(f"{directory.name}: {name} cannot be read ({error})") from None
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise DamagedError(f"{directory.name}: the digest of {name} is not the manifest's")
+    return data
+
+
+def _tensors(data: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file held in memory, by name: the library's own order is a hash table's."""
+    tensors: dict[str, Tensor] = safetensors.torch.load(data)
+    return dict(sorted(tensors.items()))
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Return the metadata of a safetensors file held in memory."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        metadata: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
+    except (ValueError, KeyError, SafetensorError) as error:
+        raise DamagedError(f"not a tensor file ({error})") from None
+    return metadata

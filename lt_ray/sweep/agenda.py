@@ -1,0 +1,169 @@
+"""The agenda: which cycle runs next.
+
+A cycle is held back while another one computes the round it needs next, so that no trial keeps a slot to wait for a
+trial; and an adaptive search is asked for its next point only when the results are there that the point depends on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from lt_ray.cycle.results import RoundResult
+from lt_ray.sweep.search import Asked, Ended, State, Told, best, tell
+from lt_ray.sweep.sweep import Plan, PlannedCycle, Planner
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A point of the space and what it came to."""
+
+    point: int
+    """Place among the points [count]"""
+    cycles: tuple[PlannedCycle, ...]
+    """One for each seed"""
+    told: Told | None
+    """None while one of its cycles has not ended"""
+
+
+class Agenda:
+    """Hands out the cycles of a sweep, each once; an adaptive search's as their points are asked.
+
+    - `plan`: what is planned so far; grows with an adaptive search
+    - `take_in`: called with newly planned cycles before any of them is handed out; must `queue` those that are to run
+      and tell what is already known of the others
+    """
+
+    def __init__(self, planner: Planner, plan: Plan, take_in: Callable[[Sequence[PlannedCycle]], None]) -> None:
+        self._planner, self._take_in = planner, take_in
+        self.plan = plan
+        self._pending: list[PlannedCycle] = []
+        self._running: dict[str, PlannedCycle] = {}
+        self._results: dict[str, dict[int, RoundResult]] = {}
+        self._finished: set[str] = set()
+        """Keys of finished rounds"""
+        self._not_before: dict[str, float] = {}
+        """Key of a round that waits → until when [s, monotonic]"""
+        self._left: set[str] = set()
+        """Keys of rounds that this run computes no more"""
+        self._ended: dict[str, State] = {}
+        self._told: dict[int, Told] = {}
+        self._no_more = False
+
+    def queue(self, planned: PlannedCycle) -> None:
+        """Add a cycle that is to run."""
+        self._pending.append(planned)
+
+    def finished(self, result: RoundResult) -> None:
+        """Take in a finished round, found or computed."""
+        self._finished.add(result.key)
+        self._results.setdefault(result.cycle, {})[result.round] = result
+
+    def ended(self, cycle: str, state: State) -> None:
+        """Take in how a cycle ended; a failed one may be told so twice."""
+        self._running.pop(cycle, None)
+        self._ended[cycle] = state
+
+    def again(self, cycle: str, pause_s: float) -> None:
+        """Take back a cycle whose round was not finished; the round waits before anybody computes it.
+
+        - `pause_s`: how long [s]
+        """
+        planned = self._running.pop(cycle)
+        needed = self.needed(planned)
+        if needed is not None:
+            self._not_before[needed] = time.monotonic() + pause_s
+        self._pending.append(planned)
+
+    def leave(self, cycle: str) -> list[PlannedCycle]:
+        """Take back a cycle whose round is left for another run; return all cycles that wait for that round now."""
+        planned = self._running.pop(cycle)
+        self._pending.append(planned)
+        needed = self.needed(planned)
+        if needed is not None:
+            self._left.add(needed)
+        return [waiting for waiting in self._pending if self.needed(waiting) == needed]
+
+    def runs(self, cycle: str) -> bool:
+        """Return whether a cycle was handed out and has not ended since."""
+        return cycle in self._running
+
+    def next(self) -> PlannedCycle | None:
+        """Return a cycle to run now; None where none can be, or none is left: `exhausted` tells."""
+        while True:
+            held = {self.needed(planned) for planned in self._running.values()} | self._left | self._waiting()
+            for planned in self._pending:
+                needed = self.needed(planned)
+                if needed is None or needed not in held:
+                    self._pending.remove(planned)
+                    self._running[planned.id] = planned
+                    return planned
+            if not self._may_ask():
+                return None
+            self._ask()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether `next` will never return a cycle again; one that runs may come back."""
+        if self._running or any(self.needed(planned) not in self._left for planned in self._pending):
+            return False
+        return not self._is_asking or (bool(self._left) and not self._may_ask())
+
+    def standings(self) -> list[Standing]:
+        """Return every point in order, with what it came to."""
+        points: dict[int, list[PlannedCycle]] = {}
+        for planned in self.plan.cycles:
+            if not planned.finds_tickets:
+                points.setdefault(planned.point, []).append(planned)
+        return [
+            Standing(index, tuple(cycles), self._outcome(index, cycles)) for index, cycles in sorted(points.items())
+        ]
+
+    def best(self) -> list[Standing]:
+        """Return the complete points that no other one beats: the best, or with several objectives the Pareto front."""
+        standings = self.standings()
+        return [standings[index] for index in best([standing.told for standing in standings])]
+
+    @property
+    def _is_asking(self) -> bool:
+        sweep = self.plan.sweep
+        return sweep.search == "optuna" and not self._no_more and self.plan.points < sweep.samples
+
+    def _may_ask(self) -> bool:
+        if not self._is_asking:
+            return False
+        needed = self.plan.points - self.plan.sweep.delay + 1
+        return all(standing.told is not None for standing in self.standings()[: max(needed, 0)])
+
+    def _ask(self) -> None:
+        asked = [Asked(s.cycles[0].asked, s.told) for s in self.standings()]
+        point = self._planner.suggestion(asked, {planned.id for planned in self.plan.cycles})
+        if point is None:
+            self._no_more = True
+            return
+        before = len(self.plan.cycles)
+        self.plan = self._planner.extended(self.plan, [point])
+        self._take_in(self.plan.cycles[before:])
+
+    def _outcome(self, index: int, cycles: Iterable[PlannedCycle]) -> Told | None:
+        if index not in self._told:
+            cycles = list(cycles)
+            if not all(planned.id in self._ended for planned in cycles):
+                return None
+            ended = [Ended(self._in_order(planned.id), self._ended[planned.id]) for planned in cycles]
+            sweep = self.plan.sweep
+            self._told[index] = tell(ended, sweep.objectives, sweep.tolerance)
+        return self._told[index]
+
+    def _in_order(self, cycle: str) -> list[RoundResult]:
+        return [result for _, result in sorted(self._results.get(cycle, {}).items())]
+
+    def _waiting(self) -> set[str]:
+        """Keys of rounds that are not to be computed yet."""
+        now = time.monotonic()
+        return {key for key, until in self._not_before.items() if until > now}
+
+    def needed(self, planned: PlannedCycle) -> str | None:
+        """Return the key of the first round that a cycle takes and that is not finished."""
+        return next((key for key in planned.needed if key not in self._finished), None)

@@ -1,0 +1,430 @@
+"""The sweep's directory: the one owner of every file name below `<storage>/<sweep>/` but the round store's.
+
+sweep.json          the definition, versions, the sweep's own id
+cycles/<id>.json    each planned cycle with its settings and the keys of its rounds
+failures/<id>.json  cycles that failed, and why
+stopped/<id>.json   cycles that a rule ended early, and why
+rounds/ rewind/ partial/ claims/ damaged/   the round store
+environment.json    what the last run of it ran on, and the sizes of its data
+inputs.json         what an exported model needs: classes, sizes of the encoded data
+report/             the final table and the accuracy-sparsity curve, written when a run ends
+spool/              what MLflow was not told yet; can be deleted: `lt-ray sync` reads the store
+faults.log          tracebacks, and what Ray says of lost workers and nodes; can be deleted at any time
+driver.lock         held while a driver runs the sweep
+live.json           what its driver knows and the store does not tell, for those who watch; can be deleted at any time
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shlex
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.settings import Scalar
+from lt_ray.errors import DamagedError, StorageError
+from lt_ray.rounds.run import round_result
+from lt_ray.store.storage import set_aside_suffix
+from lt_ray.store.store import RoundStore, StoredRound, write_file
+from lt_ray.sweep.search import Asked, Ended, tell
+from lt_ray.sweep.sweep import Plan, PlannedCycle
+
+log = logging.getLogger("lt_ray")
+
+FORMAT = 1
+"""Of the directory; raised when an older one can no longer be read."""
+_LOOK_S = 0.5
+"""How long a driver tries to get its lock, which who watches holds for a moment to see whether it is free [s]"""
+
+
+@dataclass(frozen=True)
+class RecordedCycle:
+    """A planned cycle as its file keeps it: enough to read the sweep without its data set."""
+
+    cycle: Cycle
+    point: int
+    """Place of its point among the space's points; −1 for a cycle that finds tickets for others [count]"""
+    asked: Mapping[str, Scalar]
+    """The point: searched fields as they were drawn or suggested"""
+    settings: Mapping[str, Scalar]
+    """The searched fields, as this cycle has them"""
+    keys: tuple[str, ...]
+    """Keys of its rounds, round 0 first"""
+    prunable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """One sweep on disk."""
+
+    path: Path
+
+    @cached_property
+    def store(self) -> RoundStore:
+        """The sweep's rounds."""
+        return RoundStore(self.path)
+
+    @property
+    def spool(self) -> Path:
+        """Where the record waits for its server."""
+        return self.path / "spool"
+
+    @property
+    def report(self) -> Path:
+        """Where the final table and the curve are."""
+        return self.path / "report"
+
+    @property
+    def log(self) -> Path:
+        """Where tracebacks are, and Ray's own text."""
+        return self.path / "faults.log"
+
+    def explain(self, what: str, text: str) -> None:
+        """Add a traceback to the log; nothing hangs on it, and the disk may be full."""
+        with contextlib.suppress(OSError), self.log.open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{text.rstrip()}\n\n")
+
+    def surround(self, environment: Mapping[str, str], data: Mapping[str, Scalar]) -> None:
+        """Keep what a run runs on, and its data's sizes."""
+        tree = {"environment": dict(environment), "data": dict(data)}
+        write_file(self.path / "environment.json", json.dumps(tree, indent=1).encode())
+
+    def surroundings(self) -> tuple[dict[str, str], dict[str, Scalar]]:
+        """Return what the last run ran on and its data's sizes; nothing where that is not known."""
+        try:
+            tree = json.loads((self.path / "environment.json").read_text())
+            return dict(tree["environment"]), dict(tree["data"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}, {}
+
+    def take(self, inputs: Mapping[str, Any]) -> None:
+        """Keep what its models need besides weights: classes, sizes of the encoded data, where the data is."""
+        write_file(self.path / "inputs.json", json.dumps(inputs, indent=1).encode())
+
+    def inputs(self) -> dict[str, Any]:
+        """Return what `take` kept; raises `StorageError` where it is not there."""
+        try:
+            tree: dict[str, Any] = json.loads((self.path / "inputs.json").read_text())
+        except (OSError, ValueError) as error:
+            raise StorageError(
+                f"{self.path}/inputs.json cannot be read ({error}): run the sweep's command again, which writes it anew"
+            ) from None
+        return tree
+
+    def exists(self) -> bool:
+        """Return whether a sweep was defined here."""
+        return (self.path / "sweep.json").exists()
+
+    def read(self) -> dict[str, Any]:
+        """Return `sweep.json`; raises `StorageError` where there is none."""
+        try:
+            tree: dict[str, Any] = json.loads((self.path / "sweep.json").read_text())
+        except FileNotFoundError:
+            raise StorageError(_no_sweep(self.path)) from None
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self.path}/sweep.json cannot be read ({error})") from None
+        if tree.get("format") != FORMAT:
+            raise StorageError(
+                f"{self.path}/sweep.json must have format {FORMAT}, but has {tree.get('format')}: "
+                "read it with the lt_ray that wrote it"
+            )
+        return tree
+
+    def check(self, definition: Mapping[str, Any], but: Collection[str] = ()) -> None:
+        """Raise `StorageError`, which shows the difference, where the name is used for another definition.
+
+        - `but`: keys that are not compared
+        """
+        if not self.exists():
+            return
+        trees = (self.read()["definition"], json.loads(canonical(definition)))
+        there, here = ({key: value for key, value in tree.items() if key not in but} for tree in trees)
+        difference = list(_difference(there, here))
+        if difference:
+            raise StorageError(
+                f"{self.path} holds a sweep with another definition:\n"
+                + "\n".join(f"  {line}" for line in difference)
+                + "\ngive another `--name`, or `--fresh` to set the old one aside and start over"
+            )
+
+    def define(self, plan: Plan, definition: Mapping[str, Any]) -> str:
+        """Write the definition and the planned cycles unless they are there; return the sweep's id.
+
+        Raises `StorageError` where the name is used for another definition.
+        """
+        self.check(definition)
+        if self.exists():
+            tree = self.read()
+        else:
+            tree = {
+                "format": FORMAT,
+                "id": uuid.uuid4().hex,
+                "name": plan.sweep.name,
+                "definition": definition,
+                "versions": {name: version(name) for name in ("lt_ray", "torch")},
+                "created_at": time.time(),
+            }
+        tree["tolerance"] = plan.sweep.tolerance
+        for path in sorted((self.path / "cycles").glob("*.json")):
+            if _recorded(path) is None:
+                log.warning("%s was damaged: it is written anew from the plan", path)
+                path.unlink()
+        for planned in plan.cycles:
+            self.record(planned)
+        write_file(self.path / "sweep.json", json.dumps(tree, indent=1).encode())
+        return str(tree["id"])
+
+    def set_aside(self) -> Path | None:
+        """Rename the sweep's directory out of the way; return its new path, or None where there was none.
+
+        Raises `StorageError` where a driver is at work in it.
+        """
+        if not self.path.exists():
+            return None
+        aside = self.path.with_name(self.path.name + set_aside_suffix())
+        with self.driving():
+            self.path.rename(aside)
+        return aside
+
+    @contextlib.contextmanager
+    def driving(self) -> Iterator[None]:
+        """Be the sweep's only driver; raises `StorageError` where another one is at work."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "driver.lock", timeout=_LOOK_S)
+        try:
+            lock.acquire(poll_interval=_LOOK_S / 10)
+        except Timeout:
+            raise StorageError(
+                f"{self.path} is being run by another process: wait for it, watch it with `lt-ray status "
+                f"{self.path.name} --watch --storage {shlex.quote(str(self.path.parent))}`, or give another `--name`"
+            ) from None
+        except (
+            NotImplementedError,
+            OSError,
+        ):  # a file system without locks: the store keeps rounds whole anyway
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def driven(self) -> bool | None:
+        """Return whether a driver is at work here; None where the file system knows no locks."""
+        path = self.path / "driver.lock"
+        if not path.exists():
+            return False
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return True
+        except (NotImplementedError, OSError):
+            return None
+        lock.release()
+        return False
+
+    def tell(self, live: Mapping[str, Any]) -> None:
+        """Keep what a driver knows and the store does not tell."""
+        write_file(self.path / "live.json", json.dumps(live).encode())
+
+    def told(self) -> dict[str, Any] | None:
+        """Return what the last driver told, or None."""
+        try:
+            tree = json.loads((self.path / "live.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return tree if isinstance(tree, dict) else None
+
+    def record(self, planned: PlannedCycle) -> None:
+        """Keep a planned cycle, unless it is there; a damaged file is written anew."""
+        path = self.path / "cycles" / f"{planned.id}.json"
+        if _recorded(path) is None:
+            tree = {
+                "order": planned.order,
+                "point": planned.point,
+                "asked": dict(planned.asked),
+                "settings": dict(planned.settings),
+                "keys": [round.key for round in planned.rounds],
+                "prunable": planned.prunable,
+                "cycle": planned.cycle.model_dump(mode="json"),
+            }
+            write_file(path, json.dumps(tree, indent=1).encode())
+
+    def points(self) -> list[dict[str, Scalar]]:
+        """Return the points of the planned cycles, in the order in which they were asked."""
+        whole = filter(None, map(_recorded, (self.path / "cycles").glob("*.json")))
+        found = {recorded.point: dict(recorded.asked) for _, recorded in whole}
+        asked: list[dict[str, Scalar]] = []
+        while len(asked) in found:
+            asked.append(found[len(asked)])
+        return asked
+
+    def cycles(self) -> Iterator[RecordedCycle]:
+        """Yield the planned cycles in the order of their plan; raises `StorageError` for a file that is none."""
+        found = []
+        for path in (self.path / "cycles").glob("*.json"):
+            try:
+                order, recorded = _read_cycle(path)
+                found.append((order, path.name, recorded))
+            except _UNREADABLE as error:
+                said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise StorageError(
+                    f"{path} cannot be read ({said}): run the sweep's command again, which writes it anew"
+                ) from None
+        for _, _, recorded in sorted(found, key=lambda item: item[:2]):
+            yield recorded
+
+    def cycles_mark(self) -> object:
+        """Return a value that is another one once other cycles are planned."""
+        definition = self.path / "sweep.json"
+        return definition.stat().st_mtime_ns, sum(1 for _ in (self.path / "cycles").glob("*.json"))
+
+    def results(self, recorded: RecordedCycle, known: dict[str, StoredRound]) -> Iterator[RoundResult]:
+        """Yield a cycle's finished rounds in order, changing nothing; a damaged one counts as absent.
+
+        - `known`: rounds already read, by key; those read here are added
+        """
+        for key in recorded.keys:
+            if key not in known:
+                with contextlib.suppress(DamagedError):
+                    stored = self.store.read(key)
+                    if stored is not None:
+                        known[key] = stored
+            if key in known:
+                yield round_result(recorded.cycle, key, known[key], recorded.prunable)
+
+    def asked(self) -> list[Asked]:
+        """Return every point that was asked, in order, with what its cycles' results tell an adaptive search of it."""
+        tree = self.read()
+        objectives = tree["definition"].get("objectives", ["val_accuracy"])
+        known: dict[str, StoredRound] = {}
+        points: dict[int, list[RecordedCycle]] = {}
+        for recorded in self.cycles():
+            if recorded.point >= 0:
+                points.setdefault(recorded.point, []).append(recorded)
+        found = []
+        for _, cycles in sorted(points.items()):
+            ended = [self._ended(recorded, known) for recorded in cycles]
+            complete = [item for item in ended if item is not None]
+            told = tell(complete, objectives, tree["tolerance"]) if len(complete) == len(cycles) else None
+            found.append(Asked(cycles[0].asked, told))
+        return found
+
+    def _ended(self, recorded: RecordedCycle, known: dict[str, StoredRound]) -> Ended | None:
+        results = list(self.results(recorded, known))
+        if len(results) == len(recorded.keys):
+            return Ended(results, "complete")
+        if self.stopped(recorded.cycle.id) is not None:
+            return Ended(results, "pruned")
+        return Ended(results, "failed") if self.failure(recorded.cycle.id) is not None else None
+
+    def fail(self, cycle_id: str, reason: str) -> None:
+        """Keep why a cycle failed."""
+        self._note("failures", cycle_id, reason)
+
+    def failure(self, cycle_id: str) -> str | None:
+        """Return why a cycle failed, or None."""
+        return self._noted("failures", cycle_id)
+
+    def forgive(self, cycle_id: str) -> None:
+        """Forget that a cycle failed."""
+        self._path("failures", cycle_id).unlink(missing_ok=True)
+
+    def stop(self, cycle_id: str, reason: str) -> None:
+        """Keep which rule ended a cycle early."""
+        self._note("stopped", cycle_id, reason)
+
+    def stopped(self, cycle_id: str) -> str | None:
+        """Return which rule ended a cycle early, or None."""
+        return self._noted("stopped", cycle_id)
+
+    def _note(self, kind: str, cycle_id: str, reason: str) -> None:
+        tree = {"cycle": cycle_id, "reason": reason, "at": time.time()}
+        write_file(self._path(kind, cycle_id), json.dumps(tree, indent=1).encode())
+
+    def _noted(self, kind: str, cycle_id: str) -> str | None:
+        try:
+            return str(json.loads(self._path(kind, cycle_id).read_text())["reason"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return "unknown: the file that says why cannot be read"
+
+    def _path(self, kind: str, cycle_id: str) -> Path:
+        return self.path / kind / f"{cycle_id}.json"
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
+
+
+def _read_cycle(path: Path) -> tuple[int, RecordedCycle]:
+    """A cycle's place in its plan, and the cycle; raises one of `_UNREADABLE`."""
+    tree = json.loads(path.read_text())
+    recorded = RecordedCycle(
+        cycle=Cycle.model_validate(tree["cycle"]),
+        point=tree["point"],
+        asked=tree["asked"],
+        settings=tree["settings"],
+        keys=tuple(tree["keys"]),
+        prunable=tuple(tree["prunable"]),
+    )
+    return int(tree["order"]), recorded
+
+
+def _recorded(path: Path) -> tuple[int, RecordedCycle] | None:
+    """The same; None for a file that is not there or damaged."""
+    try:
+        return _read_cycle(path)
+    except _UNREADABLE:
+        return None
+
+
+def _no_sweep(path: Path) -> str:
+    others = sorted(p.parent.name for p in path.parent.glob("*/sweep.json")) if path.parent.is_dir() else []
+    found = f"; there are {', '.join(others)}" if others else "; there is none"
+    return f"`{path.name}` must name a sweep below {path.parent}{found}: give another name, or `--storage DIR`"
+
+
+def _difference(before: object, after: object, key: str = "") -> Iterator[str]:
+    """Yield one line for each leaf that differs, by its dotted key."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted({*before, *after}):
+            yield from _difference(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
+    elif before != after:
+        if key == "cycle.schedule" and isinstance(before, list) and isinstance(after, list):
+            yield from _schedules(before, after)
+        elif key == "data":
+            yield "data: other texts, labels, classes or splits here than there"
+        else:
+            yield f"{key}: {_short(before)} there, {_short(after)} here"
+
+
+def _schedules(before: list[Any], after: list[Any]) -> Iterator[str]:
+    """Yield how two schedules differ: in their methods, and where those agree in the fields of each."""
+    methods = [[step["method"] for step in schedule] for schedule in (before, after)]
+    if set(methods[0]) == set(methods[1]) and len(set(methods[0])) <= 1 and len(before) != len(after):
+        yield f"rounds: {len(before)} there, {len(after)} here"
+    elif methods[0] != methods[1]:
+        there, here = (" ".join(names) or "nothing" for names in methods)
+        yield f"schedule: {there} there, {here} here"
+        return
+    for old, new in dict.fromkeys((canonical(o), canonical(n)) for o, n in zip(before, after, strict=False)):
+        yield from _difference(json.loads(old), json.loads(new), json.loads(old)["method"])
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,192 @@
+"""Export: a round's model as a folder that others can load without lt_ray, with a card that tells its figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder, model_name
+from lt_ray.cycle.results import RoundResult
+from lt_ray.errors import StorageError, nearest
+from lt_ray.models import encoder
+from lt_ray.models.pretrained import Base, quiet
+from lt_ray.rounds.network import Blocks, Network
+from lt_ray.store.store import StoredRound
+from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
+
+_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
+
+
+def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Path, cache: Path) -> RoundResult:
+    """Write the model that a round ended with into a folder, and return the round's row.
+
+    An encoder becomes what `save_pretrained` writes, its tokenizer beside it: `from_pretrained` loads it as it is, with
+    fewer blocks and with zeros. A text model becomes `model.safetensors` and a `config.json` with its fields.
+
+    - `cycle_id`: identity of one of the sweep's cycles, or the beginning of one
+    - `round`: None = the cycle's last round that was not rejected
+    - `out`: made if absent; must hold nothing
+    - `cache`: where the sweep keeps pretrained models
+
+    Raises `StorageError` where there is no such cycle, round or folder, or the round's weights were dropped.
+    """
+    recorded = _recorded(directory, cycle_id)
+    results = list(directory.results(recorded, {}))
+    chosen = _chosen(recorded, results, round)
+    stored = directory.store.read(chosen.key)
+    weights = directory.store.weights(chosen.key)
+    assert stored is not None
+    if weights is None:
+        there = [str(result.round) for result in results if directory.store.has_weights(result.key)]
+        raise StorageError(
+            f"the weights of round {chosen.round} of cycle {recorded.cycle.id} were dropped, since nothing starts from "
+            f"them: export one of the rounds {', '.join(there) or '–'}, or run the sweep with `--keep all`"
+        )
+    if out.exists() and any(out.iterdir()):
+        raise StorageError(f"`--out` must be a folder that is empty or not there, but {out} holds files: name another")
+    out.mkdir(parents=True, exist_ok=True)
+    inputs = directory.inputs()
+    if isinstance(recorded.cycle.model, Encoder):
+        base = _base(recorded.cycle.model, cache)
+        _save_encoder(recorded.cycle, base, weights, stored.blocks, inputs, out)
+    else:
+        _save_text_model(recorded.cycle, weights, inputs, out)
+    for path in out.iterdir():
+        path.chmod(0o644)  # some libraries write for their own user alone
+    (out / _CARD).write_text(_card(directory, recorded, results, chosen, stored, inputs["classes"]))
+    return chosen
+
+
+def load_text_model(folder: Path) -> tuple[torch.nn.Module, dict[str, object]]:
+    """Return a text model that was exported, its weights in place, and its `config.json`.
+
+    The module takes tokens, int64 (B, T), and gives logits, float (B, outputs).
+    """
+    tree = json.loads((folder / _CONFIG).read_text())
+    cycle = Cycle.model_validate(tree["cycle"])
+    network = Network(cycle.model, tree["rows"], tree["outputs"], tree["padding"])
+    weights = safetensors.torch.load_file(folder / _WEIGHTS)
+    return network.live(weights, None, torch.device("cpu")).eval(), tree
+
+
+def _recorded(directory: SweepDirectory, cycle_id: str) -> RecordedCycle:
+    cycles = {recorded.cycle.id: recorded for recorded in directory.cycles()}
+    found = [id for id in cycles if id.startswith(cycle_id)] if cycle_id else []
+    if len(found) != 1:
+        many = f"the beginning of {len(found)}: {', '.join(found[:5])}" if found else "none of the sweep's"
+        raise StorageError(
+            f"`CYCLE` must be one of the sweep's {len(cycles)} cycles, but {cycle_id!r} is {many}."
+            f"{nearest(cycle_id, cycles)} `lt-ray status {directory.path.name}` lists them"
+        )
+    return cycles[found[0]]
+
+
+def _chosen(recorded: RecordedCycle, results: Sequence[RoundResult], round: int | None) -> RoundResult:
+    by_index = {result.round: result for result in results}
+    if round is None:
+        accepted = [result for result in results if result.accepted is not False]
+        if accepted:
+            return accepted[-1]
+    elif round in by_index:
+        return by_index[round]
+    have = ", ".join(map(str, by_index)) or "none"
+    raise StorageError(f"`--round` must be a finished round of cycle {recorded.cycle.id} ({have}), but got {round}")
+
+
+def _base(model: Encoder, cache: Path) -> Base:
+    found = sorted(cache.glob(f"{(model.digest or '')[:16]}-*")) if model.digest else []
+    if not found:
+        raise StorageError(
+            f"{cache} must hold the configuration and tokenizer of {model.path}, but does not: run the sweep's command "
+            "again, which finds its rounds and writes them anew"
+        )
+    return Base(found[0])
+
+
+def _save_encoder(
+    cycle: Cycle,
+    base: Base,
+    weights: dict[str, Tensor],
+    blocks: Blocks,
+    inputs: Mapping[str, Any],
+    out: Path,
+) -> None:
+    from transformers import AutoTokenizer
+
+    assert isinstance(cycle.model, Encoder)
+    classes = inputs["classes"]
+    config = encoder.configuration(base.config, len(classes), cycle.model.dropout, blocks, inputs["padding"])
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {name: index for index, name in enumerate(classes)}
+    module = encoder.build(config, "cpu")
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(weights[name])
+    with quiet():
+        module.save_pretrained(out)  # type: ignore[operator] # transformers' own method
+        tokenizer = AutoTokenizer.from_pretrained(base.directory, local_files_only=True)
+        tokenizer.model_max_length = inputs["longest"]
+        tokenizer.save_pretrained(out)
+
+
+def _save_text_model(cycle: Cycle, weights: dict[str, Tensor], inputs: dict[str, object], out: Path) -> None:
+    safetensors.torch.save_file(weights, out / _WEIGHTS)
+    tree = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
+    (out / _CONFIG).write_text(json.dumps(tree, indent=1))
+
+
+def _card(
+    directory: SweepDirectory,
+    recorded: RecordedCycle,
+    results: Sequence[RoundResult],
+    chosen: RoundResult,
+    stored: StoredRound,
+    classes: Sequence[str],
+) -> str:
+    """A model card in Markdown: what it is, its figures, how it came to be."""
+    cycle, task = recorded.cycle, recorded.cycle.task.name
+    dense = results[0]
+    is_encoder = isinstance(cycle.model, Encoder)
+    of = (
+        f"`{model_name(cycle.model.path)}`"
+        if isinstance(cycle.model, Encoder)
+        else f"lt_ray's model `{cycle.model.name}`"
+    )
+    lines = [
+        "---",
+        *(["library_name: transformers", "pipeline_tag: text-classification"] if is_encoder else []),
+        "tags: [pruning]",
+        "---",
+        "",
+        f"# {of} on {task}, pruned",
+        "",
+        f"Round {chosen.round} of cycle `{cycle.id}` of the sweep `{directory.path.name}`, seed {cycle.seed}: "
+        f"{cycle.flat()['schedule'] or 'no pruning'}. Classes: {', '.join(classes)}.",
+        "",
+        "| | this model | dense |",
+        "|:--|--:|--:|",
+        f"| test accuracy | {chosen.test_accuracy:.4f} | {dense.test_accuracy:.4f} |",
+        f"| test loss [nats] | {chosen.test_loss:.4f} | {dense.test_loss:.4f} |",
+        f"| validation accuracy | {chosen.val_accuracy:.4f} | {dense.val_accuracy:.4f} |",
+        f"| parameters | {chosen.parameters:,} | {dense.parameters:,} |",
+    ]
+    if chosen.nonzero is not None and dense.nonzero is not None:
+        lines.append(f"| of them not pruned | {chosen.nonzero:,} | {dense.nonzero:,} |")
+    if stored.blocks is not None:
+        lines.append(f"| blocks | {len(stored.blocks)} | {dense.blocks} |")
+        kept = ", ".join(map(str, stored.blocks))
+        lines += ["", f"Kept blocks, by their place in the dense model: {kept}."]
+    if chosen.nonzero is not None and chosen.nonzero < chosen.parameters:
+        lines += ["", "Pruned weights are exact zeros within dense matrices: they make no pass faster."]
+    fields = cycle.flat()
+    if isinstance(cycle.model, Encoder):
+        fields["model.path"] = model_name(cycle.model.path)  # no path of somebody's machine
+    lines += ["", "Every field of the cycle:", "", "```json", json.dumps(fields, indent=1), "```", ""]
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""Retention: which trained weights a running sweep can drop.
+
+Weights are needed while a planned round is still to start from them, and kept for the last round of every cycle, for
+its last accepted one and for its winning round so far.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from lt_ray.cycle.results import RoundResult, winning_round
+from lt_ray.store.store import RoundStore
+from lt_ray.sweep.sweep import Plan, PlannedCycle
+
+
+class Retention:
+    """Drops weights as the rounds of a plan finish; what it drops can always be trained again."""
+
+    def __init__(self, plan: Plan, store: RoundStore) -> None:
+        self._store = store
+        self._tolerance = plan.sweep.tolerance
+        self._finished: dict[str, RoundResult] = {}
+        self._sharing: dict[str, list[PlannedCycle]] = defaultdict(list)
+        self._children: dict[str, set[str]] = defaultdict(set)
+        """Round → the rounds that start from its weights"""
+        self._rewinding: dict[str, set[str]] = defaultdict(set)
+        """Dense round → the rounds that may restore weights of its epochs"""
+        for planned in plan.cycles:
+            self.add(planned)
+
+    def add(self, planned: PlannedCycle) -> None:
+        """Take note of a cycle that is planned."""
+        for round in planned.rounds:
+            self._sharing[round.key].append(planned)
+            self._rewinding[round.dense].add(round.key)
+            if round.parent is not None and round.needs_weights:
+                self._children[round.parent].add(round.key)
+
+    def finished(self, result: RoundResult) -> None:
+        """Take note of a finished round, and drop what nothing needs any more."""
+        self._finished[result.key] = result
+        sharing = self._sharing[result.key]
+        touched = {key for planned in sharing for round in planned.rounds for key in (round.key, round.parent) if key}
+        for key in touched & self._finished.keys():
+            if self._children[key] <= self._finished.keys() and not any(
+                self._keeps(planned, key) for planned in self._sharing[key]
+            ):
+                self._store.drop_weights(key)
+        for dense in {round.dense for planned in sharing for round in planned.rounds}:
+            if self._rewinding[dense] <= self._finished.keys():
+                self._store.drop_rewinds(dense)
+
+    def _keeps(self, planned: PlannedCycle, key: str) -> bool:
+        keys = [round.key for round in planned.rounds]
+        # What a rejected round goes back to, and what the cycle comes to in the end.
+        accepted = [k for k in keys if k in self._finished and self._finished[k].accepted is not False]
+        if key in (keys[-1], *accepted[-1:]):
+            return True
+        winner = winning_round((self._finished[k] for k in keys if k in self._finished), self._tolerance)
+        return winner is not None and winner.key == key

@@ -1,0 +1,285 @@
+"""The search space: dotted cycle field → distribution, read from YAML.
+
+    training.lr:            {log_uniform: [0.0003, 0.003]}
+    model.dropout:          {uniform: [0.3, 0.6]}
+    training.batch_size:    {choice: [32, 64]}
+    training.epochs:        {integer: [4, 10]}
+    magnitude.restart:      {grid: [rewind, random]}
+    magnitude.rewind_epoch: {grid: [0, 1, last], when: {magnitude.restart: rewind}}
+    magnitude.scope:        global
+
+`grid` lists are crossed; the others are drawn, `samples` times, and every draw meets every grid point, so that arms
+are compared at equal settings. A bare value is fixed. A key with `when` exists only where the fields it names have one
+of the values it names. Integer ranges include both ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from lt_ray.cycle import plain_yaml
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.editing import keys
+from lt_ray.cycle.settings import Scalar, Settings
+from lt_ray.errors import CycleError, SpaceError, nearest
+from lt_ray.training.randomness import derive
+
+Kind = Literal["grid", "choice", "integer", "log_integer", "uniform", "log_uniform"]
+_KINDS: tuple[Kind, ...] = ("grid", "choice", "integer", "log_integer", "uniform", "log_uniform")
+_LISTS = ("grid", "choice")
+_INTEGERS = ("integer", "log_integer")
+_COUNTABLE = 10_000
+
+
+class Distribution(Settings):
+    """What one field may become."""
+
+    kind: Kind
+    values: tuple[Any, ...]
+    """The values of a `grid` or `choice`; (low, high) of the others"""
+    when: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Other keys and the values they must have; else the field stays as the cycle has it"""
+
+    def draw(self, share: float) -> Scalar:
+        """Return the value at a share of the distribution, [0, 1)."""
+        if self.kind in _LISTS:
+            chosen: Scalar = self.values[int(share * len(self.values))]
+            return chosen
+        low, high = self.values
+        if self.kind == "integer":
+            return int(low + share * (high + 1 - low))
+        if self.kind == "log_integer":
+            return min(int(math.exp(math.log(low) + share * (math.log(high + 1) - math.log(low)))), int(high))
+        if self.kind == "uniform":
+            return float(low + share * (high - low))
+        return float(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
+
+    def levels(self) -> tuple[Any, ...] | None:
+        """Return all values there are; None where they cannot be counted, or hardly."""
+        if self.kind in _LISTS:
+            return self.values
+        if self.kind in _INTEGERS and self.values[1] - self.values[0] < _COUNTABLE:
+            return tuple(range(self.values[0], self.values[1] + 1))
+        return None
+
+    def active(self, values: Mapping[str, object]) -> bool:
+        """Return whether the field is searched where other keys have these values."""
+        return all(key in values and _among(values[key], wanted) for key, wanted in self.when.items())
+
+
+class Space(Settings):
+    """A set of distributions over cycle fields, each after those that its `when` names."""
+
+    distributions: dict[str, Distribution] = Field(default_factory=dict)
+
+    def without(self, fixed: Mapping[str, object]) -> Space:
+        """Return the space without the keys that were fixed by hand."""
+        return Space(distributions={k: d for k, d in self.distributions.items() if k not in fixed})
+
+    def resolved(self, cycle: Cycle) -> Space:
+        """Return the space with every `when` on a field that is not searched decided by the cycle's value."""
+        flat = cycle.flat()
+        kept: dict[str, Distribution] = {}
+        for key, distribution in self.distributions.items():
+            searched = {k: v for k, v in distribution.when.items() if k in self.distributions}
+            if all(_among(flat.get(k), v) for k, v in distribution.when.items() if k not in searched) and (
+                set(searched) <= set(kept)
+            ):
+                kept[key] = distribution.model_copy(update={"when": searched})
+        return Space(distributions=kept)
+
+    def expand(self, values: Callable[[str, Distribution], Iterable[Any]]) -> Iterator[dict[str, Any]]:
+        """Yield every point: each key that is active crossed with all that came before it.
+
+        - `values`: key, distribution → the values to cross
+        """
+
+        def rest(names: list[str], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            if not names:
+                yield point
+                return
+            name, distribution = names[0], self.distributions[names[0]]
+            if not distribution.active(point):
+                yield from rest(names[1:], point)
+                return
+            for value in values(name, distribution):
+                yield from rest(names[1:], {**point, name: value})
+
+        yield from rest(list(self.distributions), {})
+
+    def points(self, samples: int, seed: int) -> Iterator[dict[str, Scalar]]:
+        """Yield the points of a random search in order: for each sample, every grid point.
+
+        A drawn value depends on (seed, sample, key) alone, so more samples leave the first ones as they were.
+        """
+        drawn = [key for key, d in self.distributions.items() if d.kind != "grid"]
+        for sample in range(samples if drawn else 1):
+            yield from self.expand(
+                lambda key, d, sample=sample: (  # type: ignore[misc]
+                    d.values if d.kind == "grid" else [d.draw(derive(seed, "sample", sample, key) / 2**63)]
+                )
+            )
+
+    def grid(self) -> Iterator[dict[str, Scalar]]:
+        """Yield every point there is; raises `SpaceError` where a range has no countable values."""
+        for key, distribution in self.distributions.items():
+            if distribution.levels() is None:
+                raise SpaceError(
+                    f"`--search grid` needs countable values, but `{key}` is {distribution.kind} "
+                    f"{list(distribution.values)}: say `{{grid: […]}}`, or `--search random`"
+                )
+        yield from self.expand(lambda key, d: d.levels() or ())
+
+
+def read(path: Path, cycle: Cycle) -> tuple[Space, dict[str, Scalar]]:
+    """Return the space in a YAML file and the values it fixes, each checked against the cycle's fields.
+
+    Raises `SpaceError` that names the file, the key, the rule and the value.
+    """
+    tree = _tree(path)
+    if not isinstance(tree, dict) or not tree:
+        raise SpaceError(
+            f"{path}: a search space maps cycle fields to distributions, such as "
+            "`training.lr: {log_uniform: [0.0003, 0.003]}`, but got "
+            + ("nothing" if not tree else f"a {type(tree).__name__}")
+        )
+    distributions, fixed = {}, {}
+    for key, value in tree.items():
+        if not isinstance(key, str) or key not in keys():
+            raise SpaceError(f"{path}: `{key}` is not a field of a cycle.{nearest(str(key), keys())}")
+        if key == "seed":
+            raise SpaceError(f"{path}: `seed` is not searched: `--seeds N` repeats every point with paired seeds")
+        if isinstance(value, dict):
+            distributions[key] = _distribution(path, key, value)
+        elif isinstance(value, list):
+            raise SpaceError(f"{path}: `{key}` is a bare list: say `{{grid: {value}}}` or `{{choice: {value}}}`")
+        else:
+            fixed[key] = value
+    for key, value in _trials(distributions, fixed):
+        _check(path, cycle, key, value)
+    return Space(distributions=_ordered(path, distributions, fixed)), fixed
+
+
+def _tree(path: Path) -> Any:
+    try:
+        return plain_yaml.load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpaceError(f"{path}: the search space cannot be read ({error.strerror}): give `--space FILE`") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        said = getattr(error, "problem", None) or error
+        raise SpaceError(f"{path}: not YAML: {where}{_short(said)}") from None
+
+
+def _distribution(path: Path, key: str, tree: Mapping[str, Any]) -> Distribution:
+    kinds = {name: values for name, values in tree.items() if name != "when"}
+    kind, values = next(iter(kinds.items())) if kinds else (None, None)
+    if len(kinds) != 1 or kind not in _KINDS:
+        raise SpaceError(
+            f"{path}: `{key}` must be one of {', '.join(_KINDS)}, but got {_short(dict(tree))}."
+            f"{nearest(str(kind), _KINDS)}"
+        )
+    if not isinstance(values, list) or not values:
+        raise SpaceError(f"{path}: `{key}`: `{kind}` needs a list with at least one value, but got {_short(values)}")
+    if kind not in _LISTS:
+        values = _bounds(path, key, kind, values)
+    return Distribution(kind=kind, values=tuple(values), when=_conditions(path, key, tree.get("when")))
+
+
+def _conditions(path: Path, key: str, tree: object) -> dict[str, tuple[Any, ...]]:
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not tree:
+        raise SpaceError(
+            f"{path}: `{key}`: `when` maps other keys to the values they must have, such as "
+            f"`when: {{magnitude.restart: rewind}}`, but got {_short(tree)}"
+        )
+    for other in tree:
+        if not isinstance(other, str) or other not in keys():
+            raise SpaceError(
+                f"{path}: `{key}`: `when`: `{other}` is not a field of a cycle.{nearest(str(other), keys())}"
+            )
+    return {other: tuple(wanted) if isinstance(wanted, list) else (wanted,) for other, wanted in tree.items()}
+
+
+def _ordered(
+    path: Path, distributions: Mapping[str, Distribution], fixed: Mapping[str, object]
+) -> dict[str, Distribution]:
+    """The distributions, each after those that its `when` names, else as they came."""
+    possible: dict[str, Sequence[Any] | None] = {key: d.levels() for key, d in distributions.items()}
+    possible |= {key: [value] for key, value in fixed.items()}
+    for key, distribution in distributions.items():
+        for other, wanted in distribution.when.items():
+            levels = possible.get(other)
+            if levels is not None and not any(_among(level, wanted) for level in levels):
+                raise SpaceError(
+                    f"{path}: `{key}`: `when` must be able to hold, but `{other}` is never {_alternatives(wanted)}"
+                )
+    ordered: dict[str, Distribution] = {}
+    while len(ordered) < len(distributions):
+        ready = [
+            key
+            for key, distribution in distributions.items()
+            if key not in ordered and all(other in ordered or other not in distributions for other in distribution.when)
+        ]
+        if not ready:
+            circle = ", ".join(f"`{key}`" for key in distributions if key not in ordered)
+            raise SpaceError(f"{path}: `when` must not go in a circle, but {circle} wait for each other")
+        ordered[ready[0]] = distributions[ready[0]]
+    return ordered
+
+
+def _bounds(path: Path, key: str, kind: str, values: list[Any]) -> list[float] | list[int]:
+    try:
+        if any(isinstance(value, bool) for value in values):
+            raise TypeError
+        low, high = (float(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        raise SpaceError(f"{path}: `{key}`: `{kind}` needs two numbers [low, high], but got {_short(values)}") from None
+    if not low < high or not math.isfinite(high - low):
+        raise SpaceError(f"{path}: `{key}`: `low < high` must hold, but got ({low=:g}, {high=:g})")
+    if kind.startswith("log_") and low <= 0:
+        raise SpaceError(f"{path}: `{key}`: `low > 0` must hold for {kind}, but got ({low=:g})")
+    if kind in _INTEGERS:
+        if not (low.is_integer() and high.is_integer()):
+            raise SpaceError(f"{path}: `{key}`: `{kind}` needs two whole numbers, but got {_short(values)}")
+        return [int(low), int(high)]
+    return [low, high]
+
+
+def _trials(distributions: Mapping[str, Distribution], fixed: Mapping[str, Scalar]) -> Iterator[tuple[str, object]]:
+    """Every listed value, and for a range its ends and an inner point, which tells an integer field apart."""
+    yield from fixed.items()
+    for key, distribution in distributions.items():
+        for value in distribution.values:
+            yield key, value
+        if distribution.kind not in _LISTS:
+            yield key, distribution.draw(0.37)
+
+
+def _check(path: Path, cycle: Cycle, key: str, value: object) -> None:
+    try:
+        cycle.with_settings({key: value})
+    except CycleError as error:
+        raise SpaceError(f"{path}: {error}") from None
+
+
+def _among(value: object, wanted: Iterable[object]) -> bool:
+    """Whether a value is one of those named; 1 is not True."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in wanted)
+
+
+def _alternatives(values: Iterable[object]) -> str:
+    return _short(" or ".join(map(str, values)))
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 120 else text[:119] + "…"

@@ -1,0 +1,335 @@
+"""A sweep's directory → what MLflow is told of it, and the report. The driver and `lt-ray sync` tell the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
+from lt_ray.cycle.settings import Scalar
+from lt_ray.report import assemble, curve, files, published, rows
+from lt_ray.report.document import Document
+from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.store.store import StoredRound, write_file
+from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
+from lt_ray.sweep.search import best
+from lt_ray.tracking.events import (
+    COLOUR_TAG,
+    FIELDS_TAG,
+    KEYS_TAG,
+    NOTE_TAG,
+    ROUND_METRICS,
+    SPACE_TAG,
+    TASK_TAG,
+    Closed,
+    Dataset,
+    Ended,
+    Event,
+    Opened,
+    Parent,
+    Point,
+    Reported,
+    RoundDone,
+    Status,
+    Summed,
+    legal,
+    milliseconds,
+    number,
+)
+
+ARM_TAG = "lt_ray.arm"
+"""The searched settings of a cycle without its seed: what to group runs by"""
+_PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+_MEANS = ("round/test_accuracy", "round/sparsity")
+"""Metrics of which the sweep's own run has the mean of each arm"""
+_PARENT_COLOUR = "#777777"
+
+
+def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = None) -> Document:
+    """Return what a report of these sweeps says, beside published tables.
+
+    - `published_folder`: where the tables are; None = the logs', where lt_ray is in its repository
+    """
+    folder = published_folder or (_PUBLISHED if _PUBLISHED.is_dir() else None)
+    return assemble.assemble(sweeps, published.load(folder) if folder is not None else ())
+
+
+def parent(directory: SweepDirectory) -> Parent:
+    """Return what the run of a whole sweep bears; raises `StorageError` where there is no sweep."""
+    tree = directory.read()
+    environment, data = directory.surroundings()
+    definition: dict[str, Any] = tree["definition"]
+    own = {key: value for key, value in definition.items() if key not in ("cycle", "space", "data")}
+    if not any(key["kind"] != "grid" for key in _space(definition).values()):
+        own = {key: value for key, value in own.items() if key not in ("samples", "sampling_seed")}
+    params: dict[str, Scalar] = {key: value for key, value in _flat(own) if value is not None}
+    params |= {"rounds": len(definition["cycle"]["schedule"]), "tolerance": tree.get("tolerance")}
+    params |= {f"data.{name}": value for name, value in data.items() if name != "digest"} | {
+        "data.digest": definition["data"]
+    }
+    tags = {f"env.{name}": value for name, value in environment.items()}
+    tags |= {SPACE_TAG: canonical(_space(definition)), TASK_TAG: definition["cycle"]["task"]["name"]}
+    if "commit" in environment:
+        tags["mlflow.source.git.commit"] = environment["commit"].rstrip("+")
+    return Parent(
+        name=tree["name"],
+        sweep_id=str(tree["id"]),
+        params=params,
+        tags=tags,
+        dataset=Dataset(definition["cycle"]["task"]["name"], definition["data"], json.dumps(data)),
+        began_at=float(tree["created_at"]),
+    )
+
+
+def child(
+    cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], arm_keys: Collection[str]
+) -> tuple[str, dict[str, Scalar], dict[str, str]]:
+    """Return name, parameters and tags of a cycle's run.
+
+    - `keys`: of its rounds
+    - `arm_keys`: the settings by which runs are grouped
+    """
+    arm = rows.arm_name(settings, arm_keys)
+    tags = {ARM_TAG: arm} if arm else {}
+    params = cycle.flat()
+    tags |= {FIELDS_TAG: canonical({"settings": dict(settings), "params": params}), KEYS_TAG: " ".join(keys)}
+    return rows.short(settings, cycle.seed), params, tags
+
+
+def first_start(results: Sequence[RoundResult], *, otherwise: float) -> float:
+    """Return when the first of a cycle's rounds began, as far as its rounds tell; those of other cycles count only
+    where it computed none [s]."""
+    own = [result for result in results if result.source == "computed"] or results[:1]
+    return min((result.finished_at - result.train_s - result.eval_s for result in own), default=otherwise)
+
+
+class Record:
+    """All that a sweep's directory tells; read once, when it is first asked for."""
+
+    def __init__(self, directory: SweepDirectory) -> None:
+        self.directory = directory
+        self._known: dict[str, StoredRound] = {}
+
+    @cached_property
+    def cycles(self) -> list[tuple[RecordedCycle, ReportedCycle]]:
+        """The planned cycles with their finished rounds."""
+        found = []
+        for recorded in self.directory.cycles():
+            results = tuple(self.directory.results(recorded, self._known))
+            cycle = recorded.cycle
+            state, reason = self._state(recorded, results)
+            flat = cycle.flat()
+            decided = {result.round: self._known[result.key].decision for result in results}
+            decisions = {round: decision for round, decision in decided.items() if decision is not None}
+            reported = ReportedCycle(
+                cycle.id, recorded.settings, cycle.seed, state, results, flat, reason, decisions=decisions
+            )
+            found.append((recorded, reported))
+        return found
+
+    @property
+    def rounds(self) -> int:
+        """Finished rounds of all cycles, shared ones counted once for each cycle [count]."""
+        return sum(len(reported.results) for _, reported in self.cycles)
+
+    @property
+    def status(self) -> Status:
+        """How the sweep stands as a whole."""
+        states = {reported.state for _, reported in self.cycles}
+        return "KILLED" if "unfinished" in states else "FAILED" if "failed" in states else "FINISHED"
+
+    def events(self) -> Iterator[Event]:
+        """Yield everything, in an order in which it can be recorded from nothing."""
+        own = parent(self.directory)
+        yield own.opened()
+        ended = own.began_at
+        for recorded, reported in self.cycles:
+            name, params, tags = child(recorded.cycle, recorded.settings, recorded.keys, self._arm_keys)
+            began = first_start(reported.results, otherwise=own.began_at)
+            yield Opened(
+                cycle=reported.id,
+                name=name,
+                params=params,
+                tags=tags,
+                dataset=own.dataset,
+                at_ms=milliseconds(began),
+                begun=bool(reported.results) or reported.state != "unfinished",
+            )
+            for result in reported.results:
+                yield RoundDone(
+                    result=result,
+                    epochs=self._epochs(recorded.cycle, result),
+                    epochs_a_round=recorded.cycle.most_epochs,
+                    decision=self._known[result.key].decision,
+                )
+            at = max((result.finished_at for result in reported.results), default=began)
+            ended = max(at, ended)
+            state = reported.state
+            status: Status = "FAILED" if state == "failed" else "KILLED" if state == "unfinished" else "FINISHED"
+            yield Ended(cycle=reported.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
+        yield from self.summaries()
+        yield Closed(status=self.status, at_ms=milliseconds(ended))
+        yield Reported(folder=str(self.directory.report.resolve()))
+
+    def summaries(self) -> Iterator[Summed]:
+        """Yield each run in a few numbers once it has ended, so that no later round changes them."""
+        tolerance = self.tolerance
+        winners = []
+        colours = {
+            cycle.id: curve.colour(arm, place)
+            for arm, cycles in enumerate(self._arms.values())
+            for place, cycle in enumerate(cycles)
+        }
+        for _, reported in self.cycles:
+            winner = winning_round(reported.results, tolerance)
+            if winner is not None:
+                winners.append(winner)
+            ended = reported.state != "unfinished"
+            points = tuple(_points(_of_cycle(reported, winner), self._at_ms(reported.results))) if ended else ()
+            yield Summed(cycle=reported.id, points=points, tags={COLOUR_TAG: colours[reported.id]})
+        everything = [result for _, reported in self.cycles for result in reported.results]
+        sparsest = max(winners, key=lambda result: (result.sparsity, result.test_accuracy), default=None)
+        numbers = {"cycles_finished": sum(reported.state in ("finished", "stopped") for _, reported in self.cycles)}
+        numbers |= {"tickets": len(winners)}
+        ended = self.status != "KILLED"
+        summary = _points(numbers | _best(everything) | _ticket(sparsest), self._at_ms(everything))
+        points = (*summary, *self._mean_points()) if ended else ()
+        yield Summed(cycle=None, points=points, tags={NOTE_TAG: self._markdown, COLOUR_TAG: _PARENT_COLOUR})
+
+    def _at_ms(self, results: Sequence[RoundResult]) -> int:
+        """A time for numbers made of these rounds: the same for equal numbers, though one was damaged and computed
+        again since, and later for those made of more rounds."""
+        return milliseconds(float(self.directory.read()["created_at"])) + len(results)
+
+    def _mean_points(self) -> Iterator[Point]:
+        """Means over an arm's cycles: the chart page shows the parent alone until it is unfolded.
+
+        Each arm has curves of its own, since a mean over arms would be the accuracy of none. Cycles that find tickets
+        for others are no arm.
+        """
+        names: set[str] = set()
+        arms = {arm: cycles for arm, cycles in self._arms.items() if not cycles[0].finds_tickets}
+        for arm, cycles in arms.items():
+            results = [result for cycle in cycles for result in cycle.results]
+            suffix = "" if len(arms) == 1 else f" {arm}"
+            if any(legal(name + suffix) in names for name in _MEANS):  # spelled alike once odd characters are gone
+                suffix += f" {len(names)}"
+            names |= {legal(name + suffix) for name in _MEANS}
+            for round in sorted({result.round for result in results}):
+                members = [result for result in results if result.round == round]
+                for name in _MEANS:
+                    numbers = [value for item in members if (value := number(item, ROUND_METRICS[name])) is not None]
+                    if numbers:
+                        yield Point(legal(name + suffix), statistics.fmean(numbers), self._at_ms(members), round)
+
+    @property
+    def sweep(self) -> ReportedSweep:
+        """The sweep as a report sees it."""
+        tree = self.directory.read()
+        environment, data = self.directory.surroundings()
+        return rows.reported_sweep(
+            name=tree["name"],
+            space=self.space,
+            tolerance=self.tolerance,
+            task=tree["definition"]["cycle"]["task"]["name"],
+            cycles=[reported for _, reported in self.cycles],
+            environment=environment,
+            data={name: value for name, value in data.items() if name != "digest"},
+        )
+
+    def write_report(self) -> None:
+        """Write the report, the final table, the curve and the definition into the report's folder."""
+        title = f"{self.directory.read()['name']}: test accuracy against sparsity"
+        table = rows.final_table(self._arms, self.tolerance)
+        folder = self.directory.report
+        write_file(folder / "rounds.csv", rows.as_csv(table).encode())
+        write_file(folder / "table.md", self._markdown.encode())
+        write_file(folder / "curve.png", curve.draw(self._arms, self.tolerance, title))
+        files.write(document([self.sweep]), folder)
+        folder.joinpath("sweep.json").unlink(missing_ok=True)
+        shutil.copyfile(self.directory.path / "sweep.json", folder / "sweep.json")
+
+    @cached_property
+    def _arms(self) -> dict[str, list[ReportedCycle]]:
+        tree = self.directory.read()
+        reported = [cycle for _, cycle in self.cycles]
+        return rows.by_arm(reported, self._arm_keys, otherwise=tree["name"])
+
+    @cached_property
+    def _arm_keys(self) -> tuple[str, ...]:
+        return rows.arm_keys(self.space)
+
+    @cached_property
+    def space(self) -> dict[str, Any]:
+        """The search space: key → {kind, values, when}."""
+        return _space(self.directory.read()["definition"])
+
+    @cached_property
+    def _markdown(self) -> str:
+        tree = self.directory.read()
+        objectives = tree["definition"].get("objectives", ["val_accuracy"])
+        asked = self.directory.asked()
+        found = [(asked[index].settings, asked[index].told) for index in best([item.told for item in asked])]
+        points = [rows.BestPoint(settings, told.values) for settings, told in found if told and len(asked) > 1]
+        return rows.as_markdown(tree["name"], self._arms, self.tolerance, objectives, points)
+
+    @cached_property
+    def tolerance(self) -> float:
+        """Accuracy that a winning ticket may lose [0, 1]."""
+        return float(self.directory.read().get("tolerance", 0.0))
+
+    def _state(self, recorded: RecordedCycle, results: tuple[RoundResult, ...]) -> tuple[str, str]:
+        """A cycle's state, and why."""
+        if len(results) == len(recorded.keys):
+            return "finished", ""
+        if (reason := self.directory.failure(recorded.cycle.id)) is not None:
+            return "failed", reason
+        if (reason := self.directory.stopped(recorded.cycle.id)) is not None:
+            return "stopped", reason
+        return "unfinished", ""
+
+    def _epochs(self, cycle: Cycle, result: RoundResult) -> tuple[EpochResult, ...]:
+        stored = self._known[result.key]
+        return tuple(
+            EpochResult(**epoch.model_dump(), cycle=cycle.id, seed=cycle.seed, round=result.round)
+            for epoch in stored.epochs
+        )
+
+
+def _space(definition: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = definition.get("space", {}).get("distributions", {})
+    return found
+
+
+def _of_cycle(reported: ReportedCycle, winner: RoundResult | None) -> dict[str, float]:
+    return _best(reported.results) | _ticket(winner)
+
+
+def _best(results: list[RoundResult] | tuple[RoundResult, ...]) -> dict[str, float]:
+    return {"best_val_accuracy": max(result.val_accuracy for result in results)} if results else {}
+
+
+def _ticket(winner: RoundResult | None) -> dict[str, float]:
+    if winner is None:
+        return {}
+    return {"ticket_sparsity": winner.sparsity, "ticket_test_accuracy": winner.test_accuracy}
+
+
+def _points(numbers: Mapping[str, float], at_ms: int) -> Iterator[Point]:
+    for name, value in numbers.items():
+        yield Point(f"summary/{name}", float(value), at_ms, 0)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str | int | float | bool | None) else json.dumps(value)

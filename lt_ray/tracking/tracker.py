@@ -1,0 +1,302 @@
+"""A sweep in MLflow: one parent run a sweep, one nested run a cycle, recorded twice = recorded once.
+
+*What* is recorded is an event (`events.py`), *where* is `runs.py`. *When* is the business of `Tracker`: calls put
+events into a queue, one thread writes them to the spool (`spool.py`), another delivers what it holds, with retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lt_ray.cycle.results import BlockDecision, EpochResult, RoundResult
+from lt_ray.cycle.settings import Scalar
+from lt_ray.tracking.events import (
+    Closed,
+    Ended,
+    Event,
+    Opened,
+    Parent,
+    Reported,
+    RoundDone,
+    Status,
+    Summed,
+    milliseconds,
+    parse,
+)
+from lt_ray.tracking.runs import Runs, cause, is_refusal, prepare, quiet, unanswered
+from lt_ray.tracking.spool import Spool
+from lt_ray.tracking.target import Target
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_PAUSE_CLOSING_S = 1.0, 30.0, 1.0
+
+
+class Silent(Exception):
+    """MLflow did not take an event and may take it later; the message says in a line what it did, and why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(unanswered(error))
+        self.cause = cause(error)
+
+
+class Delivery:
+    """Sends events to their target; an event that was sent can be sent again."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.refused = 0
+        """Events that MLflow can never take [count]"""
+        self._runs: Runs | None = None
+
+    def send(self, event: Event) -> str | None:
+        """Send an event; return None, or why MLflow can never take it. Raises `Silent`."""
+        try:
+            if self._runs is None:
+                self._runs = Runs(self.target)
+            event.send(self._runs)
+        except Exception as error:
+            if self._runs is not None and is_refusal(error):
+                self.refused += 1
+                return cause(error)
+            self._runs = None  # a run may have been created and the answer lost: look for all of them again
+            raise Silent(error) from None
+        return None
+
+
+class Tracker:
+    """Records one sweep in MLflow, in the background; no call blocks or raises because of MLflow.
+
+    What was not delivered when the process ends, or is killed, is in the spool: a tracker on the same spool, or
+    `lt-ray sync`, delivers it.
+
+    - `target`: where; `spool`: folder for what is not delivered yet
+    - `parent`: the sweep's own run. A parameter that is already recorded keeps its first value.
+    - `warn`: takes one line, from a background thread: at most once about a server that does not answer, once
+      about a record that it refused, and once about a spool that cannot be written.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        parent: Parent,
+        *,
+        spool: Path,
+        warn: Callable[[str], None] = _log.warning,
+    ) -> None:
+        prepare()
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._dataset = parent.dataset
+        self._epochs: dict[str, Scalar] = {}
+        self._finished_at: dict[str, float] = {}
+        self._spooled: set[tuple[str, int]] = set()
+        """Rounds that an earlier process left in the spool"""
+        self._delivery = Delivery(target)
+        self._spool = Spool(spool, target)
+        self._lost = False
+        self._why = ""
+        self._silent = False
+        self._drained = False
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._written = threading.Event()
+        self._abandoned = threading.Event()
+        self._begin()
+        self._put(parent.opened())
+        threading.Thread(target=self._write_all, name="lt_ray-spool", daemon=True).start()
+        self._thread = threading.Thread(target=self._deliver_all, name="lt_ray-mlflow", daemon=True)
+        self._thread.start()
+
+    def cycle(
+        self,
+        cycle_id: str,
+        name: str,
+        params: Mapping[str, Scalar],
+        tags: Mapping[str, str] = {},
+        *,
+        began: float | None = None,
+        begun: bool = True,
+    ) -> None:
+        """Record that a cycle runs: its run exists, is a child of the sweep's and is RUNNING.
+
+        - `began`: when, if its run is not there yet; None = now [s]
+        - `begun`: False for one that has had no place to run: its run begins anew once it has
+        - `params`: flat fields of the cycle; `training.epochs`, or `most_epochs` where it is there, places its
+          epochs (`round`).
+        """
+        self._epochs[cycle_id] = params.get("most_epochs", params.get("training.epochs"))
+        self._put(
+            Opened(
+                cycle=cycle_id,
+                name=name,
+                params=dict(params),
+                tags=dict(tags),
+                dataset=self._dataset,
+                at_ms=milliseconds(time.time() if began is None else began),
+                begun=begun,
+            )
+        )
+
+    def round(self, result: RoundResult, epochs: Sequence[EpochResult], decision: BlockDecision | None = None) -> None:
+        """Record one finished round and the epochs trained in it, in any order of rounds.
+
+        The round is one point of each curve, at step = round. An epoch is one at step = round · E + epoch, E
+        being the most of any of the cycle's rounds: no two epochs of a cycle share a step, a round starts at a
+        multiple of E whatever the others did, and one that stopped early leaves a gap. Points bear the stored
+        times, so that a point sent again is the same point; a round that had to be computed again (it was damaged)
+        has other times, and is not sent where the run has it.
+        """
+        self._finished_at[result.cycle] = max(result.finished_at, self._finished_at.get(result.cycle, 0))
+        if (result.cycle, result.round) not in self._spooled:
+            a_round = self._epochs.get(result.cycle)
+            self._put(RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=a_round, decision=decision))
+
+    def finish(self, cycle_id: str, status: Status, reason: str = "") -> None:
+        """Record how a cycle ended, and in one line why; FINISHED for a reason is stopped early."""
+        at = self._finished_at.get(cycle_id) if status == "FINISHED" else None
+        self._put(Ended(cycle=cycle_id, status=status, reason=reason, at_ms=milliseconds(at or time.time())))
+
+    def sum_up(self, summaries: Iterable[Summed]) -> None:
+        """Record runs in a few numbers."""
+        for summed in summaries:
+            self._put(summed)
+
+    def close(self, status: Status, timeout_s: float = 60, report: Path | None = None) -> bool:
+        """End the parent run, wait until all is delivered, and return whether all was.
+
+        Cycles of the sweep that are still RUNNING (in this process or left by a killed one) end as KILLED.
+
+        - `timeout_s`: patience with a server that does not answer [s].
+        - `report`: folder whose files become artifacts of the parent.
+        """
+        at = max(self._finished_at.values(), default=None) if status == "FINISHED" else None
+        self._put(Closed(status=status, at_ms=milliseconds(at or time.time())))
+        if report is not None:
+            self._put(Reported(folder=str(report.resolve())))
+        self._queue.put(None)
+        self._closing.set()
+        self._thread.join(timeout_s)
+        self._abandoned.set()
+        self._wake.set()
+        return self._drained and not self._delivery.refused and not self._lost
+
+    @property
+    def why(self) -> str:
+        """Why not all was recorded, in a line, as far as is known."""
+        return self._why
+
+    @property
+    def answers(self) -> bool:
+        """Whether MLflow answered when it was last asked."""
+        return not self._silent
+
+    def _put(self, event: Event) -> None:
+        self._queue.put(event)
+
+    def _begin(self) -> None:
+        try:
+            self._spool.begin()
+            for line in self._spool.pending():
+                with contextlib.suppress(ValueError):
+                    event = parse(line.text)
+                    if isinstance(event, RoundDone):
+                        self._spooled.add((event.result.cycle, event.result.round))
+        except OSError as error:
+            self._lose(error)
+
+    def _write_all(self) -> None:
+        while (event := self._queue.get()) is not None:
+            try:
+                self._spool.append(event.line())
+            except OSError as error:
+                self._lose(error)
+            self._wake.set()
+        self._written.set()
+        self._wake.set()
+
+    def _deliver_all(self) -> None:
+        with quiet():
+            while not self._abandoned.is_set():
+                self._wake.clear()
+                all_written = self._written.is_set()
+                try:
+                    for line in self._spool.pending():
+                        if not self._delivered(line.text):
+                            return
+                        self._spool.acknowledge(line.end)
+                except OSError as error:
+                    self._lose(error)
+                    return
+                if all_written:
+                    self._drained = True
+                    return
+                self._wake.wait()
+
+    def _delivered(self, line: str) -> bool:
+        """Send an event, again and again; False = abandoned."""
+        try:
+            event = parse(line)
+        except ValueError as error:
+            self._delivery.refused += 1
+            self._warn_once("refused", f"MLflow's spool holds a line that cannot be read ({cause(error)})")
+            return True
+        pause_s, tries = _FIRST_PAUSE_S, 0
+        while not self._abandoned.is_set():
+            try:
+                refusal = self._delivery.send(event)
+            except Silent as silent:
+                self._why = f"MLflow at {self._delivery.target.shown} {silent}"
+                tries += 1
+                if tries == event.tries:
+                    self._delivery.refused += 1
+                    refusal = silent.cause
+                else:
+                    if event.tries is None:  # else it may be another server that is silent
+                        self._silent = True
+                        self._warn_silent(silent)
+                    self._pause(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                    continue
+            else:
+                self._silent = False
+            if refusal is not None:
+                self._why = f"MLflow left out a part of the record ({refusal})"
+                self._warn_once("refused", self._why)
+            return True
+        return False
+
+    def _pause(self, seconds: float) -> None:
+        """Wait; `close` cuts it short and shortens those that follow."""
+        if self._closing.is_set():
+            self._abandoned.wait(min(seconds, _LONGEST_PAUSE_CLOSING_S))
+        else:
+            self._closing.wait(seconds)
+
+    def _lose(self, error: OSError) -> None:
+        self._lost = True
+        self._why = f"the record cannot be kept on disk: {error.strerror}"
+        self._warn_once(
+            "spool",
+            f"the record cannot be kept on disk ({error.strerror}): the sweep goes on; "
+            "`lt-ray sync` records everything from the store",
+        )
+
+    def _warn_silent(self, silent: Silent) -> None:
+        self._warn_once(
+            "silent",
+            f"MLflow at {self._delivery.target.shown} {silent}: the sweep goes on; its record is "
+            "kept and delivered once MLflow takes it, by the same command or by `lt-ray sync`",
+        )
+
+    def _warn_once(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._warn(message)

@@ -1,0 +1,273 @@
+"""The cycle: identity is data."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lt_ray.cycle.cycle import Cycle, parse
+from lt_ray.cycle.editing import keys
+from lt_ray.cycle.identity import canonical, digest
+from lt_ray.cycle.models import Cnn, Encoder, Recurrent
+from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
+from lt_ray.cycle.tasks import Imdb, PublicTexts, Toy
+from lt_ray.cycle.training import Training
+from lt_ray.errors import CycleError
+
+
+def cycle(**magnitude) -> Cycle:
+    return Cycle(schedule=(Magnitude(**magnitude),) * 2)
+
+
+def test_golden_identities():
+    """The identity of two known cycles is what it was when they were first stored.
+
+    When this fails, every stored round of every user becomes unreachable: change it on purpose, raise
+    `cycle.SCHEMA`, and say so in the changelog.
+    """
+    assert Cycle().id == "4fb347068cef"
+    imdb = Cycle(
+        task=Imdb(),
+        seed=3,
+        training=Training(patience=2, length_batches=True),
+        schedule=(Magnitude(), Magnitude(restart="random", shared_start=("embedding.weight",))),
+    )
+    assert imdb.id == "7cd8edc3c9a3"
+
+
+def test_identity_survives_writing_and_coercion():
+    """A cycle read back from its own JSON, or given 1 for 1.0 and "0.001" for 0.001, is the same cycle."""
+    one = Cycle(training=Training(lr=1.0))
+    assert Cycle(training=Training(lr=1)).id == one.id
+    assert parse(one.model_dump(mode="json")).id == one.id
+    assert one.with_settings({"training.lr": "1e-3"}).id == Cycle(training=Training(lr=0.001)).id
+
+
+def test_every_field_with_a_meaning_is_part_of_the_identity():
+    """Changing any one field changes the identity."""
+    base = Cycle(
+        schedule=(Magnitude(restart="rewind"),),
+        training=Training(optimizer="sgd", weight_decay=0.01),
+        source=Toy(data_seed=5),
+        tickets="source",
+    )
+    changes = {
+        "seed": 1, "rounds": 2, "task.name": "imdb", "task.train": 2001, "task.validation": 501, "task.test": 1001,
+        "task.data_seed": 1, "model.vocabulary": 7, "model.embedding": 7, "model.filters": 7, "model.widths": [3],
+        "model.dropout": 0.1, "training.optimizer": "adam", "training.lr": 0.1, "training.weight_decay": 0.1,
+        "training.momentum": 0.1, "training.batch_size": 7, "training.epochs": 7, "training.patience": 1,
+        "training.length_batches": True, "training.precision": "bfloat16", "magnitude.fraction": 0.3,
+        "magnitude.scope": "global", "magnitude.rounding": "ceil", "magnitude.parameters": "weights",
+        "magnitude.exclude": ["a"], "magnitude.restart": "random",
+        "magnitude.rewind_epoch": 1, "magnitude.rewind_budget": "resume", "magnitude.strategy": "one_shot",
+        "magnitude.output_fraction": 0.1, "magnitude.epochs": 3, "training.lr_schedule": "linear",
+        "training.warmup": 0.1, "training.decayed": "matrices", "training.gradient_norm": 1, "training.accumulation": 2,
+        "model.name": "lstm", "tickets": "own", "ticket_every": 2,
+        "source.name": "imdb", "source.train": 2001,
+        "source.validation": 501, "source.test": 1001, "source.data_seed": 2,
+    }  # fmt: skip
+    elsewhere = {"magnitude.shared_start"}
+    elsewhere |= {"magnitude.masks", "magnitude.random_pruning"}  # `test_controls.py`: no field of a transfer
+    elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in PublicTexts.model_fields}
+    elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
+    elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda."))} | {"schedule"}
+    elsewhere |= {f"model.{name}" for name in Encoder.model_fields}
+    assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
+    ids = {base.with_settings({key: value}).id for key, value in changes.items()}
+    assert len(ids | {base.id}) == len(changes) + 1
+    lstm = base.with_settings({"model.name": "lstm"})
+    other = {
+        "hidden": 7,
+        "layers": 1,
+        "bidirectional": False,
+        "recurrent_init": "xavier",
+        "embedding": 7,
+        "dropout": 0.1,
+    }
+    assert set(Recurrent.model_fields) == {*other, "vocabulary"}
+    assert len({lstm.with_settings({f"model.{key}": value}).id for key, value in other.items()} | {lstm.id}) == 7
+
+
+ENCODING = Cycle(model=Encoder(), schedule=(Similarity(max_drop=0.1), Wanda()), training=Training(weight_decay=0.01))
+
+
+def test_every_field_of_an_encoders_cycle_is_part_of_its_identity():
+    """Changing any field of an encoder, of a removal of blocks or of Wanda changes the identity."""
+    changes = {
+        "model.path": "a/b", "model.revision": "x", "model.weights": "random", "model.dropout": 0.2,
+        "model.digest": "d", "similarity.threshold": 0.9, "similarity.stride": 2, "similarity.clusters": "chain",
+        "similarity.freeze": True, "similarity.cka": "tokens", "similarity.calibration": 7,
+        "similarity.calibration_batch": 7, "similarity.max_drop": 0.2, "similarity.max_stride": 2,
+        "similarity.epochs": 7, "wanda.sparsity": 0.1, "wanda.pattern": "2:4", "wanda.mode": "one_pass",
+        "wanda.calibration": 7, "wanda.epochs": 7, "schedule": "wanda similarity", "rounds": 3,
+    }  # fmt: skip
+    groups = ("model.", "similarity.", "wanda.")
+    own = {f"model.{name}" for name in Encoder.model_fields}
+    own |= {key for key in keys() if key.startswith(groups[1:])}
+    assert own - {"model.name"} <= set(changes), "a new field needs its line here"
+    ids = {ENCODING.with_settings({key: value}).id for key, value in changes.items()}
+    assert len(ids | {ENCODING.id}) == len(changes) + 1
+    yahoo = ENCODING.with_settings({"task.name": "yahoo_answers"})
+    assert yahoo.with_settings({"task.columns": ["question_title", "best_answer", "topic"]}).id != yahoo.id
+
+
+@pytest.mark.parametrize(
+    ("start", "changes"),
+    [
+        ({"model.digest": "d"}, {"model.path": "elsewhere/the-same", "model.revision": "x"}),
+        ({"similarity.cka": "tokens"}, {"similarity.calibration_batch": 7}),
+        ({"similarity.max_drop": None}, {"similarity.max_stride": 7}),
+        ({"wanda.pattern": "2:4"}, {"wanda.sparsity": 0.1}),
+        ({"training.weight_decay": 0}, {"training.decayed": "matrices"}),
+    ],
+)
+def test_a_field_of_an_encoders_cycle_without_a_meaning_is_not(start, changes):
+    """Where a model was found once its digest is known, the batches of sentences, a stride never reached: no new
+    cycle."""
+    cycle = ENCODING.with_settings(start)
+    assert cycle.with_settings(changes).id == cycle.id
+
+
+def test_a_schedule_is_methods_in_order():
+    """`schedule` names the prunings, `*n` repeats one; each is the next of its method, then the last."""
+    cycle = Cycle(model=Encoder(), schedule=(Similarity(threshold=0.9), Similarity(threshold=0.8)))
+    changed = cycle.with_settings({"schedule": "wanda similarity*3", "wanda.sparsity": 0.3})
+    assert [pruning.method for pruning in changed.schedule] == ["wanda", "similarity", "similarity", "similarity"]
+    assert [p.threshold for p in changed.schedule if isinstance(p, Similarity)] == [0.9, 0.8, 0.8]
+    assert changed.flat()["schedule"] == "wanda similarity*3"
+    assert changed.with_settings({"schedule": changed.flat()["schedule"]}) == changed
+    assert changed.with_settings({"rounds": 1}).flat()["schedule"] == "wanda"
+    assert Cycle().flat()["schedule"] == ""
+
+
+def test_rounds_may_have_their_own_epochs():
+    """A pruning's `epochs` are its round's, None = `training.epochs`; the most of all is told where they differ."""
+    cycle = Cycle(
+        model=Encoder(), training=Training(epochs=1), schedule=(Similarity(epochs=3), Wanda(epochs=0), Wanda())
+    )
+    assert [cycle.epochs_of(pruning) for pruning in (None, *cycle.schedule)] == [1, 3, 0, 1]
+    assert cycle.flat()["most_epochs"] == 3
+    assert "most_epochs" not in Cycle().flat()
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        ({"restart": "random", "masks": "own"}, {"magnitude.rewind_epoch": 3}),
+        ({"restart": "rewind"}, {"magnitude.masks": "own"}),
+        ({"restart": "final"}, {"magnitude.rewind_budget": "resume"}),
+        ({"restart": "rewind"}, {"magnitude.shared_start": ["embedding.weight"]}),
+        ({}, {"training.momentum": 0.9}),
+        ({}, {"ticket_every": 4}),
+        ({"exclude": ("a", "b")}, {"magnitude.exclude": ["b", "a", "b"]}),
+    ],
+)
+def test_a_field_without_a_meaning_is_not(fields, changes):
+    """The rewind epoch of a network that prunes itself, Adam's momentum, the order of names: no new cycle."""
+    assert cycle(**fields).with_settings(changes).id == cycle(**fields).id
+
+
+def test_settings_keep_what_has_no_meaning_yet():
+    """A field given before the one that gives it a meaning is not lost."""
+    searched = cycle(shared_start=("embedding.weight",)).with_settings({"magnitude.restart": "random"})
+    assert searched.schedule[0].shared_start == ("embedding.weight",)
+
+
+def test_the_origin_finds_the_tickets():
+    """The cycle that finds tickets for another is the same one on the source task, and shares its words with nobody."""
+    taking = cycle().with_settings({"source.name": "imdb", "tickets": "source", "ticket_every": 2, "seed": 3})
+    origin = taking.origin
+    assert (origin.task, origin.source, origin.tickets) == (Imdb(), None, "own")
+    assert (origin.seed, origin.schedule, origin.training, origin.model) == (
+        taking.seed,
+        taking.schedule,
+        taking.training,
+        taking.model,
+    )
+    assert taking.trained_rounds == (0, 2)
+    assert origin.trained_rounds == (0, 1, 2)
+
+
+def test_flat_folds_the_schedule():
+    """`flat` gives one value where all prunings agree, else all of them, and None where there is no meaning."""
+    flat = Cycle(schedule=(Magnitude(fraction=0.2), Magnitude(fraction=0.5)), model=Cnn()).flat()
+    assert flat["rounds"] == 2
+    assert flat["magnitude.fraction"] == "0.2 0.5"
+    assert flat["magnitude.scope"] == "local"
+    assert flat["model.widths"] == "3 4 5"
+    assert cycle(restart="final").flat()["magnitude.rewind_epoch"] is None
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False), max_size=4))
+def test_digest_ignores_order(tree):
+    """Equal trees have one digest, in whatever order they were built."""
+    assert digest(tree) == digest(dict(reversed(tree.items())))
+    assert canonical(tree) == canonical(dict(sorted(tree.items())))
+
+
+def test_digest_refuses_nan():
+    """NaN has no canonical form."""
+    with pytest.raises(ValueError, match="JSON"):
+        digest({"x": float("nan")})
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"training.learning_rat": 1}, "is not a field of a cycle"),
+        ({"training.epoch": 1}, "Did you mean `training.epochs`"),
+        ({"training.lr": 0}, "`training.lr` must be greater than 0, but got 0"),
+        ({"training.lr": "fast"}, "`training.lr` must be a valid number"),
+        ({"training.epochs": 2.5}, "`training.epochs` must be a valid integer"),
+        ({"model.dropout": 1}, "`model.dropout` must be less than 1, but got 1"),
+        ({"model.widths": []}, "`model.widths`"),
+        ({"magnitude.fraction": 0}, "`magnitude.fraction` must be greater than 0, but got 0"),
+        ({"magnitude.fraction": 1.2}, "`magnitude.fraction` must be less than 1, but got 1.2"),
+        ({"magnitude.rewind_epoch": 12}, "(rewind_epoch=12, epochs=10)"),
+        ({"magnitude.rewind_epoch": -1}, "must be 0, 1, … or `last`, but got -1"),
+        ({"magnitude.rewind_epoch": "lst"}, "must be 0, 1, … or `last`, but got 'lst'"),
+        ({"magnitude.rewind_budget": "resume", "magnitude.rewind_epoch": "last"}, "nothing would be retrained"),
+        ({"magnitude.restart": "rewnd"}, "'rewind', 'random' or 'final'"),
+        ({"task.name": "imbd"}, "Did you mean `imdb`"),
+        ({"model.name": "cnnn"}, "Did you mean `cnn`"),
+        ({"task.sizes": [1, 2, 3]}, "is not a field of task toy"),
+        ({"model.hidden": 3}, "`model.hidden` is not a field of model cnn"),
+        ({"model.name": "rnn", "model.filters": 3}, "`model.filters` is not a field of model rnn"),
+        ({"tickets": "source"}, "needs a source task, but got none: give `source.name`"),
+        ({"source.data_seed": 1}, "has no meaning without a source task: give `source.name`, too"),
+        ({"magnitude.scope": "global", "magnitude.output_fraction": 0.1}, "needs `scope: local`"),
+        ({"task.name": "imdb", "task.sizes": [0, 2, 3]}, "`sizes >= 1` must hold"),
+        ({"task.name": "folder", "task.test_share": 0.9}, "`validation_share + test_share < 1` must hold"),
+        ({"rounds": -1}, "`rounds` must be a whole number"),
+        ({"seed": -1}, "`seed` must be greater than or equal to 0"),
+        ({"training.lr": float("nan")}, "`training.lr`"),
+        ({"schedule": "wanda"}, "`wanda` prunes the blocks of an encoder, but model cnn has none"),
+        ({"schedule": "wnda"}, "Did you mean `wanda`?"),
+        ({"schedule": "magnitude*2000"}, "must have at most 1000 prunings"),
+        ({"model.name": "encoder", "source.name": "imdb"}, "an encoder brings its own"),
+        (
+            {"model.name": "encoder", "schedule": "similarity", "similarity.threshold": 98},
+            "must be a share, not percent, but got 98: say 0.98",
+        ),
+        ({"model.name": "encoder", "schedule": "similarity", "similarity.threshold": 0}, "greater than 0"),
+        ({"model.name": "encoder", "schedule": "wanda", "wanda.sparsity": 50}, "not percent, but got 50: say 0.5"),
+        ({"model.name": "encoder", "schedule": "wanda", "wanda.pattern": "4:2"}, "`row` or N:M with 0 < N < M"),
+        (
+            {"model.name": "encoder", "schedule": "similarity", "similarity.max_drop": 0.1, "similarity.stride": 4},
+            "`similarity.stride <= similarity.max_stride` must hold, but got (stride=4, max_stride=3)",
+        ),
+        (
+            {"model.name": "encoder", "schedule": "magnitude wanda", "magnitude.strategy": "one_shot"},
+            "the whole schedule must be magnitude, but it is magnitude wanda",
+        ),
+        (
+            {"magnitude.rewind_epoch": 2, "magnitude.rewind_budget": "resume", "magnitude.epochs": 2},
+            "would be retrained",
+        ),
+    ],
+)
+def test_a_broken_rule_is_one_clear_line(settings, says):
+    """A bad value names the field, the rule and the value, once."""
+    with pytest.raises(CycleError) as error:
+        cycle().with_settings(settings)
+    assert says in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
