@@ -18,10 +18,11 @@ from rich.text import Text
 from lt_ray.board import frame
 from lt_ray.board.frame import STYLES, State, Training
 from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.names import cycle_name
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.sweep.directory import RecordedCycle
-from lt_ray.sweep.sweep import PlannedCycle, describe
+from lt_ray.sweep.sweep import PlannedCycle
 
 _ENDED = ("failed", "stopped", "done")
 _LEAST_ROWS = 6
@@ -50,7 +51,7 @@ class _Row:
 
     @property
     def name(self) -> str:
-        return " ".join([describe(self.settings), f"seed={self.cycle.seed}"]).strip()
+        return cycle_name(self.settings, self.cycle.seed)
 
 
 class Board:

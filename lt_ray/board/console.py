@@ -16,11 +16,11 @@ from rich.table import Table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.cycle import folded
 from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
-from lt_ray.report.rows import short
 from lt_ray.sweep.agenda import Standing
-from lt_ray.sweep.sweep import Plan, PlannedCycle, describe
+from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 _WINNERS = 10
 _MODELS = 50
@@ -52,7 +52,7 @@ def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
         shared = sum(uses.count(round.key) > 1 for round in planned.rounds)
         table.add_row(
             planned.id,
-            (short(planned.settings) if encoder else describe(planned.settings)) or "—",
+            arm_name(planned.settings) or "—",
             str(planned.cycle.seed),
             str(len(planned.rounds)),
             str(shared),
@@ -116,7 +116,7 @@ def show_results(plan: Plan, results: Results) -> None:
         return
     arms: dict[str, list[PlannedCycle]] = {}
     for planned in plan.cycles:
-        arms.setdefault(describe(planned.settings) or plan.sweep.name, []).append(planned)
+        arms.setdefault(arm_name(planned.settings) or plan.sweep.name, []).append(planned)
     rounds = max(planned.rounds[-1].index for planned in plan.cycles)
     room = console.width - min(_ARM_WIDTH, max(map(len, arms)))
     shown = _columns(rounds, most=max(2, min(9, room // _CELL_WIDTH)))
@@ -144,7 +144,7 @@ def _show_models(plan: Plan, results: Results) -> None:
     for planned in plan.cycles:
         mine = results.get(planned.id, ())
         if mine:
-            name = short(planned.settings) or plan.sweep.name
+            name = arm_name(planned.settings) or plan.sweep.name
             arms.setdefault(name, []).append((standing(mine)[-1], mine[0]))
     table = new_table()
     table.add_column("arm", min_width=16)
@@ -242,7 +242,7 @@ def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) 
     shown.add_column("point")
     for found in sorted(best, key=lambda item: item.told.values if item.told else (), reverse=True)[:_WINNERS]:
         assert found.told is not None
-        words = describe(found.cycles[0].settings) or plan.sweep.name
+        words = arm_name(found.cycles[0].settings) or plan.sweep.name
         shown.add_row(*(f"{value:.4f}" for value in found.told.values), escape(words))
     what = "Best point" if len(objectives) == 1 else f"Pareto front, {_many(len(best), 'point')}"
     how = "validation accuracy at the last round" if objectives == ("val_accuracy",) else "of validation results"

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 
 from rich.text import Text
 
+from lt_ray.cycle.names import cycle_name
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.rows import short
 
 State = Literal["running", "failed", "stopped", "interrupted", "done", "waiting"]
 """What a cycle is doing, in the order in which rows are shown where not all fit"""
@@ -248,7 +248,7 @@ def _columns(rows: Sequence[Row], layout: _Layout, tolerance: float, *, ids: boo
         columns.append(
             column(
                 "settings",
-                lambda row: Text(short(row.settings, row.seed)),
+                lambda row: Text(cycle_name(row.settings, row.seed)),
                 right=False,
             )
         )

@@ -14,6 +14,7 @@ import torch
 
 from lt_ray.board import terminal
 from lt_ray.board.progress import Progress
+from lt_ray.cycle.names import arm_keys
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.driver.faults import PATIENCE, Faults, Verdict, is_fault, one_line
 from lt_ray.driver.interruption import Interruption
@@ -27,7 +28,6 @@ from lt_ray.driver.tuner import (
     run_trials,
 )
 from lt_ray.errors import LtRayError
-from lt_ray.report.rows import arm_keys
 from lt_ray.rounds.inputs import Datasets, Directories
 from lt_ray.rounds.run import Event, round_result, run_cycle
 from lt_ray.sweep.agenda import Agenda, Standing

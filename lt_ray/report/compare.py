@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from lt_ray.cycle.names import TASK_KEY, arm_keys, arm_name
 from lt_ray.cycle.results import RoundResult, equal_sparsity
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.document import Curve, CurvePoint
 from lt_ray.report.estimates import LEVEL, NOTHING, Estimate, holm, over_seeds
-from lt_ray.report.rows import TASK_KEY, ReportedCycle, ReportedSweep, arm_keys, by_arm, short
+from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm
 
 MOST_ARMS = 12
 """Arms that are compared each with each [count]"""
@@ -61,7 +62,7 @@ class Group:
     def described(self, cycle: ReportedCycle) -> str:
         """Return what tells a cycle from those of its arm and seed, in a few words: the settings that vary."""
         varying = [key for key in self.other_keys if len({c.settings.get(key) for c in self.cycles}) > 1]
-        return short({key: cycle.settings.get(key) for key in varying})
+        return arm_name({key: cycle.settings.get(key) for key in varying})
 
     def pair_key(self, cycle: ReportedCycle) -> PairKey:
         """Return what a cycle shares with its partners in other arms."""

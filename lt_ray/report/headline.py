@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.results import winning_round
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.compare import Comparison, Group, at_rounds, dense, has_blocks, known_mean
 from lt_ray.report.document import Cell, Column, Settings, Table
 from lt_ray.report.estimates import Estimate, over_seeds
-from lt_ray.report.names import short
 from lt_ray.report.rows import ReportedCycle
 from lt_ray.report.words import listed, numbered, percent, points
 
@@ -76,7 +76,7 @@ def _best_point(searched: Settings) -> str:
     if not found:
         return f"None of {numbered(len(searched.rows), 'cycle')} came to a {objective}."
     best = max(found, key=lambda point: statistics.fmean(found[point]))
-    settings = short({key: of[best].get(key) for key in searched.keys})
+    settings = arm_name({key: of[best].get(key) for key in searched.keys})
     seeds = len(found[best])
     return (
         f"The best of {numbered(len(found), 'point')} is {settings}: {objective.replace('_', ' ')} "

@@ -5,15 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lt_ray.cycle.cycle import MASKS_KEY
 from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.names import TASK_KEY, arm_name
 from lt_ray.cycle.results import BlockDecision, RoundResult, sparsest_on_test, standing, winning_round
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.names import short as short
 
 _ROUND_FIELDS = (
     "round", "sparsity", "remaining", "prunable", "test_accuracy", "test_loss", "val_accuracy", "val_loss",
@@ -25,10 +24,6 @@ _BLOCK_FIELDS = (
     "frozen_blocks", "start_round", "stride", "accepted", "test_s", "latency_s", "latency_low_s", "latency_high_s",
 )  # fmt: skip
 """Columns of the final table where models have blocks"""
-TASK_KEY = "task.name"
-"""Among the settings of a cycle that finds tickets on another task: an arm of its own"""
-_MOST_LEVELS = 8
-"""A drawn setting with more values than this makes no arms"""
 
 
 @dataclass(frozen=True)
@@ -93,19 +88,6 @@ def _to_the_millisecond(cycle: ReportedCycle) -> ReportedCycle:
     return replace(cycle, results=tuple(results))
 
 
-def arm_keys(space: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the settings that make the arms of a sweep, those that a reader compares.
-
-    - `space`: the search space's keys → `{kind: …, values: …}`
-
-    They are the ones crossed as a grid; without any, choices among few. Numbers that are drawn are averaged over: with
-    a grid, every draw meets every grid point.
-    """
-    grid = [key for key, distribution in space.items() if distribution["kind"] == "grid"]
-    few = [key for key, d in space.items() if d["kind"] == "choice" and len(d["values"]) <= _MOST_LEVELS]
-    return tuple(grid or few)
-
-
 def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str) -> dict[str, list[ReportedCycle]]:
     """Return arm → its cycles, by name.
 
@@ -115,16 +97,6 @@ def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str)
     for cycle in cycles:
         arms.setdefault(arm_name(cycle.settings, keys) or otherwise, []).append(cycle)
     return dict(sorted(arms.items()))
-
-
-def arm_name(settings: Mapping[str, Scalar], keys: Collection[str]) -> str:
-    """Return what a cycle's arm is called, its task first where it finds tickets for others; empty where nothing is
-    compared.
-
-    - `keys`: the settings that make the arms
-    """
-    task = {TASK_KEY: settings[TASK_KEY]} if TASK_KEY in settings else {}
-    return short(task | {key: value for key, value in settings.items() if key in keys or key == MASKS_KEY})
 
 
 def final_table(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -> list[dict[str, Scalar]]:
@@ -190,7 +162,7 @@ def as_markdown(
         lines += ["| " + " | ".join(objectives) + " | settings |", "|" + "--:|" * len(objectives) + ":--|"]
         for point in sorted(best, key=lambda point: tuple(point.values), reverse=True):
             cells = [f"{value:.4f}" for value in point.values]
-            lines.append("| " + " | ".join([*cells, short(point.settings) or "–"]) + " |")
+            lines.append("| " + " | ".join([*cells, arm_name(point.settings) or "–"]) + " |")
     lines += ["", f"Winning tickets: the sparsest round whose validation accuracy ≥ its own dense − {tolerance:g}", ""]
     lines += ["| arm | seed | round | sparsity | test | dense | sparsest on test | cycle |"]
     lines += ["|:--|--:|--:|--:|--:|--:|--:|:--|"]

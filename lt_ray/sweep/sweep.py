@@ -14,6 +14,7 @@ from torch import nn
 from lt_ray.cycle.cycle import MASKS_KEY, Cycle
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.names import TASK_KEY, cycle_name
 from lt_ray.cycle.prunings import Magnitude, Wanda
 from lt_ray.cycle.settings import Scalar, Settings
 from lt_ray.errors import CycleError, SpaceError, nearest
@@ -150,8 +151,8 @@ class PlannedCycle:
 
     @property
     def name(self) -> str:
-        """The settings and the seed in a few words."""
-        return " ".join([describe(self.settings), f"seed={self.cycle.seed}"]).strip()
+        """What it is called: `rewind@0 s1 lr=0.0012`."""
+        return cycle_name(self.settings, self.cycle.seed)
 
     @property
     def finds_tickets(self) -> bool:
@@ -391,7 +392,7 @@ class Planner:
             point=index,
             asked=point,
             cycle=cycle,
-            settings=({"task.name": cycle.task.name} if index < 0 else {})
+            settings=({TASK_KEY: cycle.task.name} if index < 0 else {})
             | {key: flat[key] for key in self.sweep.space.distributions if key in flat}
             | ({MASKS_KEY: "own"} if flat.get(MASKS_KEY) == "own" else {}),
             rounds=rounds,
@@ -429,16 +430,6 @@ class Planner:
 def plan(sweep: Sweep, rows: int, outputs: int, data_digest: str) -> Plan:
     """Return the plan of a sweep on a data set; see `Planner`."""
     return Planner(sweep, rows, outputs, data_digest).plan()
-
-
-def describe(settings: Mapping[str, Scalar]) -> str:
-    """Return settings in a few words: the fields' own names, values at four digits."""
-    words = []
-    for key, value in settings.items():
-        if value is not None:
-            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-            words.append(f"{key.removesuffix('.name').rpartition('.')[2]}={shown}")
-    return " ".join(words)
 
 
 def _check_names(cycle: Cycle, module: nn.Module) -> None:

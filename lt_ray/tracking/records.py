@@ -12,6 +12,7 @@ from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
 from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report import assemble, curve, files, published, rows
@@ -89,18 +90,18 @@ def parent(directory: SweepDirectory) -> Parent:
 
 
 def child(
-    cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], arm_keys: Collection[str]
+    cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], arms: Collection[str]
 ) -> tuple[str, dict[str, Scalar], dict[str, str]]:
     """Return name, parameters and tags of a cycle's run.
 
     - `keys`: of its rounds
-    - `arm_keys`: the settings by which runs are grouped
+    - `arms`: the settings by which runs are grouped
     """
-    arm = rows.arm_name(settings, arm_keys)
+    arm = arm_name(settings, arms)
     tags = {ARM_TAG: arm} if arm else {}
     params = cycle.flat()
     tags |= {FIELDS_TAG: canonical({"settings": dict(settings), "params": params}), KEYS_TAG: " ".join(keys)}
-    return rows.short(settings, cycle.seed), params, tags
+    return cycle_name(settings, cycle.seed), params, tags
 
 
 def first_start(results: Sequence[RoundResult], *, otherwise: float) -> float:
@@ -264,7 +265,7 @@ class Record:
 
     @cached_property
     def _arm_keys(self) -> tuple[str, ...]:
-        return rows.arm_keys(self.space)
+        return arm_keys(self.space)
 
     @cached_property
     def space(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from lt_ray.cycle.tasks import Emotion
 from lt_ray.report.assemble import assemble
 from lt_ray.report.bill import bills, total
 from lt_ray.report.published import Published
-from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm, final_table, short
+from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm, final_table
 from lt_ray.report.schedule import lineage, method, methods, published_place, setting
 
 THRESHOLD, FREEZE, SPARSITY = "similarity.threshold", "similarity.freeze", "wanda.sparsity"
@@ -57,28 +57,6 @@ def a_cycle(seed=0, tests=(0.92, 0.93), *, freeze=False, schedule="similarity", 
 
 
 # Names
-
-
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({FREEZE: True, THRESHOLD: 0.98}, "freeze t=0.98"),
-        ({FREEZE: False, THRESHOLD: 0.98}, "t=0.98"),
-        ({THRESHOLD: 0.9985, "similarity.stride": 2}, "t=0.9985 stride=2"),
-        ({SPARSITY: 0.5, "wanda.pattern": "row"}, "wanda=0.5"),
-        ({SPARSITY: None, "wanda.pattern": "2:4"}, "2:4"),
-        ({"schedule": "similarity*2 wanda"}, "2×similarity + wanda"),
-        ({"schedule": "similarity", THRESHOLD: 1}, "similarity t=1"),
-        ({"schedule": ""}, "no pruning"),
-        ({"similarity.max_drop": 0.01, "similarity.clusters": "chain"}, "chain max_drop=0.01"),
-        ({"wanda.epochs": 0, "training.epochs": 3}, "wanda.epochs=0 epochs=3"),
-        ({FREEZE: False}, "no freeze"),
-        ({FREEZE: False, "wanda.pattern": "row"}, "no freeze row"),
-    ],
-)
-def test_names_of_encoders_arms_are_short(settings, name):
-    """What goes without saying is left out, unless nothing else is said."""
-    assert short(settings) == name
 
 
 def test_names_tell_arms_apart():

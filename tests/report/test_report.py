@@ -1,4 +1,4 @@
-"""Names, the final table and the curve, on rows small enough to check by hand."""
+"""The final table and the curve, on rows small enough to check by hand."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.curve import colour, draw
-from lt_ray.report.rows import BestPoint, ReportedCycle, arm_keys, as_csv, as_markdown, by_arm, final_table, short
+from lt_ray.report.rows import BestPoint, ReportedCycle, as_csv, as_markdown, by_arm, final_table
 
 
 def a_round(cycle: str, index: int, test: float) -> RoundResult:
@@ -33,36 +33,8 @@ CYCLES = [
 KEYS = ("magnitude.restart", "magnitude.rewind_epoch")
 
 
-DRAWN = {"training.lr": 0.00123456, "magnitude.restart": "random", "magnitude.rewind_epoch": None}
-OTHERS = {"magnitude.scope": "global", "model.filters": 10, "training.length_batches": False}
-
-
-@pytest.mark.parametrize(
-    ("settings", "seed", "name"),
-    [
-        ({"magnitude.restart": "rewind", "magnitude.rewind_epoch": "last"}, 1, "rewind@last s1"),
-        (DRAWN, 0, "random reinit s0 lr=0.00123"),
-        ({"magnitude.rewind_epoch": 2}, None, "rewind@2"),
-        (OTHERS, 3, "global no length_batches s3 filters=10"),
-        ({}, 0, "s0"),
-        ({}, None, ""),
-    ],
-)
-def test_names_begin_with_what_tells_runs_apart(settings, seed, name):
-    """A name is the words of the settings, the seed, then the numbers at three digits."""
-    assert short(settings, seed) == name
-
-
-def test_arms_are_what_is_crossed_and_draws_are_averaged():
-    """Grid keys make the arms; without a grid choices among few do, and numbers that are drawn never."""
-    few, many = {"kind": "choice", "values": [1, 2]}, {"kind": "choice", "values": range(50)}
-    drawn = {
-        "training.lr": {"kind": "uniform", "values": (0, 1)},
-        "training.batch_size": {"kind": "integer", "values": (1, 9)},
-    }
-    assert arm_keys(drawn | {"magnitude.restart": {"kind": "grid", "values": [1]}, "model.widths": few}) == KEYS[:1]
-    assert arm_keys(drawn | {"model.widths": few, "training.epochs": many}) == ("model.widths",)
-    assert arm_keys(drawn) == ()
+def test_cycles_are_told_by_arm():
+    """Cycles that agree in the settings that make the arms are one arm; without such settings all are one."""
     assert list(by_arm(CYCLES, KEYS, "all")) == ["random reinit", "rewind@0"]
     assert list(by_arm(CYCLES, (), "all")) == ["all"]
 

@@ -11,8 +11,6 @@ from lt_ray.cycle.results import TIMES, RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
-from lt_ray.report.names import short
-from lt_ray.report.rows import arm_name
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
@@ -204,26 +202,3 @@ def test_what_a_control_does_not_look_at_makes_no_other_cycle():
     assert len({TICKET.id, own.id, reinit.id, TICKET.with_settings(AT_RANDOM).id}) == 4
     assert own.with_settings({"magnitude.rewind_epoch": 1}).id == own.id
     assert reinit.with_settings({"magnitude.rewind_epoch": 1}).id != reinit.id
-
-
-@pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        (REINIT, "random reinit"),
-        (REINIT | {"magnitude.rewind_epoch": 1}, "random reinit@1"),
-        (OWN | {"magnitude.rewind_epoch": None}, "random own masks"),
-        ({"magnitude.restart": "rewind", **AT_RANDOM}, "rewind random pruning"),
-    ],
-)
-def test_each_control_has_its_own_name(settings, name):
-    """New weights under the ticket's masks, and a network that prunes itself, are two arms by name."""
-    assert short(settings) == name
-
-
-def test_an_arm_whose_masks_are_its_own_says_so():
-    """Where only the restart is searched, a network that prunes itself is still no control by name, and a ticket found
-    for others bears its task first, in whatever order its settings come."""
-    keys = ("magnitude.restart",)
-    assert arm_name(OWN | {"training.lr": 0.1}, keys) == "random own masks"
-    found = {"magnitude.restart": "rewind", "task.name": "imdb"}
-    assert arm_name(found, keys) == arm_name(dict(reversed(found.items())), keys) == "imdb rewind"

@@ -1,14 +1,20 @@
-"""What arms and cycles are called: their searched settings, in as few letters as tell them apart."""
+"""What arms and cycles are called, wherever they are named: by their searched settings, in as few letters as tell them
+apart."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from lt_ray.cycle.cycle import MASKS_KEY
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
 
+TASK_KEY = "task.name"
+"""Among the settings of a cycle that finds tickets on another task: an arm of its own"""
+_MOST_LEVELS = 8
+"""A drawn setting with more values than this makes no arms"""
 _WORDS = {
     ("random_pruning", True): "random pruning",
     ("random_pruning", False): "",
@@ -27,11 +33,39 @@ _OF_A_PRUNING = ("epochs", "calibration")
 """Fields that say little without the pruning they are of"""
 
 
-def short(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
-    """Return settings in as few letters as tell them apart: `rewind@0 s1 lr=0.0012`, `freeze s1 t=0.98`.
+def arm_keys(space: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the settings that make the arms of a sweep, those that a reader compares.
 
-    Words stand alone, then comes the seed, then the numbers: a narrow column shows the beginning.
+    - `space`: the search space's keys → `{kind: …, values: …}`
+
+    They are the ones crossed as a grid; without any, choices among few. Numbers that are drawn are averaged over: with
+    a grid, every draw meets every grid point.
     """
+    grid = [key for key, distribution in space.items() if distribution["kind"] == "grid"]
+    few = [key for key, d in space.items() if d["kind"] == "choice" and len(d["values"]) <= _MOST_LEVELS]
+    return tuple(grid or few)
+
+
+def arm_name(settings: Mapping[str, Scalar], keys: Collection[str] | None = None) -> str:
+    """Return what an arm, or a point of a search, is called: `rewind@0`, `freeze t=0.98`, `imdb rewind@0` where it
+    finds tickets for others; empty where nothing is compared.
+
+    - `settings`: searched field → value
+    - `keys`: the settings that make the arms (`arm_keys`); None = all
+    """
+    known = settings if keys is None else [key for key in settings if key in keys or key in (TASK_KEY, MASKS_KEY)]
+    return _named({key: settings[key] for key in sorted(known, key=lambda key: key != TASK_KEY)})
+
+
+def cycle_name(settings: Mapping[str, Scalar], seed: int) -> str:
+    """Return what a cycle is called: its arm's words, the seed, then numbers: `rewind@0 s1 lr=0.0012`.
+
+    A narrow column shows the beginning.
+    """
+    return _named(settings, seed)
+
+
+def _named(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
     words, numbers, unsaid = [], [], []
     for key, value in settings.items():
         name = key.rpartition(".")[2]
