@@ -20,6 +20,7 @@ from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
 from lt_ray.sweep.agenda import Standing
+from lt_ray.sweep.objective import sign
 from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 _WINNERS = 10
@@ -243,7 +244,8 @@ def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) 
     for found in sorted(best, key=lambda item: item.told.values if item.told else (), reverse=True)[:_WINNERS]:
         assert found.told is not None
         words = arm_name(found.cycles[0].settings) or plan.sweep.name
-        shown.add_row(*(f"{value:.4f}" for value in found.told.values), escape(words))
+        values = [sign(name) * score for name, score in zip(objectives, found.told.values, strict=True)]
+        shown.add_row(*(f"{value:.4f}" for value in values), escape(words))
     what = "Best point" if len(objectives) == 1 else f"Pareto front, {_many(len(best), 'point')}"
     how = "validation accuracy at the last round" if objectives == ("val_accuracy",) else "of validation results"
     console.print(f"[bold]{what}[/] ({how}, mean over seeds)")

@@ -20,7 +20,7 @@ from lt_ray.cycle.settings import Scalar
 from lt_ray.cycle.tasks import TASKS
 from lt_ray.errors import DISK_TROUBLE, InputError, ModelError, nearest
 from lt_ray.store.storage import CACHE, check_folder, check_name
-from lt_ray.sweep.objective import OBJECTIVES
+from lt_ray.sweep.objective import objectives
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help needs none of it
     from lt_ray.driver.interruption import Interruption
@@ -87,7 +87,8 @@ def _sweep_command(defaults: Defaults) -> Callable[..., None]:
         min=1,
     )
     objective_ = option(
-        f"What optuna maximises and asha compares: {', '.join(OBJECTIVES)} (of validation data); repeat it for a "
+        f"What optuna looks for and asha compares: {', '.join(objectives(defaults.cycle.task.metrics))} (of validation "
+        "data); repeat it for a "
         "Pareto front."
     )
     delay_ = option("With optuna: points that may be under way at once; default 8.", min=1)

@@ -165,7 +165,7 @@ def sweep_of(defaults: Defaults, options: Options) -> Sweep:
             search=options.search.value,
             samples=options.samples or (ADAPTIVE_SAMPLES if adaptive else defaults.samples),
             seeds=options.seeds,
-            objectives=tuple(options.objective or ("val_accuracy",)),
+            objectives=tuple(options.objective or ()),
             delay=options.delay or 8,
             asha=_asha(options, cycle, space),
             max_drop=_max_drop(options),

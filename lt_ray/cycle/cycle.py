@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from lt_ray.cycle.editing import edit, explain
 from lt_ray.cycle.identity import SCHEMA, digest
+from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.models import Cnn, Encoder, Model
 from lt_ray.cycle.prunings import PRUNINGS, Magnitude, Pruning
 from lt_ray.cycle.settings import Scalar, Settings
@@ -117,6 +118,11 @@ class Cycle(Settings):
         return self
 
     @property
+    def metric(self) -> Metric:
+        """The metric that decides: tickets, roll-backs, objectives, early ends."""
+        return self.task.metrics[0]
+
+    @property
     def rounds(self) -> int:
         """Number of prunings [count]."""
         return len(self.schedule)
@@ -170,6 +176,8 @@ class Cycle(Settings):
         every = self.ticket_every if self.tickets == "source" else None
         return self.model_dump(mode="json") | {
             "ticket_every": every,
+            "task": self.task.meaning(),
+            "source": None if self.source is None else self.source.meaning(),
             "model": self.model.meaning(),
             "training": self.training.meaning(),
             "schedule": [pruning.meaning() for pruning in self.schedule],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-SCHEMA = 4
+SCHEMA = 5
 """Raised when the meaning of a field changes; part of every identity."""
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.special import bdtrc
+
+from lt_ray.cycle.metrics import Best
+
+ROUNDING = 1e-12
+"""Counts over counts differ from decimal bounds in the last bit: 0.90 − 0.85 is not more than 0.05"""
+_MEASURED = re.compile(r"(before_)?(train|val|test)_[a-z][a-z0-9_]*")
 
 
 class Row(BaseModel):
@@ -15,19 +22,77 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Epoch(Row):
+class MeasuredRow(Row):
+    """A row that holds, beside its fields, values of metrics by split and name, flat: `{split}_{metric}`.
+
+    Splits are `train`, `val`, `test`, and `before_val` and `before_test`: after pruning and before retraining.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    metric: str = "accuracy"
+    """Name of the metric that decides for the task"""
+    best: Best = "highest"
+    """Which of its values is better"""
+
+    if TYPE_CHECKING:  # until no room names a metric any more
+
+        @property
+        def train_accuracy(self) -> float: ...  # noqa: D102
+        @property
+        def val_accuracy(self) -> float: ...  # noqa: D102
+        @property
+        def test_accuracy(self) -> float: ...  # noqa: D102
+        @property
+        def before_test_accuracy(self) -> float | None: ...  # noqa: D102
+        @property
+        def before_val_accuracy(self) -> float | None: ...  # noqa: D102
+
+    @model_validator(mode="before")
+    @classmethod
+    def _others_are_metrics(cls, tree: Any) -> Any:
+        for name in tree.keys() - cls.model_fields.keys() if isinstance(tree, dict) else ():
+            if not _MEASURED.fullmatch(name) or not isinstance(tree[name], int | float | None):
+                raise ValueError(f"`{name}` is neither a field nor the value of a metric, `SPLIT_METRIC`")
+        return tree
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """`{split}_{metric}` → value, of all that was measured but losses."""
+        return {name: value for name, value in (self.model_extra or {}).items() if value is not None}
+
+    def value(self, split: str, metric: str | None = None) -> float | None:
+        """Return a metric's value on a split; None where it was not measured.
+
+        - `metric`: its name; None = the one that decides
+        """
+        value: float | None = getattr(self, f"{split}_{metric or self.metric}", None)
+        return value
+
+    def score(self, split: str) -> float:
+        """Return the deciding metric's value on a split, negative where lower is better: more is better.
+
+        Raises KeyError where it was not measured.
+        """
+        value = self.value(split)
+        if value is None:
+            raise KeyError(f"{split}_{self.metric}")
+        return value if self.best == "highest" else -value
+
+    def lost(self, other: MeasuredRow, split: str = "val") -> float:
+        """Return by how much this row is worse than another in the deciding metric, in its unit; negative = better."""
+        return other.score(split) - self.score(split)
+
+
+class Epoch(MeasuredRow):
     """One finished epoch of a round, as the store keeps it."""
 
     epoch: int
     """Epochs trained when it ended, counted on round 0's scale: 1 after the first [count]"""
     train_loss: float
     """Example-weighted mean over the epoch's batches, dropout on [nats]"""
-    train_accuracy: float
-    """The same batches [0, 1]"""
     val_loss: float
     """On the validation split, dropout off [nats]"""
-    val_accuracy: float
-    """On the validation split [0, 1]"""
     train_s: float
     """Seconds spent training [s]"""
     eval_s: float
@@ -36,7 +101,7 @@ class Epoch(Row):
     """Unix time [s]"""
 
 
-class Measurement(Row):
+class Measurement(MeasuredRow):
     """What one finished round measured, as the store keeps it."""
 
     round: int
@@ -51,25 +116,15 @@ class Measurement(Row):
     """Epoch whose weights the round ends with; 0 where it trained none [epochs]"""
     train_loss: float | None
     """Of the epoch whose weights the round ends with; None where it trained none [nats]"""
-    train_accuracy: float | None
-    """Of the same epoch [0, 1]"""
     val_loss: float
     """With the weights the round ends with [nats]"""
-    val_accuracy: float
-    """With the weights the round ends with [0, 1]"""
     test_loss: float
     """With the weights the round ends with, measured once [nats]"""
-    test_accuracy: float
-    """With the weights the round ends with, measured once [0, 1]"""
     before_val_loss: float | None = None
     """On the validation split after pruning and before retraining; None where the pruned weights were restarted, and in
     round 0 [nats]"""
-    before_val_accuracy: float | None = None
-    """The same [0, 1]"""
     before_test_loss: float | None = None
     """On the test split after pruning and before retraining, measured once [nats]"""
-    before_test_accuracy: float | None = None
-    """The same [0, 1]"""
     nonzero: int | None = None
     """Parameters that no mask prunes [count]"""
     blocks: int | None = None
@@ -174,7 +229,7 @@ def equal_sparsity(one: float, other: float) -> bool:
     99.5 % and 99.9 % are not: a factor 5 lies between their weights.
     """
     fewer, more = sorted((1 - one, 1 - other))
-    return more <= EQUAL_DENSITY * fewer + 1e-12
+    return more <= EQUAL_DENSITY * fewer + ROUNDING
 
 
 def standing(rounds: Iterable[RoundResult]) -> list[RoundResult]:
@@ -183,40 +238,42 @@ def standing(rounds: Iterable[RoundResult]) -> list[RoundResult]:
 
 
 def winning_round(rounds: Iterable[RoundResult], tolerance: float) -> RoundResult | None:
-    """Return the winning ticket of one cycle: its sparsest round whose validation accuracy ≥ dense − `tolerance`.
+    """Return the winning ticket of one cycle: its sparsest round that on validation loses at most `tolerance`.
 
     - `rounds`: the finished rounds of one cycle, in any order
-    - `tolerance`: accuracy that may be lost [0, 1]
+    - `tolerance`: what may be lost against round 0, in the unit of the deciding metric
 
-    Its test accuracy is what is reported: test data decides nothing. A round that was rolled back wins nothing. None
-    where round 0 is not among them, is not above chance (`not_above_chance`), or no round keeps its accuracy.
+    Its test value is what is reported: test data decides nothing. A round that was rolled back wins nothing. None
+    where round 0 is not among them, is not above chance (`not_above_chance`), or no round keeps what it had.
     """
-    return _sparsest(rounds, tolerance, "val_accuracy")
+    return _sparsest(rounds, tolerance, "val")
 
 
 def sparsest_on_test(rounds: Iterable[RoundResult], tolerance: float) -> RoundResult | None:
-    """Return the logs' reading of a winning ticket: as `winning_round`, by test accuracy.
+    """Return the research logs' reading of a winning ticket: as `winning_round`, by the test split.
 
     It is the best of many noisy rounds: to be shown beside the winning ticket, and never to decide anything.
     """
-    return _sparsest(rounds, tolerance, "test_accuracy")
+    return _sparsest(rounds, tolerance, "test")
 
 
 def not_above_chance(dense: RoundResult | None) -> str:
-    """Return why a dense model has no tickets: it does no better than the largest class; empty where it does.
+    """Return why a dense classifier has no tickets: it does no better than the largest class; empty where it does.
 
-    One-sided exact binomial test at 0.05 of its validation accuracy against the largest class's share on validation;
-    rounds of older versions do not tell that share and are taken as they are.
+    One-sided exact binomial test at 0.05 of its validation accuracy against the largest class's share on validation.
+    Rows that do not tell that share (of other tasks, of older versions) are taken as they are.
     """
     if dense is None or not dense.val_examples or dense.val_largest is None:
         return ""
+    accuracy = dense.value("val", "accuracy")
+    assert accuracy is not None  # where there is a largest class, there is an accuracy
     examples, share = dense.val_examples, dense.val_largest / dense.val_examples
-    right = round(dense.val_accuracy * examples)
+    right = round(accuracy * examples)
     p = 1.0 if right == 0 else float(bdtrc(right - 1, examples, share))
     if p <= _CHANCE:
         return ""
     return (
-        f"the dense model is not above chance: validation accuracy {dense.val_accuracy:.4f} of {examples:,} examples, "
+        f"the dense model is not above chance: validation accuracy {accuracy:.4f} of {examples:,} examples, "
         f"the largest class {share:.4f}, p = {p:.2g}"
     )
 
@@ -225,14 +282,12 @@ _CHANCE = 0.05
 """Level of the test whether a dense model learned anything"""
 
 
-def _sparsest(
-    rounds: Iterable[RoundResult], tolerance: float, measured: Literal["test_accuracy", "val_accuracy"]
-) -> RoundResult | None:
+def _sparsest(rounds: Iterable[RoundResult], tolerance: float, split: str) -> RoundResult | None:
     by_index = {result.round: result for result in standing(rounds)}
     dense = by_index.pop(0, None)
     if dense is None or not_above_chance(dense):
         return None
-    # Counts over counts differ from decimal bounds in the last bit: 0.885 − 0.005 must admit 0.880.
-    bound = getattr(dense, measured) - tolerance - 1e-12
-    winners = [result for result in by_index.values() if getattr(result, measured) >= bound]
+    # Subtracted in this order: 0.885 − 0.005 must admit 0.880.
+    bound = dense.score(split) - tolerance - ROUNDING
+    winners = [result for result in by_index.values() if result.score(split) >= bound]
     return max(winners, key=lambda result: (result.sparsity, result.round), default=None)

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from lt_ray.cycle.metrics import METRICS, Metric, Targets, measured
 from lt_ray.cycle.settings import Settings
+from lt_ray.errors import nearest
 
 
-class Toy(Settings):
+class TaskSettings(Settings):
+    """What all tasks have in common."""
+
+    name: str
+    metric: str | None = None
+    """The metric that decides: tickets, roll-backs, objectives, early ends; None = the first of the task's kind"""
+
+    @property
+    def targets(self) -> Targets:
+        """What is asked of an example."""
+        return "classes"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All that a split is measured by, the deciding one first."""
+        found = measured(self.targets)
+        return tuple(sorted(found, key=lambda metric: metric.name != (self.metric or found[0].name)))
+
+    @model_validator(mode="after")
+    def _metric_is_measured(self) -> Self:
+        names = [metric.name for metric in measured(self.targets)]
+        if self.metric is not None and self.metric not in names:
+            raise ValueError(
+                f"`metric` must be one of {', '.join(names)}, but got {self.metric!r}.{nearest(self.metric, METRICS)}"
+            )
+        return self
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        return self.model_dump(mode="json") | {"metric": self.metrics[0].name}
+
+
+class Toy(TaskSettings):
     """The built-in corpus: generated, seeded, offline."""
 
     name: Literal["toy"] = "toy"
@@ -35,7 +69,7 @@ def _text_and_label(columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
 Columns = Annotated[tuple[str, ...] | None, AfterValidator(_text_and_label)]
 
 
-class PublicTexts(Settings):
+class PublicTexts(TaskSettings):
     """What the public text sets have in common: where they are, and how they are cut.
 
     The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %. Every cut is
@@ -122,7 +156,7 @@ class YahooAnswers(PublicTexts):
     """Share that validates of the official train, of which there are 1,400,000 [0, 1]"""
 
 
-class Folder(Settings):
+class Folder(TaskSettings):
     """A user's own files with `text` and `label`; a cut is stratified: each part has the classes as train had them."""
 
     name: Literal["folder"] = "folder"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.compare import Group
 from lt_ray.report.document import Settings
-from lt_ray.sweep.objective import OBJECTIVES
+from lt_ray.sweep.objective import WINNING, value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -33,7 +33,7 @@ def settings(group: Group, slug: str, title: str) -> Settings | None:
                 continue
             row: dict[str, Scalar] = {"cycle": cycle.id, "arm": arm, "seed": cycle.seed}
             row |= {key: cycle.settings[key] for key in keys if cycle.settings.get(key) is not None}
-            row |= {name: value(cycle.results, group.sweep.tolerance) for name, value in OBJECTIVES.items()}
+            row |= {name: value(name, cycle.results, group.sweep.tolerance) for name in (OBJECTIVE, WINNING)}
             rows.append(row | {"test_accuracy": cycle.standing[-1].test_accuracy})
     if not keys or not rows:
         return None
@@ -42,7 +42,7 @@ def settings(group: Group, slug: str, title: str) -> Settings | None:
         slug=slug,
         title=title,
         keys=keys,
-        objectives=(*OBJECTIVES, "test_accuracy"),
+        objectives=(OBJECTIVE, WINNING, "test_accuracy"),
         rows=tuple(rows),
         importance=found,
         note=f"{len(rows)} of {len(group.cycles)} cycles: those that finished all rounds. Accuracies are the last "

@@ -306,10 +306,15 @@ class SweepDirectory:
             if key in known:
                 yield round_result(recorded.cycle, key, known[key], recorded.prunable)
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What the sweep's search looks for, or would: the deciding metric of its task."""
+        definition = self.read()["definition"]
+        return tuple(definition.get("objectives") or [f"val_{definition['cycle']['task']['metric']}"])
+
     def asked(self) -> list[Asked]:
         """Return every point that was asked, in order, with what its cycles' results tell an adaptive search of it."""
-        tree = self.read()
-        objectives = tree["definition"].get("objectives", ["val_accuracy"])
+        tree, objectives = self.read(), self.objectives
         known: dict[str, StoredRound] = {}
         points: dict[int, list[RecordedCycle]] = {}
         for recorded in self.cycles():

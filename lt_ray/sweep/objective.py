@@ -1,33 +1,58 @@
-"""What a search maximises: a number for each finished cycle, from its validation results alone."""
+"""What a search looks for: a number for each finished cycle, from its validation results alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
+from lt_ray.cycle.metrics import METRICS, Metric
 from lt_ray.cycle.results import RoundResult, standing, winning_round
 
-Objective = Callable[[Sequence[RoundResult], float], float]
-"""(a cycle's finished rounds in order, tolerance) → value, higher is better"""
+WINNING = "winning_sparsity"
+"""Of the sparsest round that keeps what its own dense one had on validation, less the tolerance; 0 where none does"""
 
 
-def _val_accuracy(rounds: Sequence[RoundResult], tolerance: float) -> float:
-    return standing(rounds)[-1].val_accuracy
+def objectives(metrics: Sequence[Metric]) -> tuple[str, ...]:
+    """Return what can be searched for, the default first: each metric at the last round that was not rolled back, on
+    validation (`val_accuracy`), and `WINNING`. Test data decides nothing.
 
-
-def _winning_sparsity(rounds: Sequence[RoundResult], tolerance: float) -> float:
-    winner = winning_round(rounds, tolerance)
-    return winner.sparsity if winner is not None else 0.0
-
-
-OBJECTIVES: Mapping[str, Objective] = {"val_accuracy": _val_accuracy, "winning_sparsity": _winning_sparsity}
-"""`val_accuracy` = at the last round that was not rolled back [0, 1]; `winning_sparsity` = of the sparsest round whose
-validation accuracy is at least the cycle's own dense one − tolerance, 0 where no ticket wins [0, 1]. Test accuracy
-decides nothing."""
-
-
-def rung_value(objective: str, dense: RoundResult, result: RoundResult) -> float:
-    """Return by what cycles that still run are compared at one round.
-
-    - `objective`: `val_accuracy` compares validation accuracy, `winning_sparsity` its change since the own dense round
+    - `metrics`: of the task, the deciding one first
     """
-    return result.val_accuracy - (dense.val_accuracy if objective == "winning_sparsity" else 0.0)
+    return (*(f"val_{metric.name}" for metric in metrics), WINNING)
+
+
+def value(objective: str, rounds: Sequence[RoundResult], tolerance: float) -> float:
+    """Return what a finished cycle came to, in the objective's own unit.
+
+    - `rounds`: its finished rounds in order
+    - `tolerance`: what a winning ticket may lose
+    """
+    if objective == WINNING:
+        winner = winning_round(rounds, tolerance)
+        return winner.sparsity if winner is not None else 0.0
+    return _of(objective, standing(rounds)[-1])
+
+
+def score(objective: str, rounds: Sequence[RoundResult], tolerance: float) -> float:
+    """Return what a finished cycle came to as a search sees it: `value`, negative where lower is better."""
+    return sign(objective) * value(objective, rounds, tolerance)
+
+
+def rung_score(objective: str, dense: RoundResult, result: RoundResult) -> float:
+    """Return by what cycles that still run are compared at one round: more is better.
+
+    - `objective`: a metric's compares its value on validation, `WINNING` the change of the deciding one since the own
+      dense round
+    """
+    return -result.lost(dense) if objective == WINNING else sign(objective) * _of(objective, result)
+
+
+def sign(objective: str) -> int:
+    """Return what an objective's values are multiplied by so that more is better: 1 or −1."""
+    metric = METRICS.get(objective.removeprefix("val_"))
+    return -1 if metric is not None and metric.best == "lowest" else 1
+
+
+def _of(objective: str, result: RoundResult) -> float:
+    found = result.value("val", objective.removeprefix("val_"))
+    assert found is not None  # every round has its task's metrics
+    return found

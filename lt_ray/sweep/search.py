@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.sweep.objective import OBJECTIVES, rung_value
+from lt_ray.sweep.objective import rung_score, score
 from lt_ray.sweep.space import Distribution, Space
 from lt_ray.training.randomness import derive
 
@@ -41,7 +41,7 @@ class Told:
 
     state: State
     values: tuple[float, ...] = ()
-    """Each objective, mean over seeds; of a complete point only"""
+    """Each objective's score, more is better, mean over seeds; of a complete point only"""
     curve: Mapping[int, float] | None = None
     """Round → what cycles are compared by, mean over seeds; of a pruned point only"""
 
@@ -63,11 +63,11 @@ def tell(cycles: Sequence[Ended], objectives: Sequence[str], tolerance: float) -
     if "failed" in states:
         return Told("failed")
     if "pruned" not in states:
-        per_seed = [[OBJECTIVES[name](cycle.results, tolerance) for name in objectives] for cycle in cycles]
+        per_seed = [[score(name, cycle.results, tolerance) for name in objectives] for cycle in cycles]
         return Told("complete", tuple(statistics.fmean(values) for values in zip(*per_seed, strict=True)))
     common = min(len(cycle.results) for cycle in cycles)
     curve = {
-        round: statistics.fmean(rung_value(objectives[0], c.results[0], c.results[round]) for c in cycles)
+        round: statistics.fmean(rung_score(objectives[0], c.results[0], c.results[round]) for c in cycles)
         for round in range(common)
     }
     return Told("pruned", curve=curve)

@@ -1,4 +1,4 @@
-"""Rules that end a cycle early, from validation accuracy at whole rounds alone.
+"""Rules that end a cycle early, from what it measures on validation at whole rounds alone.
 
 Each is told of every finished round in the order in which they finished, so that a resumed sweep decides again what it
 decided before.
@@ -12,9 +12,9 @@ from typing import Protocol
 
 from pydantic import Field
 
-from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.results import ROUNDING, RoundResult
 from lt_ray.cycle.settings import Settings
-from lt_ray.sweep.objective import rung_value
+from lt_ray.sweep.objective import rung_score
 
 
 class Rule(Protocol):
@@ -47,10 +47,10 @@ class Asha(Settings):
 
 
 class MaxDrop(Settings):
-    """Ends a cycle whose validation accuracy stays more than `max_drop` below its own dense one."""
+    """Ends a cycle that on validation stays more than `max_drop` worse than its own dense round."""
 
     max_drop: float = Field(gt=0, lt=1)
-    """Accuracy that may be lost [0, 1]"""
+    """What may be lost, in the unit of the deciding metric"""
     rounds: int = Field(default=2, ge=1)
     """Rounds in a row [count]"""
 
@@ -70,7 +70,7 @@ class AshaRule:
         if result.round not in self._arrived or result.cycle in self._arrived[result.round]:
             return None
         rung = self._arrived[result.round]
-        mine = rung_value(self._objective, self._dense[result.cycle], result)
+        mine = rung_score(self._objective, self._dense[result.cycle], result)
         rung[result.cycle] = mine
         better = sum(value > mine for value in rung.values())
         going_on = math.ceil(len(rung) / self._settings.reduction)
@@ -85,22 +85,23 @@ class MaxDropRule:
 
     def __init__(self, settings: MaxDrop) -> None:
         self._settings = settings
-        self._dense: dict[str, float] = {}
+        self._dense: dict[str, RoundResult] = {}
         self._below: dict[str, int] = {}
 
     def after(self, result: RoundResult) -> str | None:
         """Take in a finished round; return why its cycle should end here, or None."""
         if result.round == 0:
-            self._dense[result.cycle] = result.val_accuracy
+            self._dense[result.cycle] = result
             return None
-        # Counts over counts differ from decimal bounds in the last bit: 0.85 is not below 0.90 − 0.05.
-        bound = self._dense[result.cycle] - self._settings.max_drop - 1e-12
-        self._below[result.cycle] = self._below.get(result.cycle, 0) + 1 if result.val_accuracy < bound else 0
+        dense = self._dense[result.cycle]
+        # Subtracted in this order: 0.85 is not below 0.90 − 0.05.
+        below = result.score("val") < dense.score("val") - self._settings.max_drop - ROUNDING
+        self._below[result.cycle] = self._below.get(result.cycle, 0) + 1 if below else 0
         if self._below[result.cycle] < self._settings.rounds:
             return None
-        lost = self._dense[result.cycle] - result.val_accuracy
+        worse = "below" if result.best == "highest" else "above"
         return (
-            f"max-drop: {lost:.4f} below its dense validation accuracy at round {result.round}, "
+            f"max-drop: {result.lost(dense):.4f} {worse} its dense validation {result.metric} at round {result.round}, "
             f"more than {self._settings.max_drop:g} for {self._below[result.cycle]} rounds"
         )
 

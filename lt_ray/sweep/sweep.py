@@ -25,7 +25,7 @@ from lt_ray.rounds.chain import RewindEpoch, Round, chain, origin_chain, prunabl
 from lt_ray.rounds.forecast import Forecast, forecast
 from lt_ray.rounds.inputs import Datasets
 from lt_ray.rounds.start import check_calibration
-from lt_ray.sweep.objective import OBJECTIVES
+from lt_ray.sweep.objective import WINNING, objectives
 from lt_ray.sweep.search import Asked, suggest
 from lt_ray.sweep.space import Space
 from lt_ray.sweep.stopping import Asha, AshaRule, MaxDrop, MaxDropRule, Rule
@@ -58,23 +58,28 @@ class Sweep(Settings):
     """Seeds at every point: the cycle's and the next ones [count]"""
     sampling_seed: int = Field(default=0, ge=0)
     """Seed of the draws"""
-    objectives: tuple[str, ...] = Field(default=("val_accuracy",), min_length=1)
-    """What an adaptive search maximises, names of `OBJECTIVES`; the first one is what `asha` compares"""
+    objectives: tuple[str, ...] = ()
+    """What an adaptive search looks for, of `objective.objectives`; the first one is what `asha` compares; none = the
+    deciding metric of the task"""
     delay: int = Field(default=8, ge=1)
     """An adaptive search asks its next point once all but the last `delay − 1` have ended [count]"""
     asha: Asha | None = None
     """Ends cycles that are worse than others at an equal round"""
     max_drop: MaxDrop | None = None
-    """Ends cycles that are far below their own dense accuracy"""
+    """Ends cycles that are far worse than their own dense round"""
     tolerance: float = Field(default=0.005, ge=0, lt=1)
-    """Accuracy that a winning ticket may lose against its dense round [0, 1)"""
+    """What a winning ticket may lose against its dense round, in the unit of the deciding metric"""
 
     @model_validator(mode="after")
     def _objectives_can_be_searched(self) -> Sweep:
+        known = objectives(self.cycle.task.metrics)
+        if not self.objectives:
+            object.__setattr__(self, "objectives", known[:1])
         for name in self.objectives:
-            if name not in OBJECTIVES:
-                known = ", ".join(OBJECTIVES)
-                raise ValueError(f"`--objective` must be one of {known}, but got {name!r}.{nearest(name, OBJECTIVES)}")
+            if name not in known:
+                raise ValueError(
+                    f"`--objective` must be one of {', '.join(known)}, but got {name!r}.{nearest(name, known)}"
+                )
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"`--objective`: each may be given once, but got {', '.join(self.objectives)}")
         if self.search == "optuna" and len(self.objectives) > 1 and (self.asha or self.max_drop):
@@ -113,11 +118,11 @@ class Sweep(Settings):
             fields |= {"delay"}
         if self.search == "optuna" or self.asha is not None:
             fields |= {"objectives"}
-            if "winning_sparsity" in self.objectives:
+            if WINNING in self.objectives:
                 fields |= {"tolerance"}
         digests = {"data": data_digest} | ({"source_data": source_digest} if source_digest is not None else {})
         tree = self.model_dump(mode="json", include=fields)
-        tree["cycle"]["model"] = self.cycle.model.meaning()
+        tree["cycle"] |= {"model": self.cycle.model.meaning(), "task": self.cycle.task.meaning()}
         return {**tree, **digests}
 
 

@@ -275,11 +275,10 @@ class Record:
     @cached_property
     def _markdown(self) -> str:
         tree = self.directory.read()
-        objectives = tree["definition"].get("objectives", ["val_accuracy"])
         asked = self.directory.asked()
         found = [(asked[index].settings, asked[index].told) for index in best([item.told for item in asked])]
         points = [rows.BestPoint(settings, told.values) for settings, told in found if told and len(asked) > 1]
-        return rows.as_markdown(tree["name"], self._arms, self.tolerance, objectives, points)
+        return rows.as_markdown(tree["name"], self._arms, self.tolerance, self.directory.objectives, points)
 
     @cached_property
     def tolerance(self) -> float:

@@ -1,0 +1,55 @@
+"""Metrics: what is measured of a model, by name; how each is computed is `tasks/metrics.py`'s."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Best = Literal["highest", "lowest"]
+Targets = Literal["classes", "labels", "numbers"]
+"""What is asked of an example: one of several classes, any of several labels, or numbers"""
+
+
+class Metric(BaseModel):
+    """One number that a split is measured by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """In rows and files, after the split: `test_accuracy`"""
+    label: str
+    """In sentences and heads of tables"""
+    unit: str = "[0, 1]"
+    """Range or unit, as docstrings write it"""
+    best: Best = "highest"
+    """Which value is better"""
+    targets: tuple[Targets, ...]
+    """The kinds of tasks that it is measured on"""
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="accuracy", label="accuracy", targets=("classes",)),
+        Metric(name="balanced_accuracy", label="balanced accuracy", targets=("classes",)),
+        Metric(name="micro_f1", label="micro-F1", targets=("labels",)),
+        Metric(name="macro_f1", label="macro-F1", targets=("classes", "labels")),
+        Metric(name="exact_match", label="exact match", targets=("labels",)),
+        Metric(name="rmse", label="RMSE", unit="of the target", best="lowest", targets=("numbers",)),
+        Metric(name="r2", label="R²", unit="at most 1", targets=("numbers",)),
+    )
+}
+"""Name → metric. The first one of a task's kind decides unless the task says another; all of its kind are recorded"""
+
+
+def measured(targets: Targets) -> tuple[Metric, ...]:
+    """Return the metrics that tasks of a kind are measured by."""
+    return tuple(metric for metric in METRICS.values() if targets in metric.targets)
+
+
+def declare(metric: Metric) -> Metric:
+    """Add a metric of a plugin; raises ValueError where another one has its name."""
+    if METRICS.setdefault(metric.name, metric) != metric:
+        raise ValueError(f"a metric must have a name of its own, but `{metric.name}` is there: call it otherwise")
+    return metric
