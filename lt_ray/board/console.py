@@ -19,8 +19,8 @@ from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
-from lt_ray.sweep.agenda import Standing
 from lt_ray.sweep.objective import sign
+from lt_ray.sweep.outcome import Standing
 from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 _WINNERS = 10

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -19,6 +19,8 @@ from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.rounds.run import Event
 from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.listener import Listener
+from lt_ray.sweep.search import State
 from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 log = logging.getLogger("lt_ray")
@@ -30,7 +32,7 @@ _TELL_EVERY_S = 1.0
 _SIGN_OF_LIFE_S = 10.0
 
 
-class Progress:
+class Progress(Listener):
     """What a running sweep shows; a context manager, entered before the first round is taken in.
 
     - `directory`: the sweep's, which keeps the snapshot that `lt-ray status --watch` reads
@@ -72,15 +74,16 @@ class Progress:
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 self._live.stop()
 
-    def add(self, planned: PlannedCycle) -> None:
+    def planned(self, planned: PlannedCycle) -> None:
         """Take in a cycle that is to run; also while the sweep runs."""
         with self._board_changes() as board:
             board.add(planned)
 
-    def found(self, result: RoundResult) -> None:
-        """Take in a round that was in the store when this run began."""
+    def found(self, planned: PlannedCycle, rounds: Sequence[tuple[RoundResult, Sequence[EpochResult]]]) -> None:
+        """Take in rounds that were in the store when this run began."""
         with self._board_changes() as board:
-            board.found(result)
+            for result, _ in rounds:
+                board.found(result)
 
     def started(self, cycle: str) -> None:
         """Take in that a cycle runs; repeated calls are nothing new."""
@@ -90,29 +93,38 @@ class Progress:
         if new:
             self._line(Text(f"started  {name}", "dim"))
 
-    def stopped(self, cycle: str, reason: str) -> None:
-        """Take in that a rule ended a cycle early."""
-        with self._board_changes() as board:
-            board.stopped(cycle, reason)
-            name = board.name(cycle)
-        self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
+    def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
+        """Take in that a rule ended a cycle early, or that it failed."""
+        if state == "pruned":
+            with self._board_changes() as board:
+                board.stopped(cycle, reason)
+                name = board.name(cycle)
+            self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
+        elif state == "failed":
+            more = f"; traceback in {self._directory.log}" if detail else ""
+            with self._board_changes() as board:
+                board.failed(cycle, reason + more)
+            terminal.show_warning(f"cycle {cycle} failed: {reason}{more}")
 
-    def failed(self, cycle: str, reason: str) -> None:
-        """Take in that a cycle failed."""
-        with self._board_changes() as board:
-            board.failed(cycle, reason)
-        terminal.show_warning(f"cycle {cycle} failed: {reason}")
-
-    def fell(self, cycle: str, what: str) -> None:
+    def fell(self, cycle: str, what: str, then: str, detail: str) -> None:
         """Take in that a cycle's round was not finished, through no fault of its own, and what becomes of it."""
-        with self._board_changes() as board:
-            board.fell(cycle)
-        terminal.show_warning(f"cycle {cycle}: {what}")
+        if then:
+            with self._board_changes() as board:
+                board.fell(cycle)
+            terminal.show_warning(f"cycle {cycle}: {what}; {then}; more in {self._directory.log}")
 
     def left(self, cycle: str, reason: str) -> None:
         """Take in that this run computes no more of a cycle."""
         with self._board_changes() as board:
             board.left(cycle, reason)
+
+    def epoch(self, epoch: EpochResult) -> None:
+        """Take in an epoch that was just trained."""
+        self.event(epoch)
+
+    def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
+        """Take in a round that was just finished."""
+        self.event(result)
 
     def event(self, event: Event) -> None:
         """Take in one event that just arrived."""

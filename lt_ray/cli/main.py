@@ -315,11 +315,11 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         status=shlex.join(["lt-ray", "status", sweep.name, "--storage", str(options.storage)]),
         report=directory.report / "report.html",
         mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
-        unrecorded=outcome.unrecorded,
+        unrecorded=outcome.unrecorded or "",
         left=outcome.left,
         why=outcome.why,
         sync=None
-        if outcome.recorded
+        if outcome.unrecorded is None
         else shlex.join(["lt-ray", "sync", sweep.name, "--storage", str(options.storage)]),
     )
     return driver.exit_code(outcome)

@@ -8,26 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
-from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.results import EpochResult, RoundResult
+from lt_ray.sweep.listener import Listener
+from lt_ray.sweep.outcome import Standing
 from lt_ray.sweep.search import Asked, Ended, State, Told, best, tell
 from lt_ray.sweep.sweep import Plan, PlannedCycle, Planner
 
 
-@dataclass(frozen=True)
-class Standing:
-    """A point of the space and what it came to."""
-
-    point: int
-    """Place among the points [count]"""
-    cycles: tuple[PlannedCycle, ...]
-    """One for each seed"""
-    told: Told | None
-    """None while one of its cycles has not ended"""
-
-
-class Agenda:
+class Agenda(Listener):
     """Hands out the cycles of a sweep, each once; an adaptive search's as their points are asked.
 
     - `plan`: what is planned so far; grows with an adaptive search
@@ -55,12 +44,12 @@ class Agenda:
         """Add a cycle that is to run."""
         self._pending.append(planned)
 
-    def finished(self, result: RoundResult) -> None:
+    def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
         """Take in a finished round, found or computed."""
         self._finished.add(result.key)
         self._results.setdefault(result.cycle, {})[result.round] = result
 
-    def ended(self, cycle: str, state: State) -> None:
+    def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Take in how a cycle ended; a failed one may be told so twice."""
         self._running.pop(cycle, None)
         self._ended[cycle] = state

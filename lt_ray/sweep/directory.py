@@ -39,7 +39,8 @@ from lt_ray.errors import DamagedError, StorageError
 from lt_ray.rounds.run import round_result
 from lt_ray.store.storage import set_aside_suffix
 from lt_ray.store.store import RoundStore, StoredRound, write_file
-from lt_ray.sweep.search import Asked, Ended, tell
+from lt_ray.sweep.listener import Listener
+from lt_ray.sweep.search import Asked, Ended, State, tell
 from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 log = logging.getLogger("lt_ray")
@@ -67,8 +68,8 @@ class RecordedCycle:
 
 
 @dataclass(frozen=True)
-class SweepDirectory:
-    """One sweep on disk."""
+class SweepDirectory(Listener):
+    """One sweep on disk; told of a sweep's events, it keeps those that the store does not tell."""
 
     path: Path
 
@@ -92,7 +93,7 @@ class SweepDirectory:
         """Where tracebacks are, and Ray's own text."""
         return self.path / "faults.log"
 
-    def explain(self, what: str, text: str) -> None:
+    def _explain(self, what: str, text: str) -> None:
         """Add a traceback to the log; nothing hangs on it, and the disk may be full."""
         with contextlib.suppress(OSError), self.log.open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{text.rstrip()}\n\n")
@@ -183,7 +184,7 @@ class SweepDirectory:
                 log.warning("%s was damaged: it is written anew from the plan", path)
                 path.unlink()
         for planned in plan.cycles:
-            self.record(planned)
+            self.planned(planned)
         write_file(self.path / "sweep.json", json.dumps(tree, indent=1).encode())
         return str(tree["id"])
 
@@ -248,10 +249,13 @@ class SweepDirectory:
             return None
         return tree if isinstance(tree, dict) else None
 
-    def record(self, planned: PlannedCycle) -> None:
-        """Keep a planned cycle, unless it is there; a damaged file is written anew."""
+    def begun(self, plan: Plan) -> None:
+        """Do nothing: `define` wrote the plan."""
+
+    def planned(self, planned: PlannedCycle) -> None:
+        """Keep a planned cycle, unless it is there."""
         path = self.path / "cycles" / f"{planned.id}.json"
-        if _recorded(path) is None:
+        if not path.exists():
             tree = {
                 "order": planned.order,
                 "point": planned.point,
@@ -262,6 +266,24 @@ class SweepDirectory:
                 "cycle": planned.cycle.model_dump(mode="json"),
             }
             write_file(path, json.dumps(tree, indent=1).encode())
+
+    def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
+        """Keep why a cycle failed, or which rule ended it early."""
+        if state == "complete":
+            return
+        kind = "failures" if state == "failed" else "stopped"
+        try:
+            if self._noted(kind, cycle) is None:
+                tree = {"cycle": cycle, "reason": reason, "at": time.time()}
+                write_file(self._path(kind, cycle), json.dumps(tree, indent=1).encode())
+        except OSError as error:
+            log.warning("why cycle %s was ended (%s) could not be written down (%s)", cycle, reason, error)
+        if detail:
+            self._explain(f"cycle {cycle} failed", detail)
+
+    def fell(self, cycle: str, what: str, then: str, detail: str) -> None:
+        """Add what is known of a fault to the log."""
+        self._explain(f"cycle {cycle}: {what}", detail)
 
     def points(self) -> list[dict[str, Scalar]]:
         """Return the points of the planned cycles, in the order in which they were asked."""
@@ -336,10 +358,6 @@ class SweepDirectory:
             return Ended(results, "pruned")
         return Ended(results, "failed") if self.failure(recorded.cycle.id) is not None else None
 
-    def fail(self, cycle_id: str, reason: str) -> None:
-        """Keep why a cycle failed."""
-        self._note("failures", cycle_id, reason)
-
     def failure(self, cycle_id: str) -> str | None:
         """Return why a cycle failed, or None."""
         return self._noted("failures", cycle_id)
@@ -348,17 +366,9 @@ class SweepDirectory:
         """Forget that a cycle failed."""
         self._path("failures", cycle_id).unlink(missing_ok=True)
 
-    def stop(self, cycle_id: str, reason: str) -> None:
-        """Keep which rule ended a cycle early."""
-        self._note("stopped", cycle_id, reason)
-
     def stopped(self, cycle_id: str) -> str | None:
         """Return which rule ended a cycle early, or None."""
         return self._noted("stopped", cycle_id)
-
-    def _note(self, kind: str, cycle_id: str, reason: str) -> None:
-        tree = {"cycle": cycle_id, "reason": reason, "at": time.time()}
-        write_file(self._path(kind, cycle_id), json.dumps(tree, indent=1).encode())
 
     def _noted(self, kind: str, cycle_id: str) -> str | None:
         try:

@@ -7,28 +7,30 @@ its last accepted one and for its winning round so far.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
-from lt_ray.cycle.results import RoundResult, winning_round
+from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
 from lt_ray.store.store import RoundStore
-from lt_ray.sweep.sweep import Plan, PlannedCycle
+from lt_ray.sweep.listener import Listener
+from lt_ray.sweep.sweep import PlannedCycle
 
 
-class Retention:
-    """Drops weights as the rounds of a plan finish; what it drops can always be trained again."""
+class Retention(Listener):
+    """Drops weights as the rounds of a plan finish; what it drops can always be trained again.
 
-    def __init__(self, plan: Plan, store: RoundStore) -> None:
-        self._store = store
-        self._tolerance = plan.sweep.tolerance
+    - `tolerance`: accuracy that a winning ticket may lose [0, 1)
+    """
+
+    def __init__(self, store: RoundStore, tolerance: float) -> None:
+        self._store, self._tolerance = store, tolerance
         self._finished: dict[str, RoundResult] = {}
         self._sharing: dict[str, list[PlannedCycle]] = defaultdict(list)
         self._children: dict[str, set[str]] = defaultdict(set)
         """Round → the rounds that start from its weights"""
         self._rewinding: dict[str, set[str]] = defaultdict(set)
         """Dense round → the rounds that may restore weights of its epochs"""
-        for planned in plan.cycles:
-            self.add(planned)
 
-    def add(self, planned: PlannedCycle) -> None:
+    def planned(self, planned: PlannedCycle) -> None:
         """Take note of a cycle that is planned."""
         for round in planned.rounds:
             self._sharing[round.key].append(planned)
@@ -36,7 +38,7 @@ class Retention:
             if round.parent is not None and round.needs_weights:
                 self._children[round.parent].add(round.key)
 
-    def finished(self, result: RoundResult) -> None:
+    def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
         """Take note of a finished round, and drop what nothing needs any more."""
         self._finished[result.key] = result
         sharing = self._sharing[result.key]

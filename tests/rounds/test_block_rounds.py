@@ -545,7 +545,8 @@ def test_weights_that_a_roll_back_may_need_are_kept(data, base, tmp_path, monkey
     cycle = make_cycle(base, *[harsh] * 5)
     plan = Planner(Sweep(name="x", cycle=cycle, tolerance=0.0), data.rows, 2, data.digest, base=base).plan()
     store = RoundStore(tmp_path)
-    retention = Retention(plan, store)
+    retention = Retention(store, plan.sweep.tolerance)
+    retention.begun(plan)
     keys = keys_of(cycle, data)
     for result in run_cycle(cycle, data, store, base=base):
         if isinstance(result, RoundResult):

@@ -164,7 +164,8 @@ def test_a_control_keeps_no_weights_of_its_ticket(data, tmp_path):
     """Only a ticket's masks are needed by its control, so its trained weights go as they would without one."""
     plan = a_plan(data, seeds=1, restart=("rewind", "random"))
     store = RoundStore(tmp_path)
-    retention = Retention(plan, store)
+    retention = Retention(store, plan.sweep.tolerance)
+    retention.begun(plan)
     ticket, control = plan.cycles
     for result in run(ticket.cycle, data, store):
         retention.finished(result)

@@ -96,7 +96,8 @@ def test_weights_are_dropped_once_nothing_starts_from_them(tmp_path):
     data, _ = tasks.load(BASE.task, MODEL.vocabulary)
     planned = make_plan(rows=data.rows, digest=data.digest, restart=["rewind", "random"], rewind_epoch=[1, "last"])
     store = RoundStore(tmp_path)
-    retention = Retention(planned, store)
+    retention = Retention(store, planned.sweep.tolerance)
+    retention.begun(planned)
     results = {}
     for member in planned.cycles:
         for event in run_cycle(member.cycle, data, store, keep_epochs=planned.keep_epochs(member)):

@@ -1,0 +1,68 @@
+"""What a sweep came to when a run of it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lt_ray.cycle.results import RoundResult
+from lt_ray.sweep.search import Told
+from lt_ray.sweep.sweep import Plan, PlannedCycle
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A point of the space and what it came to."""
+
+    point: int
+    """Place among the points [count]"""
+    cycles: tuple[PlannedCycle, ...]
+    """One for each seed"""
+    told: Told | None
+    """None while one of its cycles has not ended"""
+
+
+@dataclass
+class Outcome:
+    """How a sweep ended."""
+
+    plan: Plan
+    """All that was planned, the points of an adaptive search among them"""
+    results: dict[str, list[RoundResult]] = field(default_factory=dict)
+    """Cycle id → its finished rounds in order"""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Cycle id → why it failed"""
+    left: dict[str, str] = field(default_factory=dict)
+    """Cycle id → why this run computes no more of it; the same command does"""
+    why: str = ""
+    """Why the sweep stopped before its end, where no signal did it"""
+    stopped: dict[str, str] = field(default_factory=dict)
+    """Cycle id → which rule ended it early"""
+    best: list[Standing] = field(default_factory=list)
+    """The best point by the sweep's objective; with several objectives the Pareto front"""
+    computed: int = 0
+    """Rounds that this run added to the store [count]"""
+    reused: int = 0
+    """Rounds that were there when it began [count]"""
+    seconds: float = 0.0
+    interrupted: bool = False
+    """Ended before every cycle was finished, stopped or failed"""
+    report: Path | None = None
+    """Where the report is; None where it could not be written"""
+    unrecorded: str | None = None
+    """Why MLflow was not told everything, as far as is known; None where it was, or was not to be told"""
+
+    @property
+    def asked_epochs(self) -> int:
+        """Epochs of all planned rounds, had each been trained alone and to its last epoch [epochs]."""
+        return sum(p.cycle.epochs_of(round.pruning) for p in self.plan.cycles for round in p.rounds)
+
+    @property
+    def trained_epochs(self) -> int:
+        """Epochs that were trained for these results, now or before [epochs]."""
+        return sum({result.key: result.epochs for results in self.results.values() for result in results}.values())
+
+    def is_unfinished(self, planned: PlannedCycle) -> bool:
+        """Return whether a cycle has rounds left that a run is to compute."""
+        ended = planned.id in self.failures or planned.id in self.stopped
+        return not ended and len(self.results.get(planned.id, ())) < len(planned.rounds)
