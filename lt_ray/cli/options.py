@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lt_ray.cycle import plain_yaml
 from lt_ray.cycle.cycle import Cycle, folded
-from lt_ray.cycle.models import MODELS, RECURRENT, TOY_ENCODER, Encoder
+from lt_ray.cycle.models import MODELS, RECURRENT, TOY_ENCODER, Encoder, WordModel
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError, SpaceError, nearest
@@ -321,4 +321,5 @@ def words_of(sweep: Sweep, base: Base | None) -> int | Path:
     model = sweep.cycle.model
     if isinstance(model, Encoder):
         return Path() if base is None else base.directory
+    assert isinstance(model, WordModel)
     return model.vocabulary

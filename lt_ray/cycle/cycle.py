@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from lt_ray.cycle.editing import edit, explain
 from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.metrics import Metric
-from lt_ray.cycle.models import Cnn, Encoder, Model
-from lt_ray.cycle.prunings import PRUNINGS, Magnitude, Pruning
+from lt_ray.cycle.models import MODELS, Cnn, Encoder, ModelSettings
+from lt_ray.cycle.prunings import PRUNINGS, Magnitude, PruningSettings
 from lt_ray.cycle.settings import Scalar, Settings
-from lt_ray.cycle.tasks import Task, Toy
+from lt_ray.cycle.tasks import TASKS, TaskSettings, Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
 
@@ -28,19 +28,19 @@ class Cycle(Settings):
     It holds every number that changes a result and nothing else: no path, no GPU, no word of Ray or MLflow.
     """
 
-    task: Annotated[Task, Field(discriminator="name")] = Toy()
-    source: Annotated[Task, Field(discriminator="name")] | None = None
+    task: Annotated[SerializeAsAny[TaskSettings], BeforeValidator(TASKS.parse)] = Toy()
+    source: Annotated[SerializeAsAny[TaskSettings] | None, BeforeValidator(TASKS.parse)] = None
     """Another task, whose train words make the vocabulary; None = the task's own"""
     tickets: Literal["own", "source"] = "own"
     """Task on which tickets are found. `source` = round r trains, on `task`, the ticket of round r of the same cycle on
     `source`: a transfer (Morcos et al. 2019, arXiv:1906.02773)"""
     ticket_every: int = Field(default=1, ge=1)
     """With `tickets: source`: prunings between the rounds whose tickets are transferred [count]"""
-    model: Annotated[Model, Field(discriminator="name")] = Cnn()
+    model: Annotated[SerializeAsAny[ModelSettings], BeforeValidator(MODELS.parse)] = Cnn()
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the data order and the dropout"""
     training: Training = Training()
-    schedule: tuple[Annotated[Pruning, Field(discriminator="method")], ...] = ()
+    schedule: tuple[Annotated[SerializeAsAny[PruningSettings], BeforeValidator(PRUNINGS.parse)], ...] = ()
 
     @model_validator(mode="after")
     def _rewinds_into_the_training(self) -> Cycle:
@@ -127,7 +127,7 @@ class Cycle(Settings):
         """Number of prunings [count]."""
         return len(self.schedule)
 
-    def epochs_of(self, pruning: Pruning | None) -> int:
+    def epochs_of(self, pruning: PruningSettings | None) -> int:
         """Return the last epoch of the round that a pruning leads to; None = of round 0 [epochs]."""
         return self.training.epochs if pruning is None or pruning.epochs is None else pruning.epochs
 
@@ -221,7 +221,7 @@ class Cycle(Settings):
         return rows
 
 
-def folded(schedule: Iterable[Pruning]) -> str:
+def folded(schedule: Iterable[PruningSettings]) -> str:
     """Return the methods of a schedule in order, `similarity*2 wanda`: what the key `schedule` takes."""
     runs: list[list[Any]] = []
     for pruning in schedule:

@@ -127,7 +127,11 @@ def _scheduled(schedule: list[Any], methods: object) -> list[Any]:
     for place, name in enumerate(names):
         known = [step for step in schedule if step["method"] == name]
         nth = names[:place].count(name)
-        steps.append(dict(known[min(nth, len(known) - 1)] if known else PRUNINGS[name]().model_dump(mode="json")))
+        steps.append(
+            dict(
+                known[min(nth, len(known) - 1)] if known else PRUNINGS[name].model_validate({}).model_dump(mode="json")
+            )
+        )
     return steps
 
 

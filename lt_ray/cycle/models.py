@@ -6,17 +6,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.settings import Settings, Share
 
 
-class Cnn(Settings):
-    """The logs' CNN: embedding, convolutions of several widths, max over time, dropout, linear (Kim 2014)."""
+class ModelSettings(Settings):
+    """What all models have in common."""
 
-    name: Literal["cnn"] = "cnn"
+    name: str
+
+
+class WordModel(ModelSettings):
+    """What models that learn their own word vectors have in common."""
+
     vocabulary: int = Field(default=25_000, ge=1)
     """Most frequent train words kept, besides the unknown word and the padding [count]"""
     embedding: int = Field(default=100, ge=1)
     """Features of a word [count]"""
+
+
+class Cnn(WordModel):
+    """The logs' CNN: embedding, convolutions of several widths, max over time, dropout, linear (Kim 2014)."""
+
+    name: Literal["cnn"] = "cnn"
     filters: int = Field(default=100, ge=1)
     """Filters of each width [count]"""
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(3, 4, 5), min_length=1)
@@ -25,14 +37,10 @@ class Cnn(Settings):
     """Share of features dropped before the last layer [0, 1)"""
 
 
-class Recurrent(Settings):
+class Recurrent(WordModel):
     """What the logs' recurrent models have in common: embedding, dropout, recurrent layers, their last states,
     dropout, linear."""
 
-    vocabulary: int = Field(default=25_000, ge=1)
-    """Most frequent train words kept, besides the unknown word and the padding [count]"""
-    embedding: int = Field(default=100, ge=1)
-    """Features of a word [count]"""
     hidden: int = Field(default=256, ge=1)
     """Features of a state, in each direction [count]"""
     layers: int = Field(default=1, ge=1)
@@ -59,7 +67,7 @@ class Rnn(Recurrent):
     name: Literal["rnn"] = "rnn"
 
 
-class Encoder(Settings):
+class Encoder(ModelSettings):
     """A Hugging Face sequence classifier whose encoder is one stack of blocks: BERT, DistilBERT, RoBERTa, …"""
 
     name: Literal["encoder"] = "encoder"
@@ -90,7 +98,7 @@ def model_name(path: str) -> str:
 
 TOY_ENCODER = "toy"
 """Path of the built-in encoder"""
-Model = Cnn | Lstm | Rnn | Encoder
 RECURRENT = ("lstm", "rnn")
 """Names of the recurrent ones"""
-MODELS: dict[str, type[Model]] = {"cnn": Cnn, "lstm": Lstm, "rnn": Rnn, "encoder": Encoder}
+MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Encoder))
+Model = ModelSettings

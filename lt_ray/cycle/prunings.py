@@ -7,10 +7,19 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.settings import Settings, a_share
 
 
-class Magnitude(Settings):
+class PruningSettings(Settings):
+    """What all prunings have in common."""
+
+    method: str
+    epochs: int | None = Field(default=None, ge=0)
+    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
+
+
+class Magnitude(PruningSettings):
     """One pruning of the smallest remaining magnitudes, and what the kept weights become (Frankle & Carbin 2019)."""
 
     method: Literal["magnitude"] = "magnitude"
@@ -48,8 +57,6 @@ class Magnitude(Settings):
     shared_start: tuple[str, ...] = ()
     """Where restart is `random`: parameter names (shell patterns) that restart from the seed's initial weights
     nevertheless"""
-    epochs: int | None = Field(default=None, ge=0)
-    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
 
     @field_validator("rewind_epoch", mode="before")
     @classmethod
@@ -115,7 +122,7 @@ class Magnitude(Settings):
         return tree
 
 
-class Similarity(Settings):
+class Similarity(PruningSettings):
     """One removal of blocks whose outputs are like those of the block before them, by linear CKA; the kept weights go
     on as they are (MPruner; CKA: Kornblith et al. 2019, arXiv:1905.00414)."""
 
@@ -140,8 +147,6 @@ class Similarity(Settings):
     starts from the last accepted one with the next stride; None = every round is accepted [0, 1)"""
     max_stride: int = Field(default=3, ge=1)
     """With `max_drop`: stride after which no further removal is tried [count]"""
-    epochs: int | None = Field(default=None, ge=0)
-    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
 
     _shares = field_validator("threshold", "max_drop", mode="before")(a_share)
 
@@ -164,7 +169,7 @@ class Similarity(Settings):
         return tree
 
 
-class Wanda(Settings):
+class Wanda(PruningSettings):
     """One pruning of the linear layers of the blocks by |weight| · norm of its input; the kept weights go on as they
     are (Sun et al. 2023, arXiv:2306.11695)."""
 
@@ -177,8 +182,6 @@ class Wanda(Settings):
     """`sequential` = a block's inputs are measured with the blocks before it pruned, `one_pass` = all unpruned"""
     calibration: int = Field(default=1024, ge=1)
     """Examples of train on which inputs are measured; all, where there are fewer [count]"""
-    epochs: int | None = Field(default=None, ge=0)
-    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
 
     _shares = field_validator("sparsity", mode="before")(a_share)
 
@@ -204,9 +207,5 @@ class Wanda(Settings):
         return tree if self.pattern == "row" else tree | {"sparsity": None}
 
 
-Pruning = Magnitude | Similarity | Wanda
-PRUNINGS: dict[str, type[Magnitude] | type[Similarity] | type[Wanda]] = {
-    "magnitude": Magnitude,
-    "similarity": Similarity,
-    "wanda": Wanda,
-}
+PRUNINGS = Kinds[PruningSettings]("pruning", "method", (Magnitude, Similarity, Wanda))
+Pruning = PruningSettings

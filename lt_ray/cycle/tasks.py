@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import METRICS, Metric, Targets, measured
 from lt_ray.cycle.settings import Settings
 from lt_ray.errors import nearest
@@ -69,7 +70,19 @@ def _text_and_label(columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
 Columns = Annotated[tuple[str, ...] | None, AfterValidator(_text_and_label)]
 
 
-class PublicTexts(TaskSettings):
+class FileTexts(TaskSettings):
+    """What texts that are read from tables have in common."""
+
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of the cut; the cycle's own seed does not touch the data"""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens kept of a document; None = all [count]"""
+    columns: Columns = None
+    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
+    `label`, or the hub's own"""
+
+
+class PublicTexts(FileTexts):
     """What the public text sets have in common: where they are, and how they are cut.
 
     The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %. Every cut is
@@ -89,13 +102,6 @@ class PublicTexts(TaskSettings):
     """Share that validates of what is not test, where no sizes are given [0, 1]"""
     test_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the pooled texts that tests, where no sizes are given [0, 1]"""
-    split_seed: int = Field(default=0, ge=0)
-    """Seed of the cut; the cycle's own seed does not touch the data"""
-    max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens kept of a document; None = all [count]"""
-    columns: Columns = None
-    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
-    `label`, or the hub's own"""
 
     @field_validator("sizes")
     @classmethod
@@ -156,7 +162,7 @@ class YahooAnswers(PublicTexts):
     """Share that validates of the official train, of which there are 1,400,000 [0, 1]"""
 
 
-class Folder(TaskSettings):
+class Folder(FileTexts):
     """A user's own files with `text` and `label`; a cut is stratified: each part has the classes as train had them."""
 
     name: Literal["folder"] = "folder"
@@ -164,13 +170,6 @@ class Folder(TaskSettings):
     """Share cut for validation where no file is named for it [0, 1]"""
     test_share: float = Field(default=0.15, gt=0, lt=1)
     """Share cut for test where no file is named for it [0, 1]"""
-    split_seed: int = Field(default=0, ge=0)
-    """Seed of the cut; the cycle's own seed does not touch the data"""
-    max_tokens: int | None = Field(default=None, ge=1)
-    """Tokens kept of a document; None = all [count]"""
-    columns: Columns = None
-    """Columns of a table: one or more whose texts, joined by a space, are the text, then the label's; None = `text` and
-    `label`, or the hub's own"""
 
     @model_validator(mode="after")
     def _shares_leave_a_train_split(self) -> Folder:
@@ -182,14 +181,5 @@ class Folder(TaskSettings):
         return self
 
 
-Task = Toy | Imdb | AgNews | YelpPolarity | YelpFull | Emotion | YahooAnswers | Folder
-TASKS: dict[str, type[Task]] = {
-    "toy": Toy,
-    "imdb": Imdb,
-    "ag_news": AgNews,
-    "yelp_polarity": YelpPolarity,
-    "yelp_full": YelpFull,
-    "emotion": Emotion,
-    "yahoo_answers": YahooAnswers,
-    "folder": Folder,
-}
+TASKS = Kinds[TaskSettings]("task", "name", (Toy, Imdb, AgNews, YelpPolarity, YelpFull, Emotion, YahooAnswers, Folder))
+Task = TaskSettings

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle.models import Cnn, Encoder, Lstm, Model
+from lt_ray.cycle.models import Cnn, Encoder, Lstm, Model, Recurrent
 from lt_ray.errors import ModelError
 from lt_ray.models import dropout, encoder, maps
 from lt_ray.models.pretrained import Base
@@ -58,6 +58,7 @@ def build(
     with torch.device("meta"):
         if isinstance(model, Cnn):
             return TextCnn(rows, model.embedding, model.filters, model.widths, model.dropout, outputs, padding=PADDING)
+        assert isinstance(model, Recurrent)
         return TextRecurrent(
             nn.LSTM if isinstance(model, Lstm) else nn.RNN,
             rows,

@@ -173,6 +173,7 @@ def touches(pruning: Pruning, module: nn.Module) -> tuple[str, ...]:
         return encoder.block_names(module)
     if isinstance(pruning, Wanda):
         return encoder.linear_names(module)
+    assert isinstance(pruning, Magnitude)
     names = (
         registry.weight_names(module)
         if pruning.parameters == "weights"

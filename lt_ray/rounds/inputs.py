@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.tasks import Toy
+from lt_ray.cycle.tasks import FileTexts
 from lt_ray.errors import CycleError, DataError
 from lt_ray.models import encoder
 from lt_ray.models.pretrained import Base
@@ -53,7 +53,7 @@ def inputs(cycle: Cycle, data: TextData, directory: Path, base: Base | None) -> 
         task = cycle.task
         longest = longest_document(
             registry.tokenizer(base.directory),
-            None if isinstance(task, Toy) else task.max_tokens,
+            task.max_tokens if isinstance(task, FileTexts) else None,
             encoder.readable(base.config),
         )
     return {

@@ -154,6 +154,7 @@ class Pruner:
         elif counts is not None:
             masks = magnitude.at_random(parent.masks, counts, generators(self.seed, "random pruning", index))
         else:
+            assert isinstance(pruning, Magnitude)
             masks = self._by_magnitude(pruning, parent)
         return replace(start, weights=masked(weights, masks), masks=masks)
 

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
+from lt_ray.cycle.tasks import PublicTexts, YahooAnswers
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
 from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
 from lt_ray.tasks.tables import PLAIN, Labelled, Layout, layout_of, listed
-
-Public = Imdb | AgNews | YelpPolarity | YelpFull | Emotion | YahooAnswers
 
 FOLDERS = {
     "imdb": ("imdb",),
@@ -36,7 +34,7 @@ POLARITY = ("negative", "positive")
 Sizes = tuple[int, int, int]
 
 
-def corpus(task: Public, data_dir: Path | None, group: str = "task") -> Corpus:
+def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Corpus:
     """Return the task's texts, cut as it says.
 
     - `data_dir`: a folder with `FOLDERS[task.name]/train.*` and `test.*`, or with these files themselves; None = the
@@ -73,13 +71,13 @@ def corpus(task: Public, data_dir: Path | None, group: str = "task") -> Corpus:
     return Corpus(train, validation, test, classes, notes)
 
 
-def place(task: Public, data_dir: Path) -> Path:
+def place(task: PublicTexts, data_dir: Path) -> Path:
     """Return the folder with the task's files: the first of its `FOLDERS` that `data_dir` has, else `data_dir`."""
     folders = [data_dir / name for name in FOLDERS[task.name]]
     return next((folder for folder in folders if folder.is_dir()), data_dir)
 
 
-def _from_folder(task: Public, directory: Path) -> Labelled:
+def _from_folder(task: PublicTexts, directory: Path) -> Labelled:
     if directory.is_dir() and not files.holds_data(directory):
         wanted = " or ".join(f"`{name}`" for name in FOLDERS[task.name])
         raise DataError(
@@ -89,7 +87,7 @@ def _from_folder(task: Public, directory: Path) -> Labelled:
     return files.read(directory, _layout(task))
 
 
-def _layout(task: Public) -> Layout:
+def _layout(task: PublicTexts) -> Layout:
     return layout_of(task.columns, YAHOO if isinstance(task, YahooAnswers) else PLAIN)
 
 
@@ -109,7 +107,7 @@ def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]
     return polar
 
 
-def _pooled(task: Public, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
+def _pooled(task: PublicTexts, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
     pool = splits["train"]
     for name in hub.SPLITS[1:]:
         if name in splits:
@@ -124,7 +122,7 @@ def _pooled(task: Public, source: str, splits: Mapping[str, Texts], group: str) 
     return [*cut(pool, dict(zip(hub.SPLITS, sizes, strict=True)), task.split_seed).values()]
 
 
-def _shares(task: Public, source: str, documents: int, group: str) -> Sizes:
+def _shares(task: PublicTexts, source: str, documents: int, group: str) -> Sizes:
     test = round(task.test_share * documents)
     validation = round(task.validation_share * (documents - test))
     train = documents - test - validation
@@ -137,7 +135,7 @@ def _shares(task: Public, source: str, documents: int, group: str) -> Sizes:
     return train, validation, test
 
 
-def _official(task: Public, source: str, splits: dict[str, Texts], group: str) -> list[Texts]:
+def _official(task: PublicTexts, source: str, splits: dict[str, Texts], group: str) -> list[Texts]:
     if task.sizes is not None:
         return _drawn(task.sizes, task.split_seed, source, splits, group)
     if "validation" not in splits:

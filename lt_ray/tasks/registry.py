@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle.identity import digest
-from lt_ray.cycle.tasks import Folder, Task, Toy
+from lt_ray.cycle.tasks import FileTexts, Folder, PublicTexts, Task, Toy
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import files, notes, public, text, toy
 from lt_ray.tasks.corpus import Corpus
@@ -50,7 +50,7 @@ def load(
     """
     if source is not None and data_dir is not None:
         _check_apart(task, source, data_dir)
-    max_tokens = None if isinstance(task, Toy) else task.max_tokens
+    max_tokens = task.max_tokens if isinstance(task, FileTexts) else None
     key: dict[str, Any] = {"task": task.model_dump(mode="json"), "encoding": text.ENCODING}
     if isinstance(words, Path):
         # Before the texts: to read it takes a moment, to read them may take minutes.
@@ -117,8 +117,9 @@ def _read(task: Task, data_dir: Path | None, group: str) -> Corpus:
                     "with --data-dir DIR, or use --toy."
                 )
             return files.corpus(task, files.place(data_dir), group)
-        case _:
+        case PublicTexts():
             return public.corpus(task, data_dir, group)
+    raise AssertionError(task)
 
 
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -187,8 +188,9 @@ def _place(task: Task, data_dir: Path) -> Path | None:
             return None
         case Folder():
             return files.place(data_dir)
-        case _:
+        case PublicTexts():
             return public.place(task, data_dir)
+    raise AssertionError(task)
 
 
 def classes_of(task: Task) -> int:
