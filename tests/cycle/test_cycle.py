@@ -83,7 +83,7 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
         "embedding": 7,
         "dropout": 0.1,
     }
-    assert set(Recurrent.model_fields) == {*other, "vocabulary"}
+    assert set(Recurrent.model_fields) == {*other, "vocabulary", "name"}
     assert len({lstm.with_settings({f"model.{key}": value}).id for key, value in other.items()} | {lstm.id}) == 7
 
 
