@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.tracking.events import Parent
+from lt_ray.tracking.events import Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
@@ -58,7 +58,8 @@ def result(cycle: str, number: int) -> tuple[RoundResult, list[EpochResult]]:
 def blocked(uri: str, spool: Path, wait_s: float) -> tuple[list[float], float | None]:
     """Seconds in the tracker's calls, one figure a result; and after how long everything was delivered."""
     target = Target(uri, "benchmark", spool.name)
-    tracker = Tracker(target, Parent("benchmark", spool.name, {}, {}, None, 1e9), spool=spool, warn=lambda _: None)
+    parent = Opened(cycle=None, name="benchmark", params={}, tags={}, at_ms=10**12)
+    tracker = Tracker(target, parent, spool=spool, warn=lambda _: None)
     times = []
     started = time.perf_counter()
     for cycle in map(str, range(CYCLES)):

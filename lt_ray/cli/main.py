@@ -219,7 +219,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         from lt_ray.sweep.directory import SweepDirectory
         from lt_ray.sweep.sweep import Planner
         from lt_ray.tracking import target
-        from lt_ray.tracking.runs import check_access
+        from lt_ray.tracking.server import check_access
 
     check_folder("--storage", options.storage)
     check_folder("--data-dir", options.data_dir)

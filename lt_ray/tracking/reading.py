@@ -1,4 +1,4 @@
-"""`lt-ray report`: sweeps, from their stores or from MLflow alone, → one report.
+"""Reading sweeps back, from their stores or from MLflow alone, and `lt-ray report` of them.
 
 Both give equal `ReportedSweep`s: what MLflow is told of a cycle (`records.py`) is enough to make its rows again.
 """
@@ -6,9 +6,9 @@ Both give equal `ReportedSweep`s: what MLflow is told of a cycle (`records.py`) 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.errors import StorageError, TrackingError, nearest
@@ -16,22 +16,37 @@ from lt_ray.report import files
 from lt_ray.report.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.store.storage import REPORT
 from lt_ray.sweep.directory import SweepDirectory
-from lt_ray.tracking.events import (
+from lt_ray.tracking.names import (
     CYCLE_TAG,
     DECISION_TAG,
     FIELDS_TAG,
     KEYS_TAG,
-    OPTIONAL,
     REASON_TAG,
-    ROUND_METRICS,
+    ROUND_MARK,
     SPACE_TAG,
     STATE_TAG,
+    SWEEP_TAG,
     TASK_TAG,
+    field_of,
+    joined,
 )
 from lt_ray.tracking.records import Record, document
+from lt_ray.tracking.server import prepare, quiet, search, unanswered
+from lt_ray.tracking.target import without_password
 
 if TYPE_CHECKING:
-    from lt_ray.tracking.runs import ReadRun
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+class ReadRun(NamedTuple):
+    """One run as MLflow has it."""
+
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    points: Mapping[str, Mapping[int, tuple[float, int]]]
+    """Metric by round → step → (value, time [ms])"""
 
 
 def report(
@@ -64,33 +79,69 @@ def from_mlflow(uri: str, name: str) -> ReportedSweep:
 
     Raises `TrackingError` where there is none, or MLflow does not answer.
     """
-    from lt_ray.tracking.runs import prepare, quiet, read_runs
-
     prepare()
     with quiet():
-        runs, others = read_runs(uri, name)
+        try:
+            runs, others = _read_runs(uri, name)
+        except TrackingError:
+            raise
+        except Exception as error:  # MLflow raises what its stores and transports raise
+            raise TrackingError(f"MLflow at {without_password(uri)} {unanswered(error)}") from None
     if not runs:
         known = f" There are: {', '.join(others)}." if others else " There is none."
         raise TrackingError(f"`SWEEP` must name a sweep in MLflow, but got {name!r}.{nearest(name, others)}{known}")
-    (own,) = (run for run in runs if CYCLE_TAG not in run.tags)
-    if SPACE_TAG not in own.tags:
+    parent, *cycles = runs
+    if SPACE_TAG not in parent.tags:
         raise TrackingError(
             f"the record of {name!r} in MLflow lacks what a report needs: it was written by an older lt_ray; give its "
             "store instead, or `lt-ray sync` it from there"
         )
     return reported_sweep(
-        name=own.name,
-        space=json.loads(own.tags[SPACE_TAG]),
-        tolerance=float(own.params["tolerance"]),
-        task=own.tags[TASK_TAG],
-        cycles=[_cycle(run) for run in runs if CYCLE_TAG in run.tags],
-        environment={key.removeprefix("env."): value for key, value in own.tags.items() if key.startswith("env.")},
+        name=parent.name,
+        space=json.loads(parent.tags[SPACE_TAG]),
+        tolerance=float(parent.params["tolerance"]),
+        task=parent.tags[TASK_TAG],
+        cycles=[_cycle(run) for run in cycles],
+        environment={key.removeprefix("env."): text for key, text in parent.tags.items() if key.startswith("env.")},
         data={
-            key.removeprefix("data."): json.loads(value)
-            for key, value in own.params.items()
+            key.removeprefix("data."): json.loads(text)
+            for key, text in parent.params.items()
             if key.startswith("data.") and key != "data.digest"
         },
     )
+
+
+def _read_runs(uri: str, name: str) -> tuple[list[ReadRun], list[str]]:
+    """The runs of the newest sweep of a name, its own first, none where there is none; the names of all experiments."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    others = sorted(experiment.name for experiment in client.search_experiments())
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return [], others
+    newest = search(client, experiment.experiment_id, "", newest_first=True)
+    parent = next((run for run in newest if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags), None)
+    if parent is None:
+        return [], others
+    runs = search(client, experiment.experiment_id, f"tags.`{SWEEP_TAG}` = '{parent.data.tags[SWEEP_TAG]}'")
+    return [_read(client, run) for run in (parent, *(run for run in runs if CYCLE_TAG in run.data.tags))], others
+
+
+def _read(client: MlflowClient, run: Run) -> ReadRun:
+    names = [name for name in run.data.metrics if CYCLE_TAG in run.data.tags and field_of(name)]
+    points = {
+        name: {point.step: (point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, name)}
+        for name in names
+    }
+    try:
+        tags = joined(run.data.tags)
+    except ValueError as error:
+        raise TrackingError(
+            f"the record of {run.info.run_name!r} in MLflow is not whole: {error}. Deliver it again with "
+            "`lt-ray sync`, or report from the store"
+        ) from None
+    return ReadRun(run.info.run_name, tags, run.data.params, points)
 
 
 def _cycle(run: ReadRun) -> ReportedCycle:
@@ -103,20 +154,20 @@ def _cycle(run: ReadRun) -> ReportedCycle:
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
         results=tuple(_results(run, fields["params"])),
         params=fields["params"],
-        decisions=_decisions(run),
+        decisions=_decisions(run.name, run.tags),
         reason=run.tags.get(REASON_TAG, ""),
     )
 
 
-def _decisions(run: ReadRun) -> dict[int, BlockDecision]:
+def _decisions(name: str, tags: Mapping[str, str]) -> dict[int, BlockDecision]:
     """How rounds that compared blocks decided."""
     found = {}
-    for name, text in run.tags.items():
-        if name.startswith(f"{DECISION_TAG}."):
-            round = name.removeprefix(f"{DECISION_TAG}.")
+    for tag, text in tags.items():
+        if tag.startswith(f"{DECISION_TAG}."):
+            round = tag.removeprefix(f"{DECISION_TAG}.")
             if not round.isdecimal():  # an older lt_ray's parts, of which none could be missed
                 raise TrackingError(
-                    f"the record of {run.name!r} in MLflow was written by an older lt_ray: give its store instead, or "
+                    f"the record of {name!r} in MLflow was written by an older lt_ray: give its store instead, or "
                     "`lt-ray sync` it from there into a new database"
                 )
             found[int(round)] = BlockDecision.model_validate_json(text)
@@ -129,26 +180,27 @@ def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
     found = []
     for place, key in enumerate(run.tags[KEYS_TAG].split()):
         round = place * every
-        points = {field: run.points[name].get(round) for name, field in ROUND_METRICS.items() if name in run.points}
-        values: dict[str, Any] = {field: point[0] for field, point in points.items() if point is not None}
-        if not (set(ROUND_METRICS.values()) - OPTIONAL) <= values.keys():
+        if round not in run.points.get(ROUND_MARK, {}):
             break
+        _, finished_ms = run.points[ROUND_MARK][round]
+        values: dict[str, Any] = {
+            field: points[round][0]
+            for name, points in run.points.items()
+            if round in points and (field := field_of(name)) is not None
+        }
+        values |= {name: None for name in ("train_loss", "train_accuracy") if name not in values}
         if "accepted" in values:
             values["accepted"] = values["accepted"] > 0
-        values |= {name: None for name in ("train_loss", "train_accuracy") if name not in values}
-        finished_at = next(point[1] for point in points.values() if point is not None) / 1000
-        reused, restart = values.pop("reused"), values.pop("restart_epoch")
-        found.append(
-            RoundResult(
-                **values,
-                restart_epoch=None if restart < 0 else restart,
-                density=values["remaining"] / values["prunable"] if values["prunable"] else 1.0,
-                round=round,
-                finished_at=finished_at,
-                cycle=run.tags[CYCLE_TAG],
-                seed=params["seed"],
-                key=key,
-                source="reused" if reused else "computed",
-            )
-        )
+        if values["restart_epoch"] < 0:
+            values["restart_epoch"] = None
+        values |= {
+            "density": values["remaining"] / values["prunable"] if values["prunable"] else 1.0,
+            "source": "reused" if values["source"] else "computed",
+            "round": round,
+            "finished_at": finished_ms / 1000,
+            "cycle": run.tags[CYCLE_TAG],
+            "seed": params["seed"],
+            "key": key,
+        }
+        found.append(RoundResult(**values))
     return found

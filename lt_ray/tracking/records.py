@@ -22,31 +22,30 @@ from lt_ray.store.store import StoredRound, write_file
 from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
 from lt_ray.sweep.search import best
 from lt_ray.tracking.events import (
-    COLOUR_TAG,
-    FIELDS_TAG,
-    KEYS_TAG,
-    NOTE_TAG,
-    ROUND_METRICS,
-    SPACE_TAG,
-    TASK_TAG,
     Closed,
+    CycleEnded,
     Dataset,
-    Ended,
     Event,
     Opened,
-    Parent,
     Point,
     Reported,
     RoundDone,
     Status,
     Summed,
+)
+from lt_ray.tracking.names import (
+    ARM_TAG,
+    COLOUR_TAG,
+    FIELDS_TAG,
+    KEYS_TAG,
+    NOTE_TAG,
+    SPACE_TAG,
+    TASK_TAG,
     legal,
     milliseconds,
-    number,
+    round_values,
 )
 
-ARM_TAG = "lt_ray.arm"
-"""The searched settings of a cycle without its seed: what to group runs by"""
 _PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 _MEANS = ("round/test_accuracy", "round/sparsity")
 """Metrics of which the sweep's own run has the mean of each arm"""
@@ -62,8 +61,8 @@ def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = No
     return assemble.assemble(sweeps, published.load(folder) if folder is not None else ())
 
 
-def parent(directory: SweepDirectory) -> Parent:
-    """Return what the run of a whole sweep bears; raises `StorageError` where there is no sweep."""
+def parent(directory: SweepDirectory) -> Opened:
+    """Return the event that begins a sweep's record; raises `StorageError` where there is no sweep."""
     tree = directory.read()
     environment, data = directory.surroundings()
     definition: dict[str, Any] = tree["definition"]
@@ -79,13 +78,13 @@ def parent(directory: SweepDirectory) -> Parent:
     tags |= {SPACE_TAG: canonical(_space(definition)), TASK_TAG: definition["cycle"]["task"]["name"]}
     if "commit" in environment:
         tags["mlflow.source.git.commit"] = environment["commit"].rstrip("+")
-    return Parent(
+    return Opened(
+        cycle=None,
         name=tree["name"],
-        sweep_id=str(tree["id"]),
         params=params,
         tags=tags,
         dataset=Dataset(definition["cycle"]["task"]["name"], definition["data"], json.dumps(data)),
-        began_at=float(tree["created_at"]),
+        at_ms=milliseconds(float(tree["created_at"])),
     )
 
 
@@ -148,18 +147,18 @@ class Record:
 
     def events(self) -> Iterator[Event]:
         """Yield everything, in an order in which it can be recorded from nothing."""
-        own = parent(self.directory)
-        yield own.opened()
-        ended = own.began_at
+        sweep = parent(self.directory)
+        yield sweep
+        created_at = ended = float(self.directory.read()["created_at"])
         for recorded, reported in self.cycles:
             name, params, tags = child(recorded.cycle, recorded.settings, recorded.keys, self._arm_keys)
-            began = first_start(reported.results, otherwise=own.began_at)
+            began = first_start(reported.results, otherwise=created_at)
             yield Opened(
                 cycle=reported.id,
                 name=name,
                 params=params,
                 tags=tags,
-                dataset=own.dataset,
+                dataset=sweep.dataset,
                 at_ms=milliseconds(began),
                 begun=bool(reported.results) or reported.state != "unfinished",
             )
@@ -174,7 +173,7 @@ class Record:
             ended = max(at, ended)
             state = reported.state
             status: Status = "FAILED" if state == "failed" else "KILLED" if state == "unfinished" else "FINISHED"
-            yield Ended(cycle=reported.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
+            yield CycleEnded(cycle=reported.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
         yield from self.summaries()
         yield Closed(status=self.status, at_ms=milliseconds(ended))
         yield Reported(folder=str(self.directory.report.resolve()))
@@ -226,7 +225,7 @@ class Record:
             for round in sorted({result.round for result in results}):
                 members = [result for result in results if result.round == round]
                 for name in _MEANS:
-                    numbers = [value for item in members if (value := number(item, ROUND_METRICS[name])) is not None]
+                    numbers = [values[name] for item in members if name in (values := round_values(item))]
                     if numbers:
                         yield Point(legal(name + suffix), statistics.fmean(numbers), self._at_ms(members), round)
 

@@ -1,33 +1,35 @@
-"""The runs of one sweep in MLflow: one parent, one nested run a cycle. Nothing else imports MLflow."""
+"""The runs of one sweep in MLflow: one parent, one nested run a cycle, brought up to date by events."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from lt_ray.errors import TrackingError
-from lt_ray.tracking.events import (
+from lt_ray.cycle.identity import canonical
+from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Event, Opened, Point, Reported, RoundDone, Summed
+from lt_ray.tracking.names import (
     CYCLE_TAG,
+    DECISION_TAG,
+    NAME_LENGTH,
     REASON_TAG,
     ROUND_MARK,
-    ROUND_METRICS,
     STATE_TAG,
     SWEEP_TAG,
     WAITING_TAG,
-    Dataset,
-    Point,
-    Status,
-    joined,
+    epoch_values,
+    legal,
+    milliseconds,
+    parameter,
+    round_values,
+    shortened,
     whole_tags,
 )
-from lt_ray.tracking.target import Target, without_password
+from lt_ray.tracking.server import search
+from lt_ray.tracking.target import Target
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,170 +41,33 @@ _METRICS_A_BATCH = 1000
 _TEXTS_A_BATCH = 100
 _BYTES_A_BATCH = 800_000
 _DIGEST_LENGTH = 8  # MLflow takes 36, and shows them all in a column
-
-# Unless the user set them: with MLflow's own 120 s a dead server holds its caller for minutes.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
-
-# Codes that blame what was sent. After any other (a proxy's 404, an expired token) the same may pass later.
-_REFUSED = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
-
-# Codes of a server, or of a proxy before it, that wants another password, and words of proxies that answer JSON of
-# their own: MLflow then takes their answer for an error of its server
-_DENIED = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"}
-_DENIED_STATUS = r"failed with error code (401|403|407)\b"
-_DENIED_WORDS = r"\b(401|403|407|unauthori[sz]ed|unauthenticated|forbidden|(permission|access).denied)\b"
-# What databases say; as a driver raises it, before anything is asked, it bears no code
-_DENIED_BY_DATABASE = (
-    r"authenticat|password|access denied|permission denied|login failed|no pg_hba|does not exist|unknown database"
-)
-_PATIENCE_S = 5.0
-"""With a server that is asked before training, after which it is taken to be away [s]"""
+_STATES = {"FAILED": "failed", "KILLED": "interrupted", "FINISHED": "finished"}
 
 
-def prepare() -> None:
-    """Set MLflow up for this process and import it: two threads that import it at once can deadlock."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # MLflow repeats a call that was answered 500, also one that made a run: there would be two. We look first.
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    import mlflow  # noqa: F401
+def round_points(event: RoundDone) -> list[Point]:
+    """Return a round and its epochs as points of curves, that of `ROUND_MARK` last."""
+    result, a_round = event.result, event.epochs_a_round
+    if not isinstance(a_round, int):
+        raise LookupError(f"cycle {result.cycle} was not opened with `training.epochs`")
+    at_ms = milliseconds(result.finished_at)
+    *points, mark = [Point(name, value, at_ms, result.round) for name, value in round_values(result).items()]
+    for epoch in event.epochs:
+        at_ms, step = milliseconds(epoch.finished_at), epoch.round * a_round + epoch.epoch
+        points += [Point(name, value, at_ms, step) for name, value in epoch_values(epoch)]
+    return [*points, mark]
 
 
-def check_access(uri: str, experiment: str) -> None:
-    """Raise `TrackingError` where a server or a database refuses access, or cannot be spoken to at all.
-
-    One that does not answer may do so later, and a file is made when it is needed: neither is an error.
-
-    - `experiment`: name of the one that the sweep is recorded in
-    """
-    if uri == "none" or uri.startswith("sqlite"):
-        return
-    prepare()
-    from sqlalchemy.exc import NoSuchModuleError
-
-    found: list[Exception] = []
-
-    def ask() -> None:
-        with quiet():
-            try:
-                _ask(uri, experiment)
-            except Exception as error:  # MLflow and the drivers of databases raise what they like
-                found.append(error)
-
-    asking = threading.Thread(target=ask, name="lt_ray-access", daemon=True)
-    asking.start()
-    asking.join(_PATIENCE_S)
-    if not found:
-        return
-    if isinstance(found[0], ImportError | NoSuchModuleError):
-        raise TrackingError(
-            f"`--tracking-uri {without_password(uri)}` needs a driver of its database ({cause(found[0])}): install it, "
-            "or give another record, or `--tracking-uri none`"
-        )
-    if is_denied(found[0]):
-        raise TrackingError(
-            f"`--tracking-uri {without_password(uri)}` must take the sweep's record, but access is refused "
-            f"({cause(found[0])}): mend its user, password, token or database, or give another one, or "
-            "`--tracking-uri none`"
-        )
-
-
-def _ask(uri: str, experiment: str) -> None:
-    if uri.startswith(("http", "databricks")):
-        from mlflow import MlflowClient
-
-        MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
-        return
-    import sqlalchemy
-
-    sqlalchemy.create_engine(uri).connect().close()  # MLflow would try again for minutes
-
-
-class ReadRun(NamedTuple):
-    """One run as MLflow has it."""
-
-    name: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    points: Mapping[str, Mapping[int, tuple[float, int]]]
-    """Metric by round → step → (value, time [ms])"""
-
-
-def read_runs(uri: str, name: str) -> tuple[list[ReadRun], list[str]]:
-    """Return all runs of the newest sweep of a name, none where there is none, and the names of all experiments.
-
-    Raises `TrackingError` where MLflow does not answer.
-    """
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=uri)
-    try:
-        others = sorted(experiment.name for experiment in client.search_experiments())
-        experiment = client.get_experiment_by_name(name)
-        parents = [] if experiment is None else _all(client, experiment.experiment_id, "", newest_first=True)
-        own = next((run for run in parents if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags), None)
-        if experiment is None or own is None:
-            return [], others
-        wanted = f"tags.`{SWEEP_TAG}` = '{own.data.tags[SWEEP_TAG]}'"
-        runs = _all(client, experiment.experiment_id, wanted)
-        cycles = [run for run in runs if CYCLE_TAG in run.data.tags]
-        return [_read(client, run) for run in (own, *cycles)], others
-    except TrackingError:
-        raise
-    except Exception as error:  # MLflow raises what its stores and transports raise
-        raise TrackingError(f"MLflow at {without_password(uri)} {unanswered(error)}") from None
-
-
-def _all(client: MlflowClient, experiment: str, wanted: str, newest_first: bool = False) -> list[Run]:
-    order = ["attributes.start_time DESC" if newest_first else "attributes.start_time ASC"]
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment], wanted, order_by=order, page_token=token)
-        found += page
-        if not (token := page.token):
-            return found
-
-
-def _read(client: MlflowClient, run: Run) -> ReadRun:
-    names = [name for name in run.data.metrics if name in ROUND_METRICS] if CYCLE_TAG in run.data.tags else []
-    points = {
-        name: {point.step: (point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, name)}
-        for name in names
-    }
-    try:
-        tags = joined(run.data.tags)
-    except ValueError as error:
-        raise TrackingError(
-            f"the record of {run.info.run_name!r} in MLflow is not whole: {error}. Deliver it again with "
-            "`lt-ray sync`, or report from the store"
-        ) from None
-    return ReadRun(run.info.run_name, tags, run.data.params, points)
-
-
-def _batches(texts: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Parameters and tags in parts that fit one request."""
-    part: list[Any] = []
-    size = 0
-    for text in texts:
-        own = len(json.dumps([text.key, text.value]))  # as JSON escapes it
-        if part and (len(part) == _TEXTS_A_BATCH or size + own > _BYTES_A_BATCH):
-            yield part
-            part, size = [], 0
-        part.append(text)
-        size += own
-    if part:
-        yield part
+def round_tags(event: RoundDone) -> dict[str, str]:
+    """Return what a run's tags tell of a round: how it decided, where it compared blocks."""
+    if event.decision is None:
+        return {}
+    return {f"{DECISION_TAG}.{event.result.round}": canonical(event.decision.model_dump(mode="json"))}
 
 
 class Runs:
     """The runs of a sweep, found by tag, created where missing; raises what MLflow raises.
 
-    Every method can be called again with the same arguments, and leaves what one call leaves.
+    An event can be taken in again, and leaves what it leaves once.
     """
 
     def __init__(self, target: Target) -> None:
@@ -218,72 +83,81 @@ class Runs:
         """Cycle → rounds that its run has, as far as was asked"""
         self._waiting: set[str | None] = set()
         """Cycles whose run was made before they had begun"""
-        begun: set[str] = set()
+        with_metrics: set[str] = set()
         for run in self._search():
             cycle = run.data.tags.get(CYCLE_TAG)
-            if cycle not in self._ids or (run.data.metrics and self._ids[cycle] not in begun):
+            if cycle not in self._ids or (run.data.metrics and self._ids[cycle] not in with_metrics):
                 self._ids[cycle] = run.info.run_id
                 (self._waiting.add if WAITING_TAG in run.data.tags else self._waiting.discard)(cycle)
             if run.data.metrics:
-                begun.add(run.info.run_id)
+                with_metrics.add(run.info.run_id)
 
-    def open(
-        self,
-        cycle: str | None,
-        name: str,
-        at_ms: int,
-        params: Mapping[str, str],
-        tags: Mapping[str, str],
-        dataset: Dataset | None = None,
-        *,
-        begun: bool = True,
-    ) -> None:
-        """Make a cycle's run, or with None the parent, be there and be RUNNING; a known parameter keeps its value.
+    def take(self, event: Event) -> None:
+        """Bring the runs up to date."""
+        match event:
+            case Opened():
+                self._open(event)
+            case RoundDone():
+                self._tag(event.result.cycle, round_tags(event))
+                self._log_round(event.result.cycle, event.result.round, round_points(event))
+            case CycleEnded():
+                state = "stopped" if event.status == "FINISHED" and event.reason else _STATES[event.status]
+                self._tag(event.cycle, {STATE_TAG: state} | ({REASON_TAG: event.reason} if event.reason else {}))
+                self._client.set_terminated(self._id(event.cycle), event.status, event.at_ms)
+            case Summed():
+                self._log(event.cycle, event.points)
+                self._tag(event.cycle, event.tags)
+            case Closed():
+                self._close(event)
+            case Reported():
+                self._client.log_artifacts(self._id(None), event.folder)
+
+    def _open(self, event: Opened) -> None:
+        """Make a run be there and be RUNNING; a known parameter keeps its value.
 
         A run that is there keeps its start, since MLflow can change none. One that was made before its cycle had begun
         is therefore deleted, and another one made, once that begins.
         """
         from mlflow.entities import Param, RunTag
 
-        own = {SWEEP_TAG: self._sweep_id}
+        cycle, name = event.cycle, shortened(event.name, NAME_LENGTH)
+        identity = {SWEEP_TAG: self._sweep_id}
         if cycle is not None:
-            own |= {CYCLE_TAG: cycle, "mlflow.parentRunId": self._id(None)}
-        if begun and cycle in self._waiting:
+            identity |= {CYCLE_TAG: cycle, "mlflow.parentRunId": self._id(None)}
+        if event.begun and cycle in self._waiting:
             self._client.delete_run(self._ids.pop(cycle))
             self._waiting.remove(cycle)
-        made = own if begun else own | {WAITING_TAG: "true"}
         if cycle in self._ids:
             self._client.update_run(self._ids[cycle], status="RUNNING", name=name)
         else:
-            run = self._client.create_run(self._experiment_id, start_time=at_ms, run_name=name, tags=made)
+            made = identity if event.begun else identity | {WAITING_TAG: "true"}
+            run = self._client.create_run(self._experiment_id, start_time=event.at_ms, run_name=name, tags=made)
             self._ids[cycle] = run.info.run_id
             if cycle is not None:
                 self._rounds[cycle] = set()
-            if not begun:
+            if not event.begun:
                 self._waiting.add(cycle)
         run_id = self._ids[cycle]
         known = self._client.get_run(run_id)
         if REASON_TAG in known.data.tags:
             self._client.delete_tag(run_id, REASON_TAG)
-        new = [Param(key, value) for key, value in params.items() if key not in known.data.params]
-        labels = [RunTag(key, value) for key, value in {**tags, **own}.items()]
-        for part in _batches([*new, *labels]):
-            found = [[item for item in part if isinstance(item, kind)] for kind in (Param, RunTag)]
-            self._client.log_batch(run_id, params=found[0], tags=found[1], synchronous=True)
-        if dataset is not None and not known.inputs.dataset_inputs:
-            self._log_dataset(run_id, dataset)
+        params = {legal(name): parameter(value) for name, value in event.params.items()}
+        tags = whole_tags(event.tags) | {STATE_TAG: "running"} | identity
+        texts = [Param(name, value) for name, value in params.items() if name not in known.data.params]
+        self._log_texts(run_id, [*texts, *(RunTag(name, value) for name, value in tags.items())])
+        if event.dataset is not None and not known.inputs.dataset_inputs:
+            self._log_dataset(run_id, event.dataset)
 
-    def log_round(self, cycle: str, round: int, points: Sequence[Point]) -> None:
+    def _log_round(self, cycle: str, round: int, points: Sequence[Point]) -> None:
         """Log a round's points unless the run has them; `ROUND_MARK` tells, since it comes last."""
-        assert points[-1].name == ROUND_MARK
         if cycle not in self._rounds:
             history = self._client.get_metric_history(self._id(cycle), ROUND_MARK)
             self._rounds[cycle] = {metric.step for metric in history}
         if round not in self._rounds[cycle]:
-            self.log(cycle, points)
+            self._log(cycle, points)
             self._rounds[cycle].add(round)
 
-    def log(self, cycle: str | None, points: Sequence[Point]) -> None:
+    def _log(self, cycle: str | None, points: Sequence[Point]) -> None:
         """Log points; the same point again is the same row."""
         from mlflow.entities import Metric
 
@@ -291,20 +165,20 @@ class Runs:
             metrics = [Metric(*point) for point in points[i : i + _METRICS_A_BATCH]]
             self._client.log_batch(self._id(cycle), metrics=metrics, synchronous=True)
 
-    def tag(self, cycle: str | None, tags: Mapping[str, str]) -> None:
-        """Set tags of a run."""
+    def _tag(self, cycle: str | None, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        labels = [RunTag(name, value) for name, value in whole_tags(tags).items()]
-        for part in _batches(labels):
-            self._client.log_batch(self._id(cycle), tags=part, synchronous=True)
+        self._log_texts(self._id(cycle), [RunTag(name, value) for name, value in whole_tags(tags).items()])
 
-    def end(self, cycle: str, status: Status, at_ms: int, tags: Mapping[str, str]) -> None:
-        """End a cycle's run."""
-        self.tag(cycle, tags)
-        self._client.set_terminated(self._id(cycle), status, at_ms)
+    def _log_texts(self, run_id: str, texts: Sequence[Any]) -> None:
+        """Log parameters and tags in requests that MLflow takes."""
+        from mlflow.entities import Param, RunTag
 
-    def end_all(self, status: Status, at_ms: int) -> None:
+        for part in _batches(texts):
+            params, tags = ([text for text in part if isinstance(text, kind)] for kind in (Param, RunTag))
+            self._client.log_batch(run_id, params=params, tags=tags, synchronous=True)
+
+    def _close(self, event: Closed) -> None:
         """End the parent's run, and those of cycles still RUNNING as KILLED; delete what came twice."""
         for run in list(self._search("attributes.status = 'RUNNING'")):
             run_id, cycle = run.info.run_id, run.data.tags.get(CYCLE_TAG)
@@ -312,13 +186,9 @@ class Runs:
                 self._client.delete_run(run_id)  # created, but the answer came too late: another one is used
             elif run_id != self._id(None):
                 self._client.set_tag(run_id, STATE_TAG, "interrupted")
-                self._client.set_terminated(run_id, "KILLED", at_ms)
-        self.tag(None, {STATE_TAG: {"FAILED": "failed", "KILLED": "interrupted"}.get(status, "finished")})
-        self._client.set_terminated(self._id(None), status, at_ms)
-
-    def keep(self, folder: str) -> None:
-        """Make a folder's files be artifacts of the parent, in place of earlier ones."""
-        self._client.log_artifacts(self._id(None), folder)
+                self._client.set_terminated(run_id, "KILLED", event.at_ms)
+        self._tag(None, {STATE_TAG: _STATES[event.status]})
+        self._client.set_terminated(self._id(None), event.status, event.at_ms)
 
     def _id(self, cycle: str | None) -> str:
         if cycle not in self._ids:
@@ -346,13 +216,22 @@ class Runs:
     def _search(self, condition: str = "") -> Iterator[Run]:
         """Yield the sweep's runs that are not deleted, oldest first."""
         wanted = " AND ".join(filter(None, [f"tags.`{SWEEP_TAG}` = '{self._sweep_id}'", condition]))
-        oldest_first = ["attributes.start_time ASC"]
-        token = None
-        while True:
-            page = self._client.search_runs([self._experiment_id], wanted, order_by=oldest_first, page_token=token)
-            yield from page
-            if not (token := page.token):
-                return
+        return search(self._client, self._experiment_id, wanted)
+
+
+def _batches(texts: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Parameters and tags in parts that fit one request."""
+    part: list[Any] = []
+    size = 0
+    for text in texts:
+        length = len(json.dumps([text.key, text.value]))  # as JSON escapes it
+        if part and (len(part) == _TEXTS_A_BATCH or size + length > _BYTES_A_BATCH):
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += length
+    if part:
+        yield part
 
 
 def _make_database(uri: str) -> None:
@@ -394,56 +273,3 @@ def _experiment_id(client: MlflowClient, target: Target) -> str:
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
-
-
-def is_refusal(error: Exception) -> bool:
-    """Return whether sending the same again must fail again."""
-    code = getattr(error, "error_code", None)
-    return code in _REFUSED if code is not None else not isinstance(error, OSError)
-
-
-def is_denied(error: BaseException) -> bool:
-    """Return whether a server or a database refused access."""
-    from sqlalchemy.exc import DBAPIError
-
-    code, answer = getattr(error, "error_code", None), getattr(error, "json", None)
-    if code in _DENIED or (code and re.search(_DENIED_STATUS, str(error))):
-        return True
-    if isinstance(answer, dict) and re.search(_DENIED_WORDS, str(answer), re.IGNORECASE):
-        return True
-    if isinstance(error, DBAPIError) and re.search(_DENIED_BY_DATABASE, str(error.orig), re.IGNORECASE):
-        return True
-    inner = error.__cause__ or error.__context__
-    return inner is not None and is_denied(inner)
-
-
-def unanswered(error: BaseException) -> str:
-    """Return what a server did that took no record, in a few words."""
-    return f"{'refuses access' if is_denied(error) else 'does not answer'} ({cause(error)})"
-
-
-def cause(error: BaseException) -> str:
-    """Return the first line of what went wrong in the first place: MLflow wraps it several times."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    lines = without_password(str(error)).splitlines()
-    return re.sub(r"\s+", " ", lines[0])[:200] if lines else type(error).__name__
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what this thread logs (migrations, retries) off the terminal; what matters is raised as well."""
-    thread = threading.get_ident()
-
-    def is_foreign(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    noisy: list[logging.Filterer] = [logging.getLogger("urllib3.connectionpool")]
-    noisy += {handler for name in ("mlflow", "alembic") for handler in logging.getLogger(name).handlers}
-    for source in noisy:
-        source.addFilter(is_foreign)
-    try:
-        yield
-    finally:
-        for source in noisy:
-            source.removeFilter(is_foreign)

@@ -9,12 +9,12 @@ from lt_ray.board import terminal
 from lt_ray.errors import TrackingError
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import target
+from lt_ray.tracking.delivery import Delivery, Silent
 from lt_ray.tracking.events import Event, Reported
-from lt_ray.tracking.records import Record, parent
-from lt_ray.tracking.runs import prepare, quiet
+from lt_ray.tracking.records import Record
+from lt_ray.tracking.server import prepare, quiet
 from lt_ray.tracking.spool import Spool, last_target
 from lt_ray.tracking.target import Target
-from lt_ray.tracking.tracker import Delivery, Silent
 
 _PAUSES_S = (0.5, 1.0, 2.0)
 """Between tries: a server may be starting [s]"""
@@ -31,12 +31,12 @@ def sync(path: Path, uri: str | None) -> int:
     Raises `StorageError` where there is no sweep or it is being run, and `TrackingError` where MLflow does not answer.
     """
     directory = SweepDirectory(path)
-    own = parent(directory)
+    tree = directory.read()
     uri = uri if uri is not None else last_target(directory.spool) or target.default_uri(path.parent)
     uri = target.checked(uri)
     if uri == "none":
         raise TrackingError("`--tracking-uri none` takes no record: name an MLflow server or a database")
-    where = Target(uri, own.name, own.sweep_id, target.artifacts(uri, path.parent))
+    where = Target(uri, tree["name"], str(tree["id"]), target.artifacts(uri, path.parent))
     prepare()
     with directory.driving(), quiet():
         record = Record(directory)

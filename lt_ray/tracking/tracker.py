@@ -1,7 +1,6 @@
-"""A sweep in MLflow: one parent run a sweep, one nested run a cycle, recorded twice = recorded once.
+"""A sweep in MLflow while it runs: one parent run a sweep, one nested run a cycle, recorded twice = recorded once.
 
-*What* is recorded is an event (`events.py`), *where* is `runs.py`. *When* is the business of `Tracker`: calls put
-events into a queue, one thread writes them to the spool (`spool.py`), another delivers what it holds, with retries.
+Calls put events into a queue, one thread writes them to the spool, another delivers what the spool holds, with retries.
 """
 
 from __future__ import annotations
@@ -16,58 +15,21 @@ from pathlib import Path
 
 from lt_ray.cycle.results import BlockDecision, EpochResult, RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.tracking.events import (
-    Closed,
-    Ended,
-    Event,
-    Opened,
-    Parent,
-    Reported,
-    RoundDone,
-    Status,
-    Summed,
-    milliseconds,
-    parse,
-)
-from lt_ray.tracking.runs import Runs, cause, is_refusal, prepare, quiet, unanswered
+from lt_ray.tracking.delivery import Delivery, Silent
+from lt_ray.tracking.events import Closed, CycleEnded, Event, Opened, Reported, RoundDone, Status, Summed, parse
+from lt_ray.tracking.names import milliseconds
+from lt_ray.tracking.server import cause, prepare, quiet
 from lt_ray.tracking.spool import Spool
 from lt_ray.tracking.target import Target
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_PAUSE_CLOSING_S = 1.0, 30.0, 1.0
-
-
-class Silent(Exception):
-    """MLflow did not take an event and may take it later; the message says in a line what it did, and why."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(unanswered(error))
-        self.cause = cause(error)
-
-
-class Delivery:
-    """Sends events to their target; an event that was sent can be sent again."""
-
-    def __init__(self, target: Target) -> None:
-        self.target = target
-        self.refused = 0
-        """Events that MLflow can never take [count]"""
-        self._runs: Runs | None = None
-
-    def send(self, event: Event) -> str | None:
-        """Send an event; return None, or why MLflow can never take it. Raises `Silent`."""
-        try:
-            if self._runs is None:
-                self._runs = Runs(self.target)
-            event.send(self._runs)
-        except Exception as error:
-            if self._runs is not None and is_refusal(error):
-                self.refused += 1
-                return cause(error)
-            self._runs = None  # a run may have been created and the answer lost: look for all of them again
-            raise Silent(error) from None
-        return None
+_REPORT_TRIES = 3
+"""A few: its files may go to a store that is dead while the server lives [count]"""
+_KEPT = (
+    "the sweep goes on; its record is kept and delivered once MLflow takes it, by the same command or by `lt-ray sync`"
+)
 
 
 class Tracker:
@@ -85,7 +47,7 @@ class Tracker:
     def __init__(
         self,
         target: Target,
-        parent: Parent,
+        parent: Opened,
         *,
         spool: Path,
         warn: Callable[[str], None] = _log.warning,
@@ -100,9 +62,12 @@ class Tracker:
         """Rounds that an earlier process left in the spool"""
         self._delivery = Delivery(target)
         self._spool = Spool(spool, target)
-        self._lost = False
-        self._why = ""
-        self._silent = False
+        self._whole = True
+        """Whether nothing was left out"""
+        self.why = ""
+        """Why not all was recorded, in a line, as far as is known"""
+        self.answers = True
+        """Whether MLflow answered when it was last asked"""
         self._drained = False
         self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -110,7 +75,7 @@ class Tracker:
         self._written = threading.Event()
         self._abandoned = threading.Event()
         self._begin()
-        self._put(parent.opened())
+        self._put(parent)
         threading.Thread(target=self._write_all, name="lt_ray-spool", daemon=True).start()
         self._thread = threading.Thread(target=self._deliver_all, name="lt_ray-mlflow", daemon=True)
         self._thread.start()
@@ -162,7 +127,7 @@ class Tracker:
     def finish(self, cycle_id: str, status: Status, reason: str = "") -> None:
         """Record how a cycle ended, and in one line why; FINISHED for a reason is stopped early."""
         at = self._finished_at.get(cycle_id) if status == "FINISHED" else None
-        self._put(Ended(cycle=cycle_id, status=status, reason=reason, at_ms=milliseconds(at or time.time())))
+        self._put(CycleEnded(cycle=cycle_id, status=status, reason=reason, at_ms=milliseconds(at or time.time())))
 
     def sum_up(self, summaries: Iterable[Summed]) -> None:
         """Record runs in a few numbers."""
@@ -186,17 +151,7 @@ class Tracker:
         self._thread.join(timeout_s)
         self._abandoned.set()
         self._wake.set()
-        return self._drained and not self._delivery.refused and not self._lost
-
-    @property
-    def why(self) -> str:
-        """Why not all was recorded, in a line, as far as is known."""
-        return self._why
-
-    @property
-    def answers(self) -> bool:
-        """Whether MLflow answered when it was last asked."""
-        return not self._silent
+        return self._drained and self._whole
 
     def _put(self, event: Event) -> None:
         self._queue.put(event)
@@ -245,31 +200,27 @@ class Tracker:
         try:
             event = parse(line)
         except ValueError as error:
-            self._delivery.refused += 1
-            self._warn_once("refused", f"MLflow's spool holds a line that cannot be read ({cause(error)})")
+            self._leave_out(f"MLflow's spool holds a line that cannot be read ({cause(error)})")
             return True
         pause_s, tries = _FIRST_PAUSE_S, 0
         while not self._abandoned.is_set():
             try:
                 refusal = self._delivery.send(event)
+                self.answers = True
             except Silent as silent:
-                self._why = f"MLflow at {self._delivery.target.shown} {silent}"
+                self.why = f"MLflow at {self._delivery.target.shown} {silent}"
                 tries += 1
-                if tries == event.tries:
-                    self._delivery.refused += 1
-                    refusal = silent.cause
-                else:
-                    if event.tries is None:  # else it may be another server that is silent
-                        self._silent = True
-                        self._warn_silent(silent)
-                    self._pause(pause_s)
-                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                    continue
-            else:
-                self._silent = False
+                if not isinstance(event, Reported):  # else it may be another server that is silent
+                    self.answers = False
+                    self._warn_once("silent", f"{self.why}: {_KEPT}")
+                elif tries == _REPORT_TRIES:
+                    self._leave_out(f"MLflow left out a part of the record ({silent.cause})")
+                    return True
+                self._pause(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                continue
             if refusal is not None:
-                self._why = f"MLflow left out a part of the record ({refusal})"
-                self._warn_once("refused", self._why)
+                self._leave_out(f"MLflow left out a part of the record ({refusal})")
             return True
         return False
 
@@ -280,20 +231,16 @@ class Tracker:
         else:
             self._closing.wait(seconds)
 
+    def _leave_out(self, why: str) -> None:
+        self._whole, self.why = False, why
+        self._warn_once("refused", why)
+
     def _lose(self, error: OSError) -> None:
-        self._lost = True
-        self._why = f"the record cannot be kept on disk: {error.strerror}"
+        self._whole, self.why = False, f"the record cannot be kept on disk: {error.strerror}"
         self._warn_once(
             "spool",
             f"the record cannot be kept on disk ({error.strerror}): the sweep goes on; "
             "`lt-ray sync` records everything from the store",
-        )
-
-    def _warn_silent(self, silent: Silent) -> None:
-        self._warn_once(
-            "silent",
-            f"MLflow at {self._delivery.target.shown} {silent}: the sweep goes on; its record is "
-            "kept and delivered once MLflow takes it, by the same command or by `lt-ray sync`",
         )
 
     def _warn_once(self, kind: str, message: str) -> None:

@@ -17,9 +17,10 @@ from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import reading as reports
-from lt_ray.tracking.events import VALUE_LENGTH, RoundDone, joined, parse, whole_tags
+from lt_ray.tracking.events import RoundDone, parse
+from lt_ray.tracking.names import VALUE_LENGTH, joined, whole_tags
 from lt_ray.tracking.records import document
-from lt_ray.tracking.runs import ReadRun
+from lt_ray.tracking.runs import round_tags
 
 COMPARED = {"calibration": 64, "calibration_batch": 32}
 CYCLE = Cycle(
@@ -91,25 +92,10 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
     sweep = reports.from_store(SweepDirectory(storage / "blocks"))
     event = RoundDone(result=sweep.cycles[0].results[1], epochs=(), epochs_a_round=2, decision=decision)
     assert parse(event.line()) == event
-
-    class Kept:
-        """The part of `Runs` that an event uses."""
-
-        def __init__(self):
-            self.tags: dict[str, str] = {}
-
-        def tag(self, cycle, tags):
-            self.tags |= whole_tags(tags)
-
-        def log_round(self, cycle, round, points):
-            pass
-
-    kept = Kept()
-    event.send(kept)
-    assert len(kept.tags) > 1
-    assert all(len(value) <= VALUE_LENGTH for value in kept.tags.values())
-    run = ReadRun("x", joined(kept.tags), {}, {})
-    assert reports._decisions(run) == {1: decision}
+    tags = whole_tags(round_tags(event))
+    assert len(tags) > 1
+    assert all(len(value) <= VALUE_LENGTH for value in tags.values())
+    assert reports._decisions("x", joined(tags)) == {1: decision}
 
 
 def test_status_lists_blocks(storage, capsys):

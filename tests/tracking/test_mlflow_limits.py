@@ -20,7 +20,7 @@ from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.sweep import Plan, PlannedCycle, Sweep
 from lt_ray.tracking import reading as reports
-from lt_ray.tracking.events import FIELDS_TAG, KEYS_TAG, joined, whole_tags
+from lt_ray.tracking.names import FIELDS_TAG, KEYS_TAG, joined, whole_tags
 from lt_ray.tracking.records import document
 from lt_ray.tracking.sync import sync
 

@@ -17,7 +17,7 @@ from lt_ray.cycle.training import Training
 from lt_ray.errors import StorageError, TrackingError
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import reading as reports
-from lt_ray.tracking.events import legal
+from lt_ray.tracking.names import legal
 from lt_ray.tracking.records import document
 
 CYCLE = Cycle(

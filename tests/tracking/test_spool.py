@@ -25,9 +25,10 @@ from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.report.rows import by_arm
 from lt_ray.sweep.directory import SweepDirectory
-from lt_ray.tracking.events import CYCLE_TAG, EPOCH_METRICS, ROUND_METRICS, RoundDone, number, parse
+from lt_ray.tracking.events import RoundDone, parse
+from lt_ray.tracking.names import CYCLE_TAG, round_values
 from lt_ray.tracking.records import Record
-from lt_ray.tracking.runs import check_access
+from lt_ray.tracking.server import check_access
 from lt_ray.tracking.spool import Spool
 from lt_ray.tracking.target import Target
 
@@ -39,6 +40,7 @@ TINY = Cycle(
     schedule=(Magnitude(),) * 3,
 )
 CYCLES, ROUNDS = 4, 4
+EPOCH_METRICS = [f"training/{split}_{name}" for split in ("train", "val") for name in ("loss", "accuracy")]
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +91,7 @@ def everything() -> dict[tuple[str | None, str, int], int]:
     for _, cycle in cycles:
         assert len(cycle.results) == ROUNDS
         for result in cycle.results:
-            has = {metric for metric, field in ROUND_METRICS.items() if number(result, field) is not None}
+            has = set(round_values(result))
             expected |= {(cycle.id, metric, result.round): 1 for metric in has}
             own |= has
             steps = [result.round * E + epoch for epoch in range(1, E + 1)]
@@ -262,7 +264,8 @@ from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 directory = SweepDirectory(Path("runs/tiny"))
 own = parent(directory)
-tracker = Tracker(Target(sys.argv[1], own.name, own.sweep_id), own, spool=directory.spool, warn=lambda _: None)
+target = Target(sys.argv[1], own.name, directory.read()["id"])
+tracker = Tracker(target, own, spool=directory.spool, warn=lambda _: None)
 for event in Record(directory).events():
     tracker._put(event)
     print("put", flush=True)

@@ -15,19 +15,8 @@ from servers import free_port, serving
 
 import lt_ray
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.tracking.events import (
-    CYCLE_TAG,
-    EPOCH_METRICS,
-    REASON_TAG,
-    ROUND_METRICS,
-    STATE_TAG,
-    SWEEP_TAG,
-    Dataset,
-    Parent,
-    Point,
-    Summed,
-    number,
-)
+from lt_ray.tracking.events import Dataset, Opened, Point, Summed
+from lt_ray.tracking.names import CYCLE_TAG, REASON_TAG, STATE_TAG, SWEEP_TAG, epoch_values, round_values
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
@@ -96,7 +85,9 @@ def tracker(
     warn = [].append if warned is None else warned.append
     target = Target(uri, experiment, sweep_id, artifact_location)
     data = Dataset("toy", "0123456789abcdef", "{}")
-    parent = Parent("a sweep", sweep_id, {"samples": 2}, tags or {}, data, began_at=1_700_000_000)
+    parent = Opened(
+        cycle=None, name="a sweep", params={"samples": 2}, tags=tags or {}, dataset=data, at_ms=1_700_000_000_000
+    )
     return Tracker(target, parent, spool=Path("spools") / (spool or sweep_id), warn=warn)
 
 
@@ -145,12 +136,12 @@ def test_recorded_twice_is_recorded_once(uri):
     once = Record(uri, "twice")
     assert record(uri, "twice")
     twice = Record(uri, "twice")
-    had = [name for name, field in ROUND_METRICS.items() if number(a_round("c1", 0)[0], field) is not None]
-    metrics = [*had, *EPOCH_METRICS]
-    assert len(had) >= 17
+    result, epochs = a_round("c1", 0)
+    metrics = {*round_values(result), *dict(epoch_values(epochs[0]))}
+    assert len(metrics) >= 17 + 4
     assert len(twice.runs) == 3
     for cycle in ("c1", "c2"):
-        assert set(twice.cycle(cycle).data.metrics) == set(metrics)
+        assert set(twice.cycle(cycle).data.metrics) == metrics
         for metric in metrics:
             rows = twice.history(cycle, metric)
             assert sorted(rows) == sorted(once.history(cycle, metric))
@@ -457,13 +448,13 @@ def test_nothing_is_printed(tmp_path, server):
     """Recording on a new database, on a server and on a dead one prints nothing but the one warning."""
     script = """
 from pathlib import Path
-from lt_ray.tracking.events import Parent
+from lt_ray.tracking.events import Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 import sys
 assert "mlflow" not in sys.modules
 for uri, wanted in zip(sys.argv[1:], (True, True, False)):
-    parent = Parent("s", "printed", {}, {}, None, 0.0)
+    parent = Opened(cycle=None, name="s", params={}, tags={}, at_ms=0)
     tracker = Tracker(Target(uri, "printed", "printed"), parent, spool=Path("printed"))
     tracker.cycle("c1", "c1", {})
     tracker.finish("c1", "FINISHED")

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.tracking.events import Parent
+from lt_ray.tracking.events import Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
-PARENT = Parent("a sweep", "s1", {"samples": 2}, {}, None, 0.0)
+PARENT = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
 RECORDER = """
 import sys
 from pathlib import Path
-from lt_ray.tracking.events import Parent
+from lt_ray.tracking.events import Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 import mlflow.store.tracking.sqlalchemy_store  # else the delay would measure imports
 print("ready", flush=True)
-parent = Parent("a sweep", "s1", {"samples": 2}, {}, None, 0.0)
+parent = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
 Tracker(Target(sys.argv[1], "tickets", "s1"), parent, spool=Path(sys.argv[2])).close("FINISHED")
 """
 
