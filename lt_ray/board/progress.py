@@ -15,6 +15,8 @@ from rich.text import Text
 
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
+from lt_ray.board.face import face
+from lt_ray.board.table import figure
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.rounds.run import Event
@@ -89,7 +91,7 @@ class Progress(Listener):
         """Take in that a cycle runs; repeated calls are nothing new."""
         with self._board_changes() as board:
             new = board.started(cycle, time.time())
-            name = board.name(cycle)
+            name = board.row(cycle).name
         if new:
             self._line(Text(f"started  {name}", "dim"))
 
@@ -98,7 +100,7 @@ class Progress(Listener):
         if state == "pruned":
             with self._board_changes() as board:
                 board.stopped(cycle, reason)
-                name = board.name(cycle)
+                name = board.row(cycle).name
             self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
         elif state == "failed":
             more = f"; traceback in {self._directory.log}" if detail else ""
@@ -189,7 +191,7 @@ class Locked:
         """Yield the board as it is now; one line is left free, so that the terminal never scrolls."""
         with self._lock:
             try:
-                shown = self._board.render(options.max_width, max(1, options.size.height - 1), time.time())
+                shown = face(self._board, options.max_width, max(1, options.size.height - 1), time.time())
             except Exception as error:  # nothing optional can kill a sweep
                 yield Text(f"the board cannot be shown: {type(error).__name__}: {error}")
                 return
@@ -197,29 +199,29 @@ class Locked:
 
 
 def _round_line(board: Board, result: RoundResult) -> Text:
-    if board.computed_now(result):
-        cost = f"{result.train_s + result.eval_s:.1f} s"
-    else:
-        cost = "shared" if result.source == "reused" else "found"
+    row = board.row(result.cycle)
+    cost = f"{result.train_s + result.eval_s:.1f} s" if board.computed_now(result) else "found"
+    if result.source == "reused":
+        cost = "shared"
     blocks = "" if result.blocks is None else f"blocks {result.blocks}  "
     rejected = ("  rolled back", "yellow") if result.accepted is False else ""
     return Text.assemble(
-        f"round {result.round}/{board.rounds_of(result.cycle)}  {blocks}sparsity {result.sparsity:.3f}  "
-        f"val {result.val_accuracy:.4f}  test ",
-        (f"{result.test_accuracy:.4f}", "bold"),
+        f"round {result.round}/{row.cycle.rounds}  {blocks}sparsity {result.sparsity:.3f}  "
+        f"val {figure(result, 'val')}  test ",
+        (figure(result, "test"), "bold"),
         rejected,
-        f"  {cost:>7}  {board.name(result.cycle)}",
+        f"  {cost:>7}  {row.name}",
     )
 
 
 def _epoch_line(board: Board, epoch: EpochResult) -> Text | None:
     if epoch.train_s < _SHOW_EPOCHS_FROM_S:
         return None
+    cycle = board.row(epoch.cycle).cycle
     cost = f"{epoch.train_s + epoch.eval_s:.1f} s" if board.computed_now(epoch) else "found"
-    epochs = board.epochs_of(epoch.cycle, epoch.round)
     return Text(
-        f"round {epoch.round}/{board.rounds_of(epoch.cycle)}  epoch {epoch.epoch}/{epochs}  "
-        f"val {epoch.val_accuracy:.4f}  loss {epoch.train_loss:.4f}  {cost:>7}  {board.name(epoch.cycle)}",
+        f"round {epoch.round}/{cycle.rounds}  epoch {epoch.epoch}/{cycle.epochs_in(epoch.round)}  "
+        f"val {figure(epoch, 'val')}  loss {epoch.train_loss:.4f}  {cost:>7}  {board.row(epoch.cycle).name}",
         "dim",
     )
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from rich.text import Text
 
-from lt_ray.board import frame, terminal
+from lt_ray.board import terminal
 from lt_ray.board.board import Board
+from lt_ray.board.face import face
 from lt_ray.board.progress import REFRESH_PER_S, Locked
+from lt_ray.board.table import table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
@@ -39,9 +41,7 @@ def show(path: Path, *, as_json: bool) -> int:
     running = " · running" if look.driven else ""
     to_ask = f", {look.board.to_ask} to ask" if look.board.to_ask else ""
     console.print(Text(f"{look.board.title}: {len(look.found)} cycles{to_ask}{running}", "italic"))
-    for line in frame.table(
-        look.board.rows(), console.width, None, tolerance=look.board.tolerance, ids=True, test=True
-    ):
+    for line in table(look.board.rows(), console.width, None, tolerance=look.board.tolerance, status=True):
         console.print(line, soft_wrap=True)
     rounds = sum(len(results) for _, results in look.found)
     keys = {result.key for _, results in look.found for result in results}
@@ -62,8 +62,7 @@ def watch(path: Path) -> int:
             time.sleep(_LOOK_EVERY_S)
             with contextlib.suppress(StorageError):  # it is being set aside and defined anew
                 look.again()
-    lines = look.board.render(console.width, max(1, console.height - 3), time.time())
-    console.print(lines)
+    console.print(face(look.board, console.width, max(1, console.height - 3), time.time()))
     return 0
 
 

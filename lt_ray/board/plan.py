@@ -1,0 +1,120 @@
+"""What a sweep would do, as `--plan` prints it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from lt_ray.board.tables import many, some_of, table
+from lt_ray.board.terminal import console
+from lt_ray.cycle.cycle import folded
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.names import arm_name
+from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
+from lt_ray.sweep.sweep import Plan, PlannedCycle
+
+
+def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
+    """Print what a sweep would do.
+
+    - `keep`: which trained weights stay; `concurrent`: what a trial takes and how many run at once, in a few words
+    - `stored`: rounds that the store has [count]
+    """
+    encoder = isinstance(plan.sweep.cycle.model, Encoder)
+    predicted = "parameters, predicted" if encoder else "remaining weights, predicted"
+    shown = table("cycle", "<settings", "seed", "rounds", "shared", predicted)
+    uses = Counter(round.key for planned in plan.cycles for round in planned.rounds)
+    for planned in plan.cycles:
+        shown.add_row(
+            f"[cyan]{planned.id}[/]",
+            escape(arm_name(planned.settings)) or "—",
+            str(planned.cycle.seed),
+            str(len(planned.rounds)),
+            str(sum(uses[round.key] > 1 for round in planned.rounds)),
+            _kept(planned) if encoder else _remaining(planned),
+        )
+    console.print(f"[italic]{plan.sweep.name}: {many(len(plan.cycles), 'cycle')}[/]")
+    console.print(shown)
+    if plan.block_parameters is not None and any("similarity" in folded(p.cycle.schedule) for p in plan.cycles):
+        console.print(
+            f"Which blocks are alike shows when they are compared; each that goes takes {plan.block_parameters:,} "
+            "parameters with it."
+        )
+    console.print(
+        f"{many(plan.points, 'point')} × {many(plan.sweep.seeds, 'seed')} → {many(len(plan.cycles), 'cycle')}; "
+        f"{plan.rounds} rounds, {plan.rounds - len(plan.keys)} of them shared, {stored} in the store: "
+        f"[bold]{len(plan.keys) - stored} to compute[/]"
+    )
+    console.print(
+        f"parameters {plan.parameters:,} · store {plan.disk_bytes(keep) / 2**20:,.1f} MiB at the end (--keep {keep}) · "
+        f"{concurrent}"
+    )
+
+
+def plan_tree(plan: Plan, *, keep: str) -> dict[str, object]:
+    """Return the plan as a tree of plain values, for `--plan --json`."""
+    return {
+        "sweep": plan.sweep.name,
+        "cycles": [
+            {
+                "cycle": planned.id,
+                "settings": dict(planned.settings),
+                "seed": planned.cycle.seed,
+                "rounds": [
+                    {"round": round.index, "key": round.key, **vars(expected)}
+                    for round, expected in zip(planned.rounds, planned.forecast, strict=True)
+                ],
+            }
+            for planned in plan.cycles
+        ],
+        "points": plan.points,
+        "seeds": plan.sweep.seeds,
+        "rounds": plan.rounds,
+        "distinct_rounds": len(plan.keys),
+        "parameters": plan.parameters,
+        "disk_bytes": plan.disk_bytes(keep),
+        "keep": keep,
+    }
+
+
+def _remaining(planned: PlannedCycle) -> str:
+    counts = [expected.remaining for expected in planned.forecast]
+    if all(count is None for count in counts[1:]) and len(counts) > 1:
+        return "depends on the weights"
+    return _chained([_count(count) for count in counts])
+
+
+def _kept(planned: PlannedCycle) -> str:
+    """An encoder's parameters and, where they are fewer, nonzero ones, round by round."""
+    shown = []
+    for pruning, expected in zip((None, *planned.cycle.schedule), planned.forecast, strict=True):
+        if isinstance(pruning, Similarity):
+            shown.append("fewer blocks")
+        elif expected.nonzero is None:
+            shown.append(_removes(pruning))
+        elif expected.nonzero == expected.parameters:
+            shown.append(_count(expected.parameters))
+        else:
+            shown.append(f"{_count(expected.nonzero)} nonzero")
+    return _chained(shown)
+
+
+def _removes(pruning: Pruning | None) -> str:
+    """What a pruning does to a model that is not known yet."""
+    if isinstance(pruning, Wanda):
+        n, m = pruning.kept_of or (0, 0)
+        return f"{1 - n / m if m else pruning.sparsity:.0%} zeros"
+    return f"{pruning.fraction:.0%} fewer" if isinstance(pruning, Magnitude) else "?"
+
+
+def _count(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
+
+
+def _chained(words: Sequence[str]) -> str:
+    shown = some_of(len(words) - 1, most=5)
+    gaps = ["", *(" → " if b == a + 1 else " → … → " for a, b in itertools.pairwise(shown))]
+    return "".join(f"{gap}{words[index]}" for gap, index in zip(gaps, shown, strict=True))

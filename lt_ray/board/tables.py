@@ -1,0 +1,47 @@
+"""Tables of the console: one style for all, and how numbers stand in them."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+_WORDS_LEAST = 16
+"""What numbers leave of a column of words [cells]"""
+
+
+def table(*headings: str) -> Table:
+    """Return an empty table; its title is printed apart, or it would wrap at its width.
+
+    - `headings`: of its columns; `<` before one stands for words, which are to the left and may wrap, else come numbers
+    """
+    return _with_columns(Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True), headings, least=_WORDS_LEAST)
+
+
+def listing(*headings: str) -> Table:
+    """Return an empty table without lines, for a few rows below a sentence."""
+    return _with_columns(Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black"), headings)
+
+
+def _with_columns(table: Table, headings: tuple[str, ...], least: int | None = None) -> Table:
+    for heading in headings:
+        if heading.startswith("<"):
+            table.add_column(escape(heading[1:]), min_width=least)
+        else:
+            table.add_column(escape(heading), justify="right", no_wrap=True)
+    return table
+
+
+def many(count: int, noun: str) -> str:
+    """Return `1 round`, `2 rounds`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def some_of(rounds: int, most: int = 9) -> list[int]:
+    """Return the rounds that fit a line: all, or about evenly spread ones with the first and the last.
+
+    - `rounds`: the last one; `most`: of those returned, at least 2 [count]
+    """
+    if rounds < most:
+        return list(range(rounds + 1))
+    return sorted({round(i * rounds / (most - 1)) for i in range(most)})
