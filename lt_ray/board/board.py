@@ -190,7 +190,9 @@ class Board:
 
         - `now`: Unix time [s]
         """
-        by_state = {state: [row for row in self._rows.values() if row.state == state] for state in ("running", "waiting")}
+        by_state = {
+            state: [row for row in self._rows.values() if row.state == state] for state in ("running", "waiting")
+        }
         ahead = [*by_state["running"], *by_state["waiting"]]
         measured = [seconds for row in self._rows.values() for seconds in row.measured_s]
         known = measured or [

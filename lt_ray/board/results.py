@@ -119,7 +119,10 @@ def _model(ends: Sequence[RoundResult]) -> list[str]:
     before = [value for end in ends if end.epochs and (value := end.value("before_test")) is not None]
     after = [value for end in ends if (value := end.value("test")) is not None]
     counts = ([getattr(end, field) for end in ends] for field in ("blocks", "frozen_blocks", "parameters", "nonzero"))
-    return [*map(_mean_count, counts), *(f"{statistics.fmean(values):.4f}" if values else "–" for values in (before, after))]
+    return [
+        *map(_mean_count, counts),
+        *(f"{statistics.fmean(values):.4f}" if values else "–" for values in (before, after)),
+    ]
 
 
 def _mean_count(counts: Sequence[int | None]) -> str:
@@ -177,7 +180,9 @@ def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) 
             console.print(f"[bold]Best point[/]: of no point {seeds} ran to the last round")
         return
     shown = listing(*(f"  {name}" for name in objectives), "<point")
-    scored = sorted(((point.told.values, point) for point in best if point.told), key=lambda pair: pair[0], reverse=True)
+    scored = sorted(
+        ((point.told.values, point) for point in best if point.told), key=lambda pair: pair[0], reverse=True
+    )
     for scores, point in scored[:_WINNERS]:
         values = [sign(name) * score for name, score in zip(objectives, scores, strict=True)]
         words = arm_name(point.cycles[0].settings) or plan.sweep.name

@@ -163,11 +163,17 @@ def _columns(
     else:
         columns.append(column("name", lambda row: Text(row.name), right=False))
     columns.append(
-        column("round", lambda row: Text(f"{row.latest.round if row.latest else '–'}/{row.cycle.rounds}"), least=2 * rounds + 1)
+        column(
+            "round",
+            lambda row: Text(f"{row.latest.round if row.latest else '–'}/{row.cycle.rounds}"),
+            least=2 * rounds + 1,
+        )
     )
     if layout.epoch and not status:
         columns.append(column("epoch", _training, right=False, least=rounds + 2 * epochs + 3))
-    columns.append(column("sparsity", lambda row: _sparsity(row, layout.bar), right=False, least=max(8, layout.bar + 6)))
+    columns.append(
+        column("sparsity", lambda row: _sparsity(row, layout.bar), right=False, least=max(8, layout.bar + 6))
+    )
     columns.append(column("val", _val, least=6))
     if layout.wide:
         columns.append(column("dense", lambda row: Text(figure(row.dense, "val"), QUIET), least=6))

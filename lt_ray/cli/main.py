@@ -192,12 +192,10 @@ def _interruptible(defaults: Defaults, options: Options) -> int:
         try:
             code = _run(defaults, options, interruption)
         except KeyboardInterrupt:
-            from lt_ray.board import console
+            from lt_ray.board.ending import command_line
 
             terminal.console.print("[bold yellow]Interrupted[/]: what is finished is kept; the same command goes on.")
-            terminal.console.print(
-                f"resume  {escape(without_password(console.command_line(sys.argv)))}", soft_wrap=True
-            )
+            terminal.console.print(f"resume  {escape(without_password(command_line(sys.argv)))}", soft_wrap=True)
             code = INTERRUPTED
         if interruption.came or interruption.leaves:
             interruption.leave(code)
@@ -210,7 +208,8 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
     if options.json and not options.plan:
         raise InputError("`--json` prints the plan, but `--plan` is not there: add it, or see `lt-ray status --json`")
     with terminal.doing("loading torch"), interruption.postponed():
-        from lt_ray.board import console
+        from lt_ray.board import ending, results
+        from lt_ray.board.plan import plan_tree, show_plan
         from lt_ray.driver import flow as driver
         from lt_ray.driver.tuner import Resources, check_machine, check_shares, describe_resources
         from lt_ray.models import registry
@@ -274,10 +273,10 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         if options.plan:
             stored = 0 if options.fresh else sum(directory.store.has(key) for key in planned.keys)
             if options.json:
-                print(json.dumps(console.plan_tree(planned, keep=options.keep.value), indent=1))
+                print(json.dumps(plan_tree(planned, keep=options.keep.value), indent=1))
             else:
                 share = describe_resources(resources, None if address is None else ())
-                console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=stored)
+                show_plan(planned, keep=options.keep.value, concurrent=share, stored=stored)
             return 0
         with terminal.doing("asking MLflow"):
             check_access(uri, sweep.name)
@@ -301,17 +300,17 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
             retry_errored=options.retry_errored,
             interruption=interruption,
         )
-    console.show_results(outcome.plan, outcome.results)
-    console.show_best(outcome.plan, outcome.best, outcome.stopped)
+    results.show_results(outcome.plan, outcome.results)
+    results.show_best(outcome.plan, outcome.best, outcome.stopped)
     if not outcome.interrupted:
-        console.show_epochs(outcome.asked_epochs, outcome.trained_epochs, outcome.stopped)
-    console.show_end(
+        ending.show_epochs(outcome.asked_epochs, outcome.trained_epochs, outcome.stopped)
+    ending.show_end(
         computed=outcome.computed,
         reused=outcome.reused,
         seconds=outcome.seconds,
         failures=outcome.failures,
         interrupted=outcome.interrupted,
-        resume=target.without_password(console.command_line(sys.argv)),
+        resume=target.without_password(ending.command_line(sys.argv)),
         status=shlex.join(["lt-ray", "status", sweep.name, "--storage", str(options.storage)]),
         report=directory.report / "report.html",
         mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
@@ -347,7 +346,7 @@ def _with_model(sweep: "Sweep", options: Options, cache: Path) -> "tuple[Sweep, 
 
 def _plan_unreached(sweep: "Sweep", options: Options, resources: "Resources", address: str | None) -> None:
     """Print the plan of a sweep whose model is known by its configuration alone."""
-    from lt_ray.board import console
+    from lt_ray.board.plan import plan_tree, show_plan
     from lt_ray.driver.tuner import describe_resources
     from lt_ray.sweep.sweep import Planner
     from lt_ray.tasks import registry
@@ -355,10 +354,10 @@ def _plan_unreached(sweep: "Sweep", options: Options, resources: "Resources", ad
     classes = registry.classes_of(sweep.cycle.task)
     planned = Planner(sweep, 1, classes, data_digest="unknown").plan()
     if options.json:
-        print(json.dumps(console.plan_tree(planned, keep=options.keep.value), indent=1))
+        print(json.dumps(plan_tree(planned, keep=options.keep.value), indent=1))
     else:
         share = describe_resources(resources, None if address is None else ())
-        console.show_plan(planned, keep=options.keep.value, concurrent=share, stored=0)
+        show_plan(planned, keep=options.keep.value, concurrent=share, stored=0)
 
 
 def _tracker(

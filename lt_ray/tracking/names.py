@@ -112,7 +112,7 @@ def round_values(result: RoundResult) -> dict[str, float]:
             found[name] = -1.0 if value is None else float(value)
         elif name is not None and value is not None:
             found[name] = float(value)
-    ends = ("round/test_accuracy", "round/sparsity"), (ROUND_MARK,)
+    ends = (f"round/test_{result.metric}", "round/sparsity"), (ROUND_MARK,)
     middle = [name for name in found if name not in ends[0] + ends[1]]
     return {name: found[name] for name in (*ends[0], *middle, *ends[1])}
 

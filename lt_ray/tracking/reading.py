@@ -6,10 +6,12 @@ Both give equal `ReportedSweep`s: what MLflow is told of a cycle (`records.py`) 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lt_ray.cycle.metrics import METRICS
 from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.errors import StorageError, TrackingError, nearest
 from lt_ray.report import files
@@ -177,6 +179,7 @@ def _decisions(name: str, tags: Mapping[str, str]) -> dict[int, BlockDecision]:
 def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
     """The rounds of a cycle, made again of their metrics; one of which not all came yet is not there."""
     every = params["ticket_every"] or 1
+    names = [name.removeprefix("round/val_") for name in run.points if re.fullmatch(r"round/val_\w+(?<!_before)", name)]
     found = []
     for place, key in enumerate(run.tags[KEYS_TAG].split()):
         round = place * every
@@ -188,7 +191,8 @@ def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
             for name, points in run.points.items()
             if round in points and (field := field_of(name)) is not None
         }
-        values |= {name: None for name in ("train_loss", "train_accuracy") if name not in values}
+        for metric in names:  # where it trained nothing, or was measured once
+            values = {f"{split}_{metric}": None for split in ("train", "before_val", "before_test")} | values
         if "accepted" in values:
             values["accepted"] = values["accepted"] > 0
         if values["restart_epoch"] < 0:
@@ -200,6 +204,8 @@ def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
             "finished_at": finished_ms / 1000,
             "cycle": run.tags[CYCLE_TAG],
             "seed": params["seed"],
+            "metric": params["task.metric"],
+            "best": METRICS[params["task.metric"]].best,
             "key": key,
         }
         found.append(RoundResult(**values))

@@ -13,6 +13,7 @@ from typing import Any
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
+from lt_ray.cycle.metrics import METRICS
 from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report import assemble, curve, files, published, rows
@@ -47,8 +48,6 @@ from lt_ray.tracking.names import (
 )
 
 _PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
-_MEANS = ("round/test_accuracy", "round/sparsity")
-"""Metrics of which the sweep's own run has the mean of each arm"""
 _PARENT_COLOUR = "#777777"
 
 
@@ -195,11 +194,11 @@ class Record:
             points = tuple(_points(_of_cycle(reported, winner), self._at_ms(reported.results))) if ended else ()
             yield Summed(cycle=reported.id, points=points, tags={COLOUR_TAG: colours[reported.id]})
         everything = [result for _, reported in self.cycles for result in reported.results]
-        sparsest = max(winners, key=lambda result: (result.sparsity, result.test_accuracy), default=None)
-        numbers = {"cycles_finished": sum(reported.state in ("finished", "stopped") for _, reported in self.cycles)}
-        numbers |= {"tickets": len(winners)}
+        sparsest = max(winners, key=lambda result: (result.sparsity, result.score("test")), default=None)
+        numbers: dict[str, float | None] = {"tickets": len(winners)}
+        numbers |= {"cycles_finished": sum(reported.state in ("finished", "stopped") for _, reported in self.cycles)}
         ended = self.status != "KILLED"
-        summary = _points(numbers | _best(everything) | _ticket(sparsest), self._at_ms(everything))
+        summary = _points(numbers | _best([result for result in everything if result.metric == self.metric]) | _ticket(sparsest), self._at_ms(everything))
         points = (*summary, *self._mean_points()) if ended else ()
         yield Summed(cycle=None, points=points, tags={NOTE_TAG: self._markdown, COLOUR_TAG: _PARENT_COLOUR})
 
@@ -211,20 +210,20 @@ class Record:
     def _mean_points(self) -> Iterator[Point]:
         """Means over an arm's cycles: the chart page shows the parent alone until it is unfolded.
 
-        Each arm has curves of its own, since a mean over arms would be the accuracy of none. Cycles that find tickets
+        Each arm has curves of its own, since a mean over arms would be that of none. Cycles that find tickets
         for others are no arm.
         """
-        names: set[str] = set()
+        means, names = (f"round/test_{self.metric}", "round/sparsity"), set[str]()
         arms = {arm: cycles for arm, cycles in self._arms.items() if not cycles[0].finds_tickets}
         for arm, cycles in arms.items():
             results = [result for cycle in cycles for result in cycle.results]
             suffix = "" if len(arms) == 1 else f" {arm}"
-            if any(legal(name + suffix) in names for name in _MEANS):  # spelled alike once odd characters are gone
+            if any(legal(name + suffix) in names for name in means):  # spelled alike once odd characters are gone
                 suffix += f" {len(names)}"
-            names |= {legal(name + suffix) for name in _MEANS}
+            names |= {legal(name + suffix) for name in means}
             for round in sorted({result.round for result in results}):
                 members = [result for result in results if result.round == round]
-                for name in _MEANS:
+                for name in means:
                     numbers = [values[name] for item in members if name in (values := round_values(item))]
                     if numbers:
                         yield Point(legal(name + suffix), statistics.fmean(numbers), self._at_ms(members), round)
@@ -246,7 +245,7 @@ class Record:
 
     def write_report(self) -> None:
         """Write the report, the final table, the curve and the definition into the report's folder."""
-        title = f"{self.directory.read()['name']}: test accuracy against sparsity"
+        title = f"{self.directory.read()['name']}: test {METRICS[self.metric].label} against sparsity"
         table = rows.final_table(self._arms, self.tolerance)
         folder = self.directory.report
         write_file(folder / "rounds.csv", rows.as_csv(table).encode())
@@ -279,9 +278,14 @@ class Record:
         points = [rows.BestPoint(settings, told.values) for settings, told in found if told and len(asked) > 1]
         return rows.as_markdown(tree["name"], self._arms, self.tolerance, self.directory.objectives, points)
 
+    @property
+    def metric(self) -> str:
+        """Name of the metric that decides."""
+        return str(self.directory.read()["definition"]["cycle"]["task"]["metric"])
+
     @cached_property
     def tolerance(self) -> float:
-        """Accuracy that a winning ticket may lose [0, 1]."""
+        """What a winning ticket may lose, in the unit of the deciding metric."""
         return float(self.directory.read().get("tolerance", 0.0))
 
     def _state(self, recorded: RecordedCycle, results: tuple[RoundResult, ...]) -> tuple[str, str]:
@@ -307,23 +311,25 @@ def _space(definition: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _of_cycle(reported: ReportedCycle, winner: RoundResult | None) -> dict[str, float]:
+def _of_cycle(reported: ReportedCycle, winner: RoundResult | None) -> dict[str, float | None]:
     return _best(reported.results) | _ticket(winner)
 
 
-def _best(results: list[RoundResult] | tuple[RoundResult, ...]) -> dict[str, float]:
-    return {"best_val_accuracy": max(result.val_accuracy for result in results)} if results else {}
+def _best(results: Sequence[RoundResult]) -> dict[str, float | None]:
+    best = max(results, key=lambda result: result.score("val"), default=None)
+    return {} if best is None else {f"best_val_{best.metric}": best.value("val")}
 
 
-def _ticket(winner: RoundResult | None) -> dict[str, float]:
+def _ticket(winner: RoundResult | None) -> dict[str, float | None]:
     if winner is None:
         return {}
-    return {"ticket_sparsity": winner.sparsity, "ticket_test_accuracy": winner.test_accuracy}
+    return {"ticket_sparsity": winner.sparsity, f"ticket_test_{winner.metric}": winner.value("test")}
 
 
-def _points(numbers: Mapping[str, float], at_ms: int) -> Iterator[Point]:
+def _points(numbers: Mapping[str, float | None], at_ms: int) -> Iterator[Point]:
     for name, value in numbers.items():
-        yield Point(f"summary/{name}", float(value), at_ms, 0)
+        if value is not None:
+            yield Point(f"summary/{name}", float(value), at_ms, 0)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:

@@ -21,10 +21,11 @@ from filelock import FileLock
 from rich.console import Console
 from rich.text import Text
 
-from lt_ray.board import console as consoles
 from lt_ray.board.board import Board
-from lt_ray.board.frame import bar, clock
+from lt_ray.board.face import clock, face
 from lt_ray.board.progress import Progress
+from lt_ray.board.results import show_results
+from lt_ray.board.table import bar
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import Cnn
 from lt_ray.cycle.prunings import Magnitude
@@ -85,7 +86,7 @@ def epoch(item: PlannedCycle, round: int, number: int, at: float) -> EpochResult
 
 
 def lines(board: Board, width: int = 160, height: int | None = None, now: float = BEGUN + 100) -> list[str]:
-    rendered = Console(width=width, file=io.StringIO()).render_lines(board.render(width, height, now))
+    rendered = Console(width=width, file=io.StringIO()).render_lines(face(board, width, height, now))
     return ["".join(segment.text for segment in line).rstrip() for line in rendered]
 
 
@@ -130,7 +131,7 @@ def test_the_board_fits_and_tells_what_it_must(cycles, width, height):
     if cycles > 1:
         assert "failed" in text
         assert "DivergedError: the training loss" in text
-        assert re.search(r"0\.00093 +0\.3 +(0|last) ", text), "a searched field is shown by its value"
+        assert re.search(r"rewind@(0|last) +0 +0\.00093 +0\.3 ", text), "arm, seed and each number have their column"
         assert re.search(r"waiting", text)
 
 
@@ -195,7 +196,7 @@ def test_an_accuracy_is_coloured_by_what_it_lost():
         board = board_of(plan)
         board.event(done(plan.cycles[0], 0, BEGUN + 10, val=0.9))
         board.event(done(plan.cycles[0], 1, BEGUN + 20, val=val))
-        row = next(line for line in board.render(160, None, BEGUN).renderables if "running" in str(line))
+        row = next(line for line in face(board, 160, None, BEGUN).renderables if "running" in str(line))
         assert isinstance(row, Text)
         assert style in {str(span.style) for span in row.spans}, val
 
@@ -323,8 +324,8 @@ def test_a_watcher_sees_the_same_board():
     other = Board("reviews", tolerance=0.005)
     for item in plan.cycles:
         other.add(item)
-    for row in board._rows.values():
-        for result in row.own.values():
+    for row in board.rows():
+        for result in row.results.values():
             other.found(result)
     other.restore(tree)
     assert lines(other, 160, 48) == lines(board, 160, 48)
@@ -388,9 +389,9 @@ def test_epochs_of_a_shared_round_are_printed_once(tmp_path, capsys):
 def test_no_winners_before_a_pruned_round(capsys):
     """Winning tickets are counted once there is a pruned round, and not before."""
     plan = planned(12)
-    consoles.show_results(plan, {plan.cycles[0].id: [done(plan.cycles[0], 0, BEGUN)]})
+    show_results(plan, {plan.cycles[0].id: [done(plan.cycles[0], 0, BEGUN)]})
     assert "Winning" not in capsys.readouterr().out
-    consoles.show_results(plan, {plan.cycles[0].id: [done(plan.cycles[0], r, BEGUN) for r in (0, 1)]})
+    show_results(plan, {plan.cycles[0].id: [done(plan.cycles[0], r, BEGUN) for r in (0, 1)]})
     assert "Winning tickets: 1 of 12 cycles" in capsys.readouterr().out
 
 
@@ -398,7 +399,7 @@ def test_results_show_a_shared_round_of_all_who_share_it(capsys):
     """In a table of partial results a finished round 0 counts for every cycle that has it."""
     plan = planned(12)
     results = {item.id: [done(item, 0, BEGUN, val=0.75)] for item in plan.cycles[:6]}
-    consoles.show_results(plan, results)
+    show_results(plan, results)
     assert capsys.readouterr().out.count("0.7500 (1)") == 12
 
 

@@ -11,7 +11,7 @@ from planted import a_round
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import Cnn
 from lt_ray.cycle.prunings import Magnitude
-from lt_ray.cycle.results import Measurement
+from lt_ray.cycle.results import Measurement, RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import TrackingError
@@ -58,7 +58,7 @@ def a_stored_round(key: str, index: int) -> tuple[StoredRound, dict[str, torch.T
     """A planted round, whose numbers differ from those of any other."""
     share = 1 - index / 1000
     measurement = a_round("c", index, val=share, test=share - 0.01, sparsity=1 - share)
-    fields = {name: getattr(measurement, name) for name in Measurement.model_fields}
+    fields = measurement.model_dump(exclude=RoundResult.model_fields.keys() - Measurement.model_fields.keys())
     stored = StoredRound(key, {}, Measurement(**fields), (), {"w": (1000 - index, 1000)}, CYCLE.id, {})
     return stored, {}, {"w": torch.ones(8, dtype=torch.bool)}
 
