@@ -30,6 +30,8 @@ QUIET = "bright_black"
 class _Layout:
     """How much is shown of each row."""
 
+    gap: int
+    """Least between columns [cells]"""
     bar: int
     """Of the sparsity; 0 = none [cells]"""
     digits: int
@@ -40,9 +42,9 @@ class _Layout:
     """With the epoch in training, and headings as they are, not cut to what is below them"""
 
 
-_WIDE = _Layout(bar=12, digits=4, wide=True, epoch=True)
-_USUAL = _Layout(bar=6, digits=3, wide=False, epoch=True)
-_NARROW = _Layout(bar=0, digits=2, wide=False, epoch=False)
+_WIDE = _Layout(gap=2, bar=12, digits=4, wide=True, epoch=True)
+_USUAL = _Layout(gap=1, bar=6, digits=3, wide=False, epoch=True)
+_NARROW = _Layout(gap=1, bar=0, digits=2, wide=False, epoch=False)
 
 
 @dataclass
@@ -58,7 +60,7 @@ class _Column:
 
     def cut(self) -> None:
         """Leave of the heading what is no wider than the cells."""
-        self.width = max([self.least, _HEADING_LEAST, *(cell.cell_len for cell in self.cells)])
+        self.width = max([self.least, min(_HEADING_LEAST, len(self.heading)), *(cell.cell_len for cell in self.cells)])
         if len(self.heading) > self.width:
             self.heading = f"{self.heading[: self.width - 1]}."
 
@@ -122,7 +124,7 @@ def _fitted(rows: Sequence[BoardRow], width: int, tolerance: float, *, status: b
     """The columns of the roomiest layout that fits; where none does, those of the narrowest with the names cut."""
     for layout in (_WIDE, _USUAL, _NARROW):
         columns = _columns(rows, layout, tolerance, status=status)
-        if _spare(columns, width) >= 0:
+        if _spare(columns, width, layout.gap) >= 0:
             return columns
     columns = _columns(rows, _NARROW, tolerance, status=status, numbers=False)
     name = next(column for column in columns if column.heading == "name")
@@ -232,7 +234,7 @@ def _difference(row: BoardRow, tolerance: float) -> Text:
     lost = row.latest.lost(row.dense)
     bound = tolerance + ROUNDING
     style = "green" if lost <= bound else "yellow" if lost <= _FAR_BELOW * bound else "red"
-    shown = lost if row.latest.best == "lowest" else -lost
+    shown = lost if row.latest.best == "lowest" else -lost or 0.0
     return Text(f"{shown:+.4f}".replace("-", "−"), style)
 
 
