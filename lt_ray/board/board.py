@@ -67,7 +67,7 @@ class Board:
         self._results.setdefault(result.key, result)
         row.changed = next(self._ranks)
         if row.complete:
-            self._end(row, "done")
+            self.end(result.cycle, "done")
 
     def started(self, cycle: str, at: float | None = None) -> bool:
         """Take in that a cycle runs; return whether that is news. What has ended stays ended.
@@ -82,31 +82,25 @@ class Board:
         self.most_at_once = max(self.most_at_once, self.states()["running"])
         return True
 
-    def stopped(self, cycle: str, reason: str) -> None:
-        """Take in that a rule ended a cycle early."""
-        self._end(self._rows[cycle], "stopped", reason)
-
-    def failed(self, cycle: str, reason: str) -> None:
-        """Take in that a cycle failed."""
-        self._end(self._rows[cycle], "failed", reason)
+    def end(self, cycle: str, state: State, reason: str = "") -> None:
+        """Take in that a cycle failed, that a rule stopped it early, or that this run computes no more of it."""
+        row = self._rows[cycle]
+        row.state, row.reason, row.training = state, reason, None
+        row.changed = next(self._ranks)
 
     def fell(self, cycle: str) -> None:
         """Take in that a cycle lost its place before its round was finished: it waits again."""
         row = self._rows[cycle]
         if row.state == "running":
             row.since = None
-            self._end(row, "waiting")
-
-    def left(self, cycle: str, reason: str) -> None:
-        """Take in that this run computes no more of a cycle."""
-        self._end(self._rows[cycle], "interrupted", reason)
+            self.end(cycle, "waiting")
 
     def abandoned(self) -> None:
-        """Take in that nobody runs the sweep: what runs, or was begun by this cycle itself, is interrupted."""
-        for row in self._rows.values():
+        """Take in that nobody runs the sweep: a cycle that runs, or computed a round, is interrupted."""
+        for cycle, row in self._rows.items():
             begun = any(result.source == "computed" for result in row.results.values())
             if row.state == "running" or (row.state == "waiting" and begun):
-                self._end(row, "interrupted")
+                self.end(cycle, "interrupted")
         self.note = "ended" if self.ended else "not running"
 
     def event(self, event: EpochResult | RoundResult) -> None:
@@ -121,10 +115,6 @@ class Board:
             row.measured_s.append(took)
         row.since, row.training = max(row.since or 0.0, event.finished_at), None
         self.found(event)
-
-    def _end(self, row: BoardRow, state: State, reason: str = "") -> None:
-        row.state, row.reason, row.training = state, reason, None
-        row.changed = next(self._ranks)
 
     # What it knows
 

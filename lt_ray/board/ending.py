@@ -4,71 +4,64 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
 
+from lt_ray.board.results import show_best, show_results
 from lt_ray.board.tables import many
 from lt_ray.board.terminal import console
+from lt_ray.sweep.outcome import Outcome
 
 
-def show_epochs(asked: int, trained: int, stopped: Mapping[str, str]) -> None:
-    """Print what shared rounds, early stopping and rules saved.
+def show_outcome(outcome: Outcome, *, resume: str, status: str, sync: str, mlflow: str | None) -> None:
+    """Print what a sweep came to, the bill, the failures, and the commands that lead on.
 
-    - `asked`: of all planned rounds, `trained`: in the store [epochs]
-    - `stopped`: cycle → the rule that ended it early
+    - `resume`, `status`, `sync`: commands; `mlflow`: the one that shows the record, None where there is none
     """
-    rules = Counter(reason.partition(":")[0] for reason in stopped.values())
-    named = ", ".join(f"{rule} {count}" for rule, count in sorted(rules.items()))
-    ended = f"; {many(len(stopped), 'cycle')} ended early ({named})" if stopped else ""
-    saved = f" ({1 - trained / asked:.0%} saved)" if asked else ""
-    console.print(f"Epochs: {asked:,} asked, {trained:,} trained{saved}{ended}.")
-
-
-def show_end(
-    *,
-    computed: int,
-    reused: int,
-    seconds: float,
-    failures: Mapping[str, str],
-    interrupted: bool,
-    resume: str,
-    status: str,
-    report: Path,
-    mlflow: str | None,
-    sync: str | None = None,
-    unrecorded: str = "",
-    left: Mapping[str, str] | None = None,
-    why: str = "",
-) -> None:
-    """Print the bill, the failures and the commands that lead on."""
-    if computed or interrupted:
-        console.print(f"Computed {many(computed, 'round')}, found {reused} in the store, in {_duration(seconds)}.")
-    elif failures:
-        console.print(f"Computed nothing: {many(reused, 'round')} in the store, {many(len(failures), 'cycle')} failed.")
-    else:
-        console.print(f"Nothing to compute: all {many(reused, 'round')} were in the store.")
-    if interrupted:
-        end = "Stopped" if why else "Unfinished" if left else "Interrupted"
+    show_results(outcome.plan, outcome.results)
+    show_best(outcome.plan, outcome.best, outcome.stopped)
+    _show_bill(outcome)
+    if outcome.interrupted:
+        end = "Stopped" if outcome.why else "Unfinished" if outcome.left else "Interrupted"
         kept = "what is finished is kept; the same command goes on from there."
-        _say(f"[bold yellow]{end}[/]: {f'{escape(why)}; ' if why else ''}{kept}")
-    for cycle, reason in (left or {}).items():
+        _say(f"[bold yellow]{end}[/]: {f'{escape(outcome.why)}; ' if outcome.why else ''}{kept}")
+    for cycle, reason in outcome.left.items():
         _say(f"[bold yellow]left[/]   {cycle}: {escape(reason)}")
-    for cycle, reason in failures.items():
+    for cycle, reason in outcome.failures.items():
         console.print(f"[bold red]failed[/] {cycle}: {escape(reason)}")
-    if failures:
+    if outcome.failures:
         _say(f"retry   {escape(resume)} --retry-errored")
     _say(f"resume  {escape(resume)}")
     _say(f"status  {escape(status)}")
-    if report.exists():
-        _say(f"report  {escape(str(report))}")
+    if outcome.report is not None:
+        _say(f"report  {escape(str(outcome.report / 'report.html'))}")
     if mlflow:
         _say(f"mlflow  {escape(mlflow)}")
-    if sync:
+    if outcome.unrecorded is not None:
         _say(f"sync    {escape(sync)}    [yellow]MLflow was not told everything[/]")
-        if unrecorded:
-            _say(f"        [yellow]{escape(unrecorded)}[/]")
+        if outcome.unrecorded:
+            _say(f"        [yellow]{escape(outcome.unrecorded)}[/]")
+
+
+def _show_bill(outcome: Outcome) -> None:
+    """Print what shared rounds, early stopping and rules saved, and what was computed."""
+    if not outcome.interrupted:
+        rules = Counter(reason.partition(":")[0] for reason in outcome.stopped.values())
+        named = ", ".join(f"{rule} {count}" for rule, count in sorted(rules.items()))
+        ended = f"; {many(len(outcome.stopped), 'cycle')} ended early ({named})" if rules else ""
+        asked, trained = outcome.asked_epochs, outcome.trained_epochs
+        saved = f" ({1 - trained / asked:.0%} saved)" if asked else ""
+        console.print(f"Epochs: {asked:,} asked, {trained:,} trained{saved}{ended}.")
+    stored = many(outcome.reused, "round")
+    if outcome.computed or outcome.interrupted:
+        computed = many(outcome.computed, "round")
+        console.print(f"Computed {computed}, found {outcome.reused} in the store, in {_duration(outcome.seconds)}.")
+    elif outcome.failures:
+        console.print(f"Computed nothing: {stored} in the store, {many(len(outcome.failures), 'cycle')} failed.")
+    else:
+        console.print(f"Nothing to compute: all {stored} were in the store.")
 
 
 def command_line(argv: Sequence[str]) -> str:

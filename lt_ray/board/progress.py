@@ -19,7 +19,6 @@ from lt_ray.board.face import face
 from lt_ray.board.table import figure
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.rounds.run import Event
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.search import State
@@ -30,7 +29,7 @@ log = logging.getLogger("lt_ray")
 REFRESH_PER_S = 4.0
 _SHOW_EPOCHS_FROM_S = 5.0
 """Epochs shorter than this get no line of their own"""
-_TELL_EVERY_S = 1.0
+_SNAPSHOT_EVERY_S = 1.0
 _SIGN_OF_LIFE_S = 10.0
 
 
@@ -50,11 +49,11 @@ class Progress(Listener):
         begun = time.time()
         self._board = Board(sweep.name, resources, tolerance=sweep.tolerance, begun=begun, expected=asked)
         self._lock = threading.Lock()
-        self._found_told = False
-        self._epochs_told: set[tuple[int, int, float, float]] = set()
+        self._stored_shown = False
+        self._epochs_shown: set[tuple[int, int, float, float]] = set()
         self._changed = True
         self._over = threading.Event()
-        self._teller = threading.Thread(target=self._tell_on, name="live.json", daemon=True)
+        self._writer = threading.Thread(target=self._keep_snapshot, name="live.json", daemon=True)
         self._live: Live | None = None
         for planned in plan.cycles:
             self._board.add(planned)
@@ -66,12 +65,12 @@ class Progress(Listener):
         else:
             cycles = sum(self._board.states().values())
             _print(Text(f"{self._board.title}: {cycles} cycles, {self._board.rounds} rounds · {self._board.resources}"))
-        self._teller.start()
+        self._writer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._teller.join(timeout=5)
+        self._writer.join(timeout=5)
         if self._live is not None:
             with contextlib.suppress(OSError, ValueError):  # the terminal is gone
                 self._live.stop()
@@ -97,16 +96,16 @@ class Progress(Listener):
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Take in that a rule ended a cycle early, or that it failed."""
-        if state == "pruned":
-            with self._board_changes() as board:
-                board.stopped(cycle, reason)
-                name = board.row(cycle).name
-            self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
-        elif state == "failed":
-            more = f"; traceback in {self._directory.log}" if detail else ""
-            with self._board_changes() as board:
-                board.failed(cycle, reason + more)
+        if state == "complete":  # known from its last round
+            return
+        more = f"; traceback in {self._directory.log}" if detail else ""
+        with self._board_changes() as board:
+            board.end(cycle, "failed" if state == "failed" else "stopped", reason + more)
+            name = board.row(cycle).name
+        if state == "failed":
             terminal.show_warning(f"cycle {cycle} failed: {reason}{more}")
+        else:
+            self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
 
     def fell(self, cycle: str, what: str, then: str, detail: str) -> None:
         """Take in that a cycle's round was not finished, through no fault of its own, and what becomes of it."""
@@ -118,37 +117,33 @@ class Progress(Listener):
     def left(self, cycle: str, reason: str) -> None:
         """Take in that this run computes no more of a cycle."""
         with self._board_changes() as board:
-            board.left(cycle, reason)
+            board.end(cycle, "interrupted", reason)
 
     def epoch(self, epoch: EpochResult) -> None:
         """Take in an epoch that was just trained."""
-        self.event(epoch)
+        with self._board_changes() as board:
+            board.event(epoch)
+            line = _epoch_line(board, epoch)
+        # Cycles that share a round hand on the same epochs, each under its own name.
+        mark = (epoch.round, epoch.epoch, epoch.finished_at, epoch.train_loss)
+        if line is not None and mark not in self._epochs_shown:
+            self._line(line)
+        self._epochs_shown.add(mark)
 
     def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
         """Take in a round that was just finished."""
-        self.event(result)
-
-    def event(self, event: Event) -> None:
-        """Take in one event that just arrived."""
         with self._board_changes() as board:
-            board.event(event)
-            line = _round_line(board, event) if isinstance(event, RoundResult) else _epoch_line(board, event)
-        if isinstance(event, EpochResult):
-            # Cycles that share a round hand on the same epochs, each under its own name.
-            epoch = (event.round, event.epoch, event.finished_at, event.train_loss)
-            if epoch in self._epochs_told:
-                return
-            self._epochs_told.add(epoch)
-        if line is not None:
-            self._line(line, numbered=isinstance(event, RoundResult))
+            board.event(result)
+            line = _round_line(board, result)
+        self._line(line, numbered=True)
 
     def _line(self, line: Text, *, numbered: bool = False) -> None:
         """Print a line where there is no board; the first one comes after what was found."""
         if self._live is not None:
             return
         width = len(str(self._board.rounds))
-        if not self._found_told:
-            self._found_told = True
+        if not self._stored_shown:
+            self._stored_shown = True
             found = self._board.finished - numbered
             if found:
                 _print(Text(f"{found} round{'s' * (found > 1)} found in the store"))
@@ -161,20 +156,20 @@ class Progress(Listener):
             yield self._board
             self._changed = True
 
-    def _tell_on(self) -> None:
+    def _keep_snapshot(self) -> None:
         """Keep the snapshot up to date until the end, at most about once a second."""
         last = 0.0
         while True:
-            over = self._over.wait(_TELL_EVERY_S)
+            over = self._over.wait(_SNAPSHOT_EVERY_S)
             now = time.time()
             if self._changed or over or now - last >= _SIGN_OF_LIFE_S:
                 last = now
                 with contextlib.suppress(Exception):  # nothing hangs on it, and the disk may be full
-                    self._tell(now, over)
+                    self._write_snapshot(now, over)
             if over:
                 return
 
-    def _tell(self, now: float, over: bool) -> None:
+    def _write_snapshot(self, now: float, over: bool) -> None:
         with self._lock:
             self._changed = False
             tree: dict[str, Any] = {**self._board.snapshot(now), "over": over}

@@ -34,18 +34,18 @@ def show(path: Path, *, as_json: bool) -> int:
     look = _Look(SweepDirectory(path))
     look.again()
     if as_json:
-        for recorded, results in look.found:
+        for recorded, results in look.cycles:
             for result in results:
                 print(json.dumps(row(look.board.title, recorded, result)))
         return 0
     running = " · running" if look.driven else ""
     to_ask = f", {look.board.to_ask} to ask" if look.board.to_ask else ""
-    console.print(Text(f"{look.board.title}: {len(look.found)} cycles{to_ask}{running}", "italic"))
+    console.print(Text(f"{look.board.title}: {len(look.cycles)} cycles{to_ask}{running}", "italic"))
     for line in table(look.board.rows(), console.width, None, tolerance=look.board.tolerance, status=True):
         console.print(line, soft_wrap=True)
-    rounds = sum(len(results) for _, results in look.found)
-    keys = {result.key for _, results in look.found for result in results}
-    planned = sum(len(recorded.keys) for recorded, _ in look.found)
+    rounds = sum(len(results) for _, results in look.cycles)
+    keys = {result.key for _, results in look.cycles for result in results}
+    planned = sum(len(recorded.keys) for recorded, _ in look.cycles)
     console.print(f"{rounds} of {planned} rounds finished; {len(keys)} computed, {rounds - len(keys)} shared")
     return 0
 
@@ -77,55 +77,58 @@ class _Look:
 
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
-        self._known: dict[str, StoredRound] = {}
-        self._cycles: tuple[object, list[RecordedCycle]] = (None, [])
+        self._rounds: dict[str, StoredRound] = {}
+        """Key → round that was read"""
+        self._plan: tuple[object, list[RecordedCycle]] = (None, [])
+        """The planned cycles that were read, and a mark of their files at that time"""
         self._seen_driven = False
         self.driven = False
         """Whether a driver is at work"""
         self.ended = False
         """Whether nothing more will come: all cycles have ended, or their driver went away on its own"""
         self.board = Board("")
-        self.found: list[tuple[RecordedCycle, list[RoundResult]]] = []
+        self.cycles: list[tuple[RecordedCycle, list[RoundResult]]] = []
+        """The planned cycles with their finished rounds"""
 
     def again(self) -> None:
         """Look again; raises `StorageError` where there is no sweep, or none that can be read."""
         driven = self._directory.driven()  # first: what a driver writes before it goes away is then seen
-        sweep = self._directory.read()
-        told = self._directory.told()
+        tree = self._directory.read()
+        snapshot = self._directory.told()
         if driven is None:
-            driven = told is not None and not told.get("over") and time.time() - float(told.get("at", 0)) < _SILENT_S
-        found = [(recorded, list(self._directory.results(recorded, self._known))) for recorded in self._recorded()]
-        definition = sweep["definition"]
+            age_s = time.time() - float(snapshot.get("at", 0)) if snapshot else _SILENT_S
+            driven = age_s < _SILENT_S and not (snapshot or {}).get("over")
+        mark = self._directory.cycles_mark()
+        if mark != self._plan[0]:
+            self._plan = (mark, list(self._directory.cycles()))
+        cycles = [(recorded, list(self._directory.results(recorded, self._rounds))) for recorded in self._plan[1]]
+        definition = tree["definition"]
         asked = definition["samples"] * definition["seeds"] if definition.get("search") == "optuna" else 0
-        board = Board(sweep["name"], tolerance=sweep.get("tolerance", 0.005), expected=asked)
-        for recorded, results in found:
+        board = Board(tree["name"], tolerance=tree.get("tolerance", 0.005), expected=asked)
+        for recorded, results in cycles:
             board.add(recorded)
             for result in results:
                 board.found(result)
-        if told is not None:
+        if snapshot is not None:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-                board.restore(told)
-        for recorded, results in found:
-            reason = self._directory.failure(recorded.cycle.id)
-            if reason is not None and len(results) < len(recorded.keys):
-                board.failed(recorded.cycle.id, reason)
-            reason = self._directory.stopped(recorded.cycle.id)
-            if reason is not None and len(results) < len(recorded.keys):
-                board.stopped(recorded.cycle.id, reason)
+                board.restore(snapshot)
+        for recorded, results in cycles:
+            if len(results) < len(recorded.keys):
+                self._end(board, recorded.cycle.id)
         if not driven:
             board.abandoned()
-        went = self._seen_driven and not driven and bool(told and told.get("over"))
+        went = self._seen_driven and not driven and bool(snapshot and snapshot.get("over"))
         self._seen_driven |= driven
-        self.board, self.found, self.driven = board, found, driven
+        self.board, self.cycles, self.driven = board, cycles, driven
         self.ended = not driven and (board.ended or went)
+
+    def _end(self, board: Board, cycle: str) -> None:
+        """Tell the board of a cycle that failed or was stopped."""
+        if (reason := self._directory.failure(cycle)) is not None:
+            board.end(cycle, "failed", reason)
+        if (reason := self._directory.stopped(cycle)) is not None:
+            board.end(cycle, "stopped", reason)
 
     def __rich_console__(self, *arguments: Any) -> Iterator[object]:
         """Show the board as it was at the last look, at the time that it is now."""
         yield from Locked(self.board, threading.Lock()).__rich_console__(*arguments)
-
-    def _recorded(self) -> list[RecordedCycle]:
-        """The planned cycles, read again where there are others."""
-        mark = self._directory.cycles_mark()
-        if mark != self._cycles[0]:
-            self._cycles = (mark, list(self._directory.cycles()))
-        return self._cycles[1]

@@ -208,7 +208,7 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
     if options.json and not options.plan:
         raise InputError("`--json` prints the plan, but `--plan` is not there: add it, or see `lt-ray status --json`")
     with terminal.doing("loading torch"), interruption.postponed():
-        from lt_ray.board import ending, results
+        from lt_ray.board.ending import command_line, show_outcome
         from lt_ray.board.plan import plan_tree, show_plan
         from lt_ray.driver import flow as driver
         from lt_ray.driver.tuner import Resources, check_machine, check_shares, describe_resources
@@ -300,26 +300,13 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
             retry_errored=options.retry_errored,
             interruption=interruption,
         )
-    results.show_results(outcome.plan, outcome.results)
-    results.show_best(outcome.plan, outcome.best, outcome.stopped)
-    if not outcome.interrupted:
-        ending.show_epochs(outcome.asked_epochs, outcome.trained_epochs, outcome.stopped)
-    ending.show_end(
-        computed=outcome.computed,
-        reused=outcome.reused,
-        seconds=outcome.seconds,
-        failures=outcome.failures,
-        interrupted=outcome.interrupted,
-        resume=target.without_password(ending.command_line(sys.argv)),
-        status=shlex.join(["lt-ray", "status", sweep.name, "--storage", str(options.storage)]),
-        report=directory.report / "report.html",
+    place = [sweep.name, "--storage", str(options.storage)]
+    show_outcome(
+        outcome,
+        resume=target.without_password(command_line(sys.argv)),
+        status=shlex.join(["lt-ray", "status", *place]),
+        sync=shlex.join(["lt-ray", "sync", *place]),
         mlflow=None if uri == "none" else driver.mlflow_command(target.without_password(uri)),
-        unrecorded=outcome.unrecorded or "",
-        left=outcome.left,
-        why=outcome.why,
-        sync=None
-        if outcome.unrecorded is None
-        else shlex.join(["lt-ray", "sync", sweep.name, "--storage", str(options.storage)]),
     )
     return driver.exit_code(outcome)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
-from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
 from lt_ray.cycle.metrics import METRICS
+from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
 from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report import assemble, curve, files, published, rows
@@ -198,7 +198,10 @@ class Record:
         numbers: dict[str, float | None] = {"tickets": len(winners)}
         numbers |= {"cycles_finished": sum(reported.state in ("finished", "stopped") for _, reported in self.cycles)}
         ended = self.status != "KILLED"
-        summary = _points(numbers | _best([result for result in everything if result.metric == self.metric]) | _ticket(sparsest), self._at_ms(everything))
+        summary = _points(
+            numbers | _best([result for result in everything if result.metric == self.metric]) | _ticket(sparsest),
+            self._at_ms(everything),
+        )
         points = (*summary, *self._mean_points()) if ended else ()
         yield Summed(cycle=None, points=points, tags={NOTE_TAG: self._markdown, COLOUR_TAG: _PARENT_COLOUR})
 

@@ -100,9 +100,11 @@ def busy(cycles: int) -> Board:
         board.started(item.id, BEGUN)
         board.event(done(item, 0, BEGUN + 10))
         if place == 1:
-            board.failed(item.id, "DivergedError: the training loss left the finite numbers in epoch 3 of round 1")
+            board.end(
+                item.id, "failed", "DivergedError: the training loss left the finite numbers in epoch 3 of round 1"
+            )
         elif place == 2:
-            board.stopped(item.id, "max-drop: 0.0600 below its dense validation accuracy at round 2")
+            board.end(item.id, "stopped", "max-drop: 0.0600 below its dense validation accuracy at round 2")
         elif place % 3 == 0 and place:
             for round in (1, 2, 3):
                 board.event(done(item, round, BEGUN + 10 * round + 10))
@@ -201,6 +203,26 @@ def test_an_accuracy_is_coloured_by_what_it_lost():
         assert style in {str(span.style) for span in row.spans}, val
 
 
+def test_where_lower_is_better_more_is_a_loss():
+    """Of a metric whose lowest value is best, more is a loss, shown as what was added, and the best is the lowest."""
+    plan = planned(12)
+
+    def error(item: PlannedCycle, round: int, rmse: float) -> RoundResult:
+        more = {"metric": "rmse", "best": "lowest", "val_rmse": rmse, "test_rmse": rmse}
+        return done(item, round, BEGUN).model_copy(update=more)
+
+    for rmse, style, shown in ((1.995, "green", "−0.0050"), (2.005, "green", "+0.0050"), (2.5, "red", "+0.5000")):
+        board = board_of(plan)
+        for item, end in zip(plan.cycles[:2], (rmse, 3.0), strict=True):
+            board.event(error(item, 0, 2.0))
+            board.event(error(item, 1, end))
+        first, *_ = (line for line in face(board, 160, None, BEGUN).renderables if "running" in str(line))
+        assert isinstance(first, Text)
+        assert shown in first.plain
+        assert style in {str(span.style) for span in first.spans}, rmse
+        assert f"best val   {rmse:.4f} in round 1/3" in "\n".join(lines(board))
+
+
 # What it knows
 
 
@@ -285,7 +307,7 @@ def test_a_cycle_with_an_event_is_running():
     assert board.states() == {"running": 1, "waiting": 11}
     for round in range(4):
         board.event(done(second, round, BEGUN + 10 * round))
-    board.failed(third.id, "lost")
+    board.end(third.id, "failed", "lost")
     assert board.states() == {"running": 1, "done": 1, "failed": 1, "waiting": 9}
     assert not board.started(third.id, BEGUN + 50)
     assert not board.started(second.id, BEGUN + 50)
@@ -362,7 +384,7 @@ def test_a_snapshot_that_cannot_be_written_ends_nothing(tmp_path):
     plan = planned(1)
     (tmp_path / "reviews" / "live.json" / "in the way").mkdir(parents=True)
     with Progress(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
-        progress.event(done(plan.cycles[0], 0, time.time()))
+        progress.finished(done(plan.cycles[0], 0, time.time()))
     assert SweepDirectory(tmp_path / "reviews").told() is None
 
 
@@ -376,9 +398,9 @@ def test_epochs_of_a_shared_round_are_printed_once(tmp_path, capsys):
     with Progress(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
         for item in of_round:
             for number in (1, 2):
-                progress.event(epoch(item, 0, number, BEGUN + number).model_copy(update=long))
+                progress.epoch(epoch(item, 0, number, BEGUN + number).model_copy(update=long))
         other = next(item for item in plan.cycles if item not in of_round)
-        progress.event(epoch(other, 0, 1, BEGUN + 3).model_copy(update=long))
+        progress.epoch(epoch(other, 0, 1, BEGUN + 3).model_copy(update=long))
     lines = [line for line in capsys.readouterr().out.splitlines() if " epoch " in line]
     assert [line.split(" epoch ")[1][0] for line in lines] == ["1", "2", "1"]
 
