@@ -17,6 +17,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,8 +105,17 @@ def endless(split: text.Split, length_batches: bool) -> Iterator[tuple[Tensor, T
     epoch = 0
     while True:
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(epoch)).numpy()
-        yield from text.batches(split, order, BATCH, length_batches)
+        yield from fed(split, order, BATCH, length_batches)
         epoch += 1
+
+
+def fed(
+    split: text.Split, order: np.ndarray[Any, np.dtype[np.int64]], size: int, length_batches: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches of a split."""
+    data = text.TextData(split, split, split, ("a", "b"), 0, "")
+    for batch in data.epoch(order, size, by_length=length_batches):
+        yield batch.inputs, batch.targets
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ document), so only one is measured there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,12 +93,12 @@ def ratios(model: Lstm | Rnn, mean: float, deviation: float, longest: int, steps
     logs = Logs(model)
     logs.load_state_dict(dict(zip(logs.state_dict(), weights.values(), strict=True)))
     order = np.random.default_rng(1).permutation(len(split))
-    tokens, labels = next(text.batches(split, order, 8, length_batches=True))
+    tokens, labels = next(fed(split, order, 8, length_batches=True))
     losses = [stepper(module.eval())(tokens, labels) for module in (logs, ours)]
     assert abs(losses[0] - losses[1]) < 1e-5, losses
     named = {LOGS: (stepper(logs.train()), False), "lt_ray": (stepper(ours.train()), False)}
     named["lt_ray, documents batched by length"] = (named["lt_ray"][0], True)
-    feeds = {name: text.batches(split, order, BATCH, by_length) for name, (_, by_length) in named.items()}
+    feeds = {name: fed(split, order, BATCH, by_length) for name, (_, by_length) in named.items()}
     seconds, trained = dict.fromkeys(named, 0.0), dict.fromkeys(named, 0)
     for _ in range(steps):
         for name, (step, _) in named.items():
@@ -107,6 +108,15 @@ def ratios(model: Lstm | Rnn, mean: float, deviation: float, longest: int, steps
             seconds[name] += time.process_time() - started
             trained[name] += int((tokens != 1).sum())
     return {name: seconds[LOGS] / trained[LOGS] * trained[name] / seconds[name] for name in named}
+
+
+def fed(
+    split: text.Split, order: np.ndarray[Any, np.dtype[np.int64]], size: int, length_batches: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches of a split."""
+    data = text.TextData(split, split, split, ("a", "b"), 0, "")
+    for batch in data.epoch(order, size, by_length=length_batches):
+        yield batch.inputs, batch.targets
 
 
 def main() -> None:

@@ -48,6 +48,17 @@ class MeasuredRow(Row):
         @property
         def before_val_accuracy(self) -> float | None: ...  # noqa: D102
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A metric that was not measured is None."""
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if _MEASURED.fullmatch(name):
+                    return None
+                raise
+
     @model_validator(mode="before")
     @classmethod
     def _others_are_metrics(cls, tree: Any) -> Any:

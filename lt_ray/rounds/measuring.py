@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from lt_ray.tasks import text
+from lt_ray.cycle.metrics import Metric
+from lt_ray.tasks.task import Data, SplitName
 from lt_ray.training import measure
 from lt_ray.training.loop import Trainee
-from lt_ray.training.measure import Latency, Measure
+from lt_ray.training.measure import Latency, Measure, Meter
 
-_TOKENS = 32_768
-"""Most tokens of a batch [count]"""
 _LATENCY_BATCH = 32
 """Examples of the batch whose latency is measured [count]"""
 
@@ -34,47 +33,61 @@ class Measured:
     both_s: float
     """Seconds of both [s]"""
 
-    def tree(self) -> dict[str, float]:
+    def row(self, before: str = "") -> dict[str, float]:
+        """Return `{split}_loss` and `{split}_{metric}` → value.
+
+        - `before`: put in front of each name
+        """
+        both = {"val": self.val, "test": self.test}
+        losses = {f"{before}{split}_loss": measured.loss for split, measured in both.items()}
+        return losses | {f"{before}{s}_{name}": value for s, m in both.items() for name, value in m.values.items()}
+
+    def tree(self) -> dict[str, Any]:
         """Return it as plain values."""
-        losses = {"val_loss": self.val.loss, "val_accuracy": self.val.accuracy}
-        losses |= {"test_loss": self.test.loss, "test_accuracy": self.test.accuracy}
-        return losses | {"test_s": self.test_s, "both_s": self.both_s}
+        return asdict(self)
 
     @classmethod
-    def loaded(cls, tree: Mapping[str, float]) -> Measured:
+    def loaded(cls, tree: Mapping[str, Any]) -> Measured:
         """Return what `tree` told of."""
-        val, test = (Measure(tree[f"{split}_loss"], tree[f"{split}_accuracy"]) for split in ("val", "test"))
+        val, test = (Measure(tree[s]["loss"], tree[s]["values"], _rows(tree[s]["confusion"])) for s in ("val", "test"))
         return cls(val, test, tree["test_s"], tree["both_s"])
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """Measures models on one data set and device, in the precision in which they train."""
+    """Measures models on one data set and device, in the precision in which they train.
 
-    data: text.TextData
+    - `metrics`: what is measured
+    """
+
+    data: Data
+    metrics: Sequence[Metric]
     device: torch.device
     precision: Literal["float32", "bfloat16"]
 
+    def meter(self) -> Meter:
+        """Return what adds up a split, with nothing taken in yet."""
+        return self.data.meter(self.metrics)
+
     def validation(self, trainee: Trainee) -> Measure:
         """Return what a model measures on the validation split."""
-        return self._split(trainee, self.data.validation)
+        return self._split(trainee, "validation")
 
     def both(self, trainee: Trainee) -> Measured:
         """Return what a model measures on validation and test, the test timed after the other has warmed up."""
         began = time.perf_counter()
-        val = self._split(trainee, self.data.validation)
+        val = self._split(trainee, "validation")
         started = time.perf_counter()
-        test = self._split(trainee, self.data.test)
+        test = self._split(trainee, "test")
         ended = time.perf_counter()
         return Measured(val, test, test_s=ended - started, both_s=ended - began)
 
     def latency(self, trainee: Trainee) -> Latency:
         """Return how long the first validation examples take as one batch."""
-        split = self.data.validation
-        first = np.arange(min(_LATENCY_BATCH, len(split)))
-        ((tokens, _),) = text.in_order(split, first, _LATENCY_BATCH, padding=self.data.padding)
+        first = np.arange(min(_LATENCY_BATCH, self.data.examples("validation")))
+        (batch,) = self.data.some("validation", first, _LATENCY_BATCH)
         with self.autocast():
-            return measure.latency(trainee.model, tokens, self.device, trainee.logits)
+            return measure.latency(trainee.model, batch.inputs, self.device, trainee.outputs)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of every forward pass."""
@@ -82,7 +95,11 @@ class Measuring:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def _split(self, trainee: Trainee, split: text.Split) -> Measure:
-        batches = text.measuring_batches(split, _TOKENS, padding=self.data.padding)
+    def _split(self, trainee: Trainee, split: SplitName) -> Measure:
+        batches = self.data.measuring(split)
         with self.autocast():
-            return measure.measure(trainee.model, batches, self.device, trainee.logits)
+            return measure.measure(trainee.model, batches, self.device, trainee.outputs, self.data, self.meter())
+
+
+def _rows(confusion: Sequence[Sequence[int]] | None) -> tuple[tuple[int, ...], ...] | None:
+    return None if confusion is None else tuple(map(tuple, confusion))

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.prunings import Magnitude, Similarity
-from lt_ray.cycle.results import Epoch, EpochResult, Measurement, RoundResult
+from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, Measurement, RoundResult
 from lt_ray.models import registry
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import ZeroPruned
@@ -28,9 +27,10 @@ from lt_ray.rounds.measuring import Measured, Measuring
 from lt_ray.rounds.network import Network
 from lt_ray.rounds.start import Parent, Pruner, Start, next_stride
 from lt_ray.store.store import RoundStore, StoredRound
-from lt_ray.tasks import text
+from lt_ray.tasks.task import Data
+from lt_ray.training.batch import Batch
 from lt_ray.training.loop import Progress, Trainee, train
-from lt_ray.training.measure import Batch, Latency
+from lt_ray.training.measure import Latency
 from lt_ray.training.optimizer import optimizer, rate
 from lt_ray.training.randomness import generators, order, seed_step
 
@@ -39,16 +39,14 @@ log = logging.getLogger("lt_ray")
 Event = EpochResult | RoundResult
 PARTIAL_EVERY_S = 60.0
 _SIGN_OF_LIFE_S = 1.0
-_ABOVE = 1e-12
-"""Counts over counts differ from decimal bounds in the last bit: 0.90 − 0.85 is not more than 0.05"""
 
 
 def run_cycle(
     cycle: Cycle,
-    data: text.TextData,
+    data: Data,
     store: RoundStore,
     *,
-    source: text.TextData | None = None,
+    source: Data | None = None,
     base: Base | None = None,
     keep_epochs: Collection[RewindEpoch] = (),
     device: str | torch.device = "cpu",
@@ -118,8 +116,8 @@ class _Run:
     """One cycle on one data set, store and device."""
 
     cycle: Cycle
-    data: text.TextData
-    source: text.TextData | None
+    data: Data
+    source: Data | None
     base: Base | None
     store: RoundStore
     keep_epochs: frozenset[RewindEpoch]
@@ -147,19 +145,19 @@ class _Run:
     @cached_property
     def network(self) -> Network:
         """The model's shapes on this data."""
-        model, data = self.cycle.model, self.data
-        outputs = registry.outputs_of(model, len(data.classes))
-        return Network(model, data.rows, outputs, data.padding, self.base)
+        facts = self.data.facts
+        outputs = registry.outputs_of(self.cycle.model, facts.width)
+        return Network(self.cycle.model, facts.rows, outputs, facts.padding, self.base)
 
     @cached_property
     def measuring(self) -> Measuring:
         """What measures the models of this cycle."""
-        return Measuring(self.data, self.device, self.cycle.training.precision)
+        return Measuring(self.data, self.cycle.task.metrics, self.device, self.cycle.training.precision)
 
     @cached_property
     def pruner(self) -> Pruner:
         """What prunes the models of this cycle."""
-        return Pruner(self.network, self.data.train, self.cycle.seed, self.store, self.device)
+        return Pruner(self.network, self.data, self.cycle.seed, self.store, self.device)
 
     @cached_property
     def prunable(self) -> tuple[str, ...]:
@@ -204,50 +202,14 @@ class _Run:
         return self.store.put(self._stored(round, outcome), outcome.weights, outcome.start.masks)
 
     def _stored(self, round: Round, outcome: _Outcome) -> StoredRound:
-        history, start = outcome.progress.history, outcome.start
-        # With early stopping the round ends with the best epoch's weights, else with the last one's.
-        best = outcome.progress.best if self.cycle.training.patience is not None else history[-1] if history else None
-        before, after = outcome.before, outcome.after
-        blocks = start.blocks
+        start, after = outcome.start, outcome.after
+        confusions = {"validation": after.val.confusion, "test": after.test.confusion}
         return StoredRound(
             key=round.key,
             inputs=round.inputs,
-            measurement=Measurement(
-                round=round.index,
-                parameters=sum(weight.numel() for weight in outcome.weights.values()),
-                restart_epoch=start.restart_epoch,
-                epochs=len(history),
-                best_epoch=0 if best is None else best.epoch,
-                train_loss=None if best is None else best.train_loss,
-                train_accuracy=None if best is None else best.train_accuracy,
-                val_loss=after.val.loss,
-                val_accuracy=after.val.accuracy,
-                test_loss=after.test.loss,
-                test_accuracy=after.test.accuracy,
-                before_val_loss=None if before is None else before.val.loss,
-                before_val_accuracy=None if before is None else before.val.accuracy,
-                before_test_loss=None if before is None else before.test.loss,
-                before_test_accuracy=None if before is None else before.test.accuracy,
-                nonzero=sum(int(mask.sum()) for mask in start.masks.values()),
-                blocks=None if blocks is None else len(blocks),
-                frozen_blocks=None if blocks is None else len(start.frozen),
-                start_round=start.start_round,
-                stride=start.stride,
-                accepted=self._accepted(round, after.val.accuracy),
-                train_s=sum(epoch.train_s for epoch in history),
-                eval_s=sum(epoch.eval_s for epoch in history)
-                + sum(measured.both_s for measured in {before, after} if measured is not None),
-                test_s=None if blocks is None else after.test_s,
-                latency_s=None if outcome.latency is None else outcome.latency.median_s,
-                latency_low_s=None if outcome.latency is None else outcome.latency.low_s,
-                latency_high_s=None if outcome.latency is None else outcome.latency.high_s,
-                val_examples=len(self.data.validation),
-                val_largest=int(np.unique(self.data.validation.labels, return_counts=True)[1].max()),
-                redone_s=outcome.redone_s,
-                finished_at=time.time(),
-            ),
-            epochs=tuple(history),
-            counts=self.network.counts(start.masks, blocks),
+            measurement=self._measurement(round, outcome),
+            epochs=tuple(outcome.progress.history),
+            counts=self.network.counts(start.masks, start.blocks),
             computed_by=self.cycle.id,
             made_with={
                 "device": self.device.type,
@@ -255,19 +217,60 @@ class _Run:
                 "torch": torch.__version__,
                 "lt_ray": version("lt_ray"),
             },
-            blocks=blocks,
+            blocks=start.blocks,
             frozen=start.frozen,
             decision=start.decision,
+            confusions={split: counts for split, counts in confusions.items() if counts is not None},
         )
 
-    def _accepted(self, round: Round, val_accuracy: float) -> bool | None:
+    def _measurement(self, round: Round, outcome: _Outcome) -> Measurement:
+        history, start = outcome.progress.history, outcome.start
+        # With early stopping the round ends with the best epoch's weights, else with the last one's.
+        best = outcome.progress.best if self.cycle.training.patience is not None else history[-1] if history else None
+        before, after, blocks, latency = outcome.before, outcome.after, start.blocks, outcome.latency
+        measured = [after] if before is None or before is after else [before, after]
+        metric = self.cycle.metric
+        return Measurement(
+            metric=metric.name,
+            best=metric.best,
+            round=round.index,
+            parameters=sum(weight.numel() for weight in outcome.weights.values()),
+            restart_epoch=start.restart_epoch,
+            epochs=len(history),
+            best_epoch=0 if best is None else best.epoch,
+            train_loss=None if best is None else best.train_loss,
+            **{f"train_{m.name}": best and best.value("train", m.name) for m in self.cycle.task.metrics},
+            **after.row(),
+            **(dict.fromkeys(after.row("before_")) if before is None else before.row("before_")),
+            nonzero=sum(int(mask.sum()) for mask in start.masks.values()),
+            blocks=None if blocks is None else len(blocks),
+            frozen_blocks=None if blocks is None else len(start.frozen),
+            start_round=start.start_round,
+            stride=start.stride,
+            accepted=self._accepted(round, after),
+            train_s=sum(epoch.train_s for epoch in history),
+            eval_s=sum(epoch.eval_s for epoch in history) + sum(both.both_s for both in measured),
+            test_s=None if blocks is None else after.test_s,
+            latency_s=None if latency is None else latency.median_s,
+            latency_low_s=None if latency is None else latency.low_s,
+            latency_high_s=None if latency is None else latency.high_s,
+            val_examples=self.data.examples("validation"),
+            val_largest=self.data.largest("validation"),
+            redone_s=outcome.redone_s,
+            finished_at=time.time(),
+        )
+
+    def _accepted(self, round: Round, after: Measured) -> bool | None:
         """Whether a round that compared blocks lost no more than its pruning allows."""
         pruning = round.pruning
         if not isinstance(pruning, Similarity) or pruning.max_drop is None:
             return None
         dense = self.store.find(round.dense)
         assert dense is not None
-        return dense.measurement.val_accuracy - val_accuracy <= pruning.max_drop + _ABOVE
+        metric = self.cycle.metric
+        value = after.val.values[metric.name]
+        score = value if metric.best == "highest" else -value
+        return dense.measurement.score("val") - score <= pruning.max_drop + ROUNDING
 
     def _train(
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
@@ -299,6 +302,9 @@ class _Run:
         zero_pruned = ZeroPruned(dict(model.named_parameters()), start.masks)
         for progress in train(
             trainee,
+            learnt=self.data,
+            meter=self.measuring.meter,
+            metric=self.cycle.metric,
             last_epoch=last if last_epoch is None else last_epoch,
             batches=self._batches,
             validate=lambda _: self.measuring.validation(trainee),
@@ -307,7 +313,7 @@ class _Run:
             patience=training.patience,
             device=self.device,
             autocast=self.measuring.autocast,
-            lr_at=rate(training, math.ceil(len(self.data.train) / training.batch_size), last),
+            lr_at=rate(training, math.ceil(self.data.examples("train") / training.batch_size), last),
             gradient_norm=training.gradient_norm,
             before_clipping=zero_pruned.gradients,
             accumulation=training.accumulation,
@@ -355,16 +361,9 @@ class _Run:
         return Trainee(model, made, Progress(epoch=start.epoch), forward=self.network.logits(model))
 
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
-        training, data = self.cycle.training, self.data
-        permutation = order(self.cycle.seed, epoch, len(data.train)).numpy()
-        return text.batches(
-            data.train,
-            permutation,
-            training.batch_size,
-            training.length_batches,
-            start=step,
-            padding=data.padding,
-        )
+        training = self.cycle.training
+        permutation = order(self.cycle.seed, epoch, self.data.examples("train")).numpy()
+        return self.data.epoch(permutation, training.batch_size, by_length=training.length_batches, first=step)
 
     # What a round starts from
 

@@ -22,7 +22,7 @@ from lt_ray.rounds import calibration
 from lt_ray.rounds.chain import fractions, touches
 from lt_ray.rounds.network import Blocks, Network
 from lt_ray.store.store import RoundStore
-from lt_ray.tasks import text
+from lt_ray.tasks.task import Data
 from lt_ray.training.randomness import generator, generators
 
 log = logging.getLogger("lt_ray")
@@ -114,13 +114,13 @@ class Parent:
 class Pruner:
     """Prunes the models of one cycle.
 
-    - `train`: the split that calibration examples are of
+    - `data`: calibration examples are of its train split
     - `seed`: of the cycle
     - `store`: keeps what was measured of a model, for other prunings of it
     """
 
     network: Network
-    train: text.Split
+    data: Data
     seed: int
     store: RoundStore
     device: torch.device
@@ -258,31 +258,31 @@ class Pruner:
 
     def _documents(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Calibration examples: of train alone, drawn from the seed."""
-        return _drawn(self.train, self.seed, count)
+        return _drawn(self.data, self.seed, count)
 
     def _tokens(self, documents: np.ndarray[tuple[int], np.dtype[np.int64]], size: int) -> Iterator[Tensor]:
-        for tokens, _ in text.in_order(self.train, documents, size, padding=self.network.padding):
-            yield tokens.to(self.device)
+        for batch in self.data.some("train", documents, size):
+            yield batch.to(self.device).inputs
 
     def _kept(self, tokens: Tensor) -> Tensor:
         return tokens != self.network.padding
 
 
-def check_calibration(prunings: Iterable[Pruning], train: text.Split, seed: int) -> None:
+def check_calibration(prunings: Iterable[Pruning], data: Data, seed: int) -> None:
     """Raise `CycleError` where blocks could not be compared on a cycle's calibration examples, whatever the model.
 
-    - `train`, `seed`: see `Pruner`
+    - `data`, `seed`: see `Pruner`
     """
     for pruning in prunings:
         if not isinstance(pruning, Similarity):
             continue
-        documents = _drawn(train, seed, pruning.calibration)
+        documents = _drawn(data, seed, pruning.calibration)
         if pruning.cka == "minibatch" and len(documents) < similarity.SMALLEST_BATCH:
             raise CycleError(
                 f"`similarity.cka: minibatch` compares blocks on at least {similarity.SMALLEST_BATCH} texts of train, "
                 f"but train has {len(documents)}: give more texts, or take `tokens`, which one text is enough for"
             )
-        if pruning.cka == "tokens" and train.lengths[documents].max(initial=0) < similarity.FEWEST_TOKENS:
+        if pruning.cka == "tokens" and _longest(data, documents) < similarity.FEWEST_TOKENS:
             raise CycleError(
                 f"`similarity.cka: tokens` compares blocks on texts of at least {similarity.FEWEST_TOKENS} tokens, but "
                 f"the {len(documents)} texts that calibration draws of train have one each: give longer ones, a larger "
@@ -290,11 +290,16 @@ def check_calibration(prunings: Iterable[Pruning], train: text.Split, seed: int)
             )
 
 
-def _drawn(train: text.Split, seed: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _drawn(data: Data, seed: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The examples of train on which a cycle calibrates, at most `count`."""
-    drawn = torch.randperm(len(train), generator=generator(seed, "calibration"))
+    drawn = torch.randperm(data.examples("train"), generator=generator(seed, "calibration"))
     chosen: np.ndarray[tuple[int], np.dtype[np.int64]] = drawn[:count].numpy()
     return chosen
+
+
+def _longest(data: Data, documents: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int:
+    """Tokens of the longest of some documents of train."""
+    return max((batch.inputs.shape[1] for batch in data.some("train", documents, _CALIBRATION_BATCH)), default=0)
 
 
 def next_stride(pruning: Similarity, earlier: Iterable[tuple[int | None, bool | None]]) -> tuple[int, str]:

@@ -21,7 +21,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,16 @@ class StoredRound:
     """Of them, those that were not trained"""
     decision: BlockDecision | None = None
     """How blocks were compared and removed; None where they were not"""
+    confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    """Split → how often its examples of each class (rows) were taken for each (columns), of a classifier [count]"""
 
     def pure(self) -> str:
         """Return all that another computation of the round must find too, as canonical JSON."""
         measurement = self.measurement.model_dump(exclude=set(TIMES))
         epochs = [epoch.model_dump(exclude=set(TIMES)) for epoch in self.epochs]
         own = {"measurement": measurement, "epochs": epochs, "counts": self.counts}
-        return canonical(own | {"blocks": self.blocks, "frozen": self.frozen, "decision": self._decided()})
+        blocks = {"blocks": self.blocks, "frozen": self.frozen, "decision": self._decided()}
+        return canonical({**own, **blocks, "confusions": self.confusions})
 
     def manifest(self) -> dict[str, Any]:
         """Return all of it as a tree of plain values."""
@@ -85,6 +88,7 @@ class StoredRound:
             "blocks": self.blocks,
             "frozen": self.frozen,
             "decision": self._decided(),
+            "confusions": self.confusions,
         }
 
     def _decided(self) -> dict[str, Any] | None:
@@ -159,6 +163,7 @@ class RoundStore:
                 blocks=None if manifest["blocks"] is None else tuple(manifest["blocks"]),
                 frozen=tuple(manifest["frozen"]),
                 decision=BlockDecision(**manifest["decision"]) if manifest["decision"] is not None else None,
+                confusions={split: tuple(map(tuple, rows)) for split, rows in manifest["confusions"].items()},
             )
         except (KeyError, ValidationError):
             raise DamagedError(f"{key}: the manifest has other fields than this version of lt_ray reads") from None

@@ -386,7 +386,7 @@ class Planner:
         _check_names(cycle, module)
         survey.check(cycle.schedule, module, lambda: self._surveyed(cycle))
         if self.data is not None and cycle.tickets == "own":
-            check_calibration(cycle.schedule, self.data.of(cycle).train, cycle.seed)
+            check_calibration(cycle.schedule, self.data.of(cycle), cycle.seed)
         flat = cycle.flat()
         rounds = chain(cycle, digest, self.source_digest)
         found = origin_chain(cycle, digest, self.source_digest)

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.identity import canonical
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import notes
 from lt_ray.tasks.corpus import Corpus, Texts
+from lt_ray.tasks.task import Data, SplitName
+from lt_ray.training.batch import Batch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -38,6 +40,8 @@ LONGEST = 512
 NO_LIMIT = 10**6
 """Limit of a tokenizer from which it is none: the library says 10^30 where it knows none [count]"""
 
+TOKENS = 32_768
+"""Most tokens of a measuring batch [count]"""
 POOL = 100
 """Batches whose documents are sorted by length together [count]"""
 CHUNK = 1024
@@ -73,7 +77,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class TextData:
+class TextData(Data, kind="text"):
     """An encoded task: all of it that reaches a model."""
 
     train: Split
@@ -90,9 +94,83 @@ class TextData:
     """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
 
     @property
-    def outputs(self) -> int:
-        """Outputs of a classifier: 1 for two classes (binary cross-entropy), else one a class [count]."""
-        return 1 if len(self.classes) == 2 else len(self.classes)
+    def facts(self) -> Facts:
+        """What a model must know of it."""
+        return Facts("text", "classes", len(self.classes), self.rows, self.padding)
+
+    def targets(self, split: SplitName) -> Integers:
+        """Return the classes of a split's documents, int64 `(n,)`."""
+        return self._split(split).labels
+
+    def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
+        """Yield some documents of a split, in the order given, each batch padded to its longest."""
+        for first in range(0, len(examples), size):
+            yield self._collated(self._split(split), examples[first : first + size])
+
+    def epoch(self, order: Integers, size: int, *, by_length: bool = False, first: int = 0) -> Iterator[Batch]:
+        """Yield one epoch of train, each batch padded to its longest document.
+
+        - `by_length`: sort each pool of 100 batches by length (ties keep `order`), so that a batch holds documents of
+          like length. A sorted epoch would train on short documents first, so the batches, the short last one too,
+          come in an order of their own, drawn from a digest of `order`: uniform whatever the lengths, and the same for
+          equal ones
+        """
+        documents = order
+        starts = np.arange(0, len(order), size)
+        turns: Integers = np.arange(len(starts))
+        if by_length:
+            pools = np.arange(len(order)) // (POOL * size)
+            documents = order[np.lexsort((self.train.lengths[order], pools))]
+            # Their places in `order` would not do: equal lengths keep it, and the last batch would come last.
+            seed = int.from_bytes(hashlib.sha256(order.astype(np.int64).tobytes()).digest()[:8], "big") >> 1
+            turns = torch.randperm(len(starts), generator=torch.Generator().manual_seed(seed)).numpy()
+        for start in starts[turns[first:]].tolist():
+            yield self._collated(self.train, documents[start : start + size])
+
+    def measuring(self, split: SplitName, tokens: int = TOKENS) -> Iterator[Batch]:
+        """Yield every document of a split once, shortest first.
+
+        - `tokens`: most tokens of a batch, padding counted, unless one document alone has more [count]
+        """
+        whole = self._split(split)
+        documents = np.argsort(whole.lengths, kind="stable")
+        lengths = whole.lengths[documents]
+        first = 0
+        while first < len(documents):
+            # Sorted, so the padded size of the first 1, 2, … documents rises, and no later one is shorter.
+            longest = lengths[first : first + max(1, tokens // int(lengths[first]))]
+            padded = longest * np.arange(1, len(longest) + 1)
+            count = max(1, int(np.searchsorted(padded, tokens, side="right")))
+            yield self._collated(whole, documents[first : first + count])
+            first += count
+
+    def _split(self, name: SplitName) -> Split:
+        split: Split = getattr(self, name)
+        return split
+
+    def _collated(self, split: Split, documents: Integers) -> Batch:
+        begins = split.offsets[documents]
+        lengths = split.offsets[documents + 1] - begins
+        ends = np.cumsum(lengths)
+        tokens = np.full((len(documents), int(lengths.max())), self.padding, dtype=np.int64)
+        inside = np.arange(tokens.shape[1]) < lengths[:, None]
+        tokens[inside] = split.tokens[np.repeat(begins - (ends - lengths), lengths) + np.arange(ends[-1])]
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(split.labels[documents]))
+
+    def save(self, directory: Path) -> None:
+        """Write it so that `load(directory)` returns it; the directory appears whole or not at all.
+
+        Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
+        """
+        save(self, directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> TextData:
+        """Return what `save` wrote, its arrays mapped from the file and read-only.
+
+        Raises `DamagedError` if a file is missing, cut short, or not what its digest says.
+        """
+        return load(directory)
 
 
 def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Texts | None = None) -> TextData:
@@ -247,65 +325,6 @@ def _unspeakable(name: str) -> str:
     return f"\ufdd0{name}\ufdd1"
 
 
-def batches(
-    split: Split, order: Integers, batch_size: int, length_batches: bool, start: int = 0, *, padding: int = PADDING
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield one epoch of (tokens int64 `(B, T)`, labels int64 `(B,)`), padded to each batch's longest document.
-
-    - `order`: the epoch's permutation of 0 … n−1, int64 of shape `(n,)`.
-    - `length_batches`: sort each pool of 100 batches by length (ties keep `order`), so that a batch holds documents of
-      like length. A sorted epoch would train on short documents first, so the batches, the short last one too, come in
-      an order of their own, drawn from a digest of `order`: uniform whatever the lengths, and the same for equal ones.
-    - `start`: batches skipped without being built [count].
-    - `padding`: token that fills a batch: the data's own.
-    """
-    documents = order
-    starts = np.arange(0, len(order), batch_size)
-    turns: Integers = np.arange(len(starts))
-    if length_batches:
-        pools = np.arange(len(order)) // (POOL * batch_size)
-        documents = order[np.lexsort((split.lengths[order], pools))]
-        # Their places in `order` would not do: equal lengths keep it, and the last batch would come last.
-        seed = int.from_bytes(hashlib.sha256(order.astype(np.int64).tobytes()).digest()[:8], "big") >> 1
-        turns = torch.randperm(len(starts), generator=torch.Generator().manual_seed(seed)).numpy()
-    for first in starts[turns[start:]].tolist():
-        yield _collate(split, documents[first : first + batch_size], padding)
-
-
-def in_order(
-    split: Split, documents: Integers, batch_size: int, padding: int = PADDING
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield some documents as (tokens int64 `(B, T)`, labels int64 `(B,)`), in the order given.
-
-    - `documents`: indices into the split, int64 of shape `(m,)`; one may come more than once.
-    - `batch_size`: documents of each batch but the last, which may have fewer [count].
-    - `padding`: token that fills a batch up to its longest document: the data's own.
-    """
-    for first in range(0, len(documents), batch_size):
-        yield _collate(split, documents[first : first + batch_size], padding)
-
-
-def measuring_batches(
-    split: Split, tokens_per_batch: int, *, padding: int = PADDING
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield every document once as (tokens int64 `(B, T)`, labels int64 `(B,)`), shortest first.
-
-    - `tokens_per_batch`: most tokens of a batch, padding counted, unless one document alone has more [count].
-    - `padding`: token that fills a batch: the data's own.
-    """
-    lengths = split.lengths
-    documents = np.argsort(lengths, kind="stable")
-    lengths = lengths[documents]
-    first = 0
-    while first < len(documents):
-        # Sorted, so the padded size of the first 1, 2, … documents rises, and no later one is shorter than the first.
-        longest = lengths[first : first + max(1, tokens_per_batch // int(lengths[first]))]
-        padded = longest * np.arange(1, len(longest) + 1)
-        count = max(1, int(np.searchsorted(padded, tokens_per_batch, side="right")))
-        yield _collate(split, documents[first : first + count], padding)
-        first += count
-
-
 def save(data: TextData, directory: Path) -> None:
     """Write `data` so that `load(directory)` returns it; the directory appears whole or not at all.
 
@@ -395,16 +414,6 @@ def _encode_split(texts: Texts, tokens_of: Callable[[list[str]], list[list[int]]
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         labels=texts.labels.astype(np.int64),
     )
-
-
-def _collate(split: Split, documents: Integers, padding: int) -> tuple[Tensor, Tensor]:
-    begins = split.offsets[documents]
-    lengths = split.offsets[documents + 1] - begins
-    ends = np.cumsum(lengths)
-    tokens = np.full((len(documents), int(lengths.max())), padding, dtype=np.int64)
-    inside = np.arange(tokens.shape[1]) < lengths[:, None]
-    tokens[inside] = split.tokens[np.repeat(begins - (ends - lengths), lengths) + np.arange(ends[-1])]
-    return torch.from_numpy(tokens), torch.from_numpy(split.labels[documents])
 
 
 def _text_data(

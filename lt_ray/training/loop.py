@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.results import Epoch
 from lt_ray.errors import DivergedError
-from lt_ray.training.measure import Batch, Measure, loss_and_correct
+from lt_ray.training.batch import Batch
+from lt_ray.training.measure import Learnt, Measure, Meter
 
 Optimizer = torch.optim.Optimizer
 
@@ -28,9 +31,13 @@ class Progress:
     step: int = 0
     """Steps finished of the epoch after that [count]"""
     loss: float = 0.0
-    """Sum over the examples of the running epoch [nats]"""
-    correct: int = 0
-    seen: int = 0
+    """Weighted sum over the batches of the running epoch [nats]"""
+    seen: float = 0.0
+    """Weight of those batches"""
+    meter: Meter | None = None
+    """What adds up the metrics of those batches"""
+    sums: dict[str, Any] | None = None
+    """What the meter of an interrupted epoch had added up (`Meter.state`)"""
     train_s: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     stopped: bool = False
@@ -43,7 +50,9 @@ class Progress:
 
     def dumps(self) -> str:
         """Return the progress as JSON; floats keep every bit."""
-        return json.dumps({**vars(self), "history": [epoch.model_dump() for epoch in self.history]})
+        sums = self.sums if self.meter is None else self.meter.state()
+        tree = {**vars(self), "meter": None, "sums": sums, "history": [epoch.model_dump() for epoch in self.history]}
+        return json.dumps(tree)
 
     @classmethod
     def loads(cls, text: str) -> Progress:
@@ -61,11 +70,11 @@ class Trainee:
     progress: Progress
     best_weights: dict[str, Tensor] | None = None
     forward: Callable[[Tensor], Tensor] | None = None
-    """Inputs → logits; None = the model itself"""
+    """Inputs → outputs; None = the model itself"""
 
     @property
-    def logits(self) -> Callable[[Tensor], Tensor]:
-        """Inputs → logits."""
+    def outputs(self) -> Callable[[Tensor], Tensor]:
+        """Inputs → outputs."""
         return self.model if self.forward is None else self.forward
 
     def state(self) -> dict[str, Tensor]:
@@ -99,6 +108,9 @@ class Trainee:
 def train(
     trainee: Trainee,
     *,
+    learnt: Learnt,
+    meter: Callable[[], Meter],
+    metric: Metric,
     last_epoch: int,
     batches: Callable[[int, int], Iterable[Batch]],
     validate: Callable[[nn.Module], Measure],
@@ -114,6 +126,8 @@ def train(
 ) -> Iterator[Progress]:
     """Train up to `last_epoch`, yielding the progress after every step and after every finished epoch.
 
+    - `learnt`: the task's loss
+    - `meter`: gives one for each epoch; `metric`: the one that decides
     - `batches`: (epoch, first step) → the epoch's batches from that step on
     - `validate`: model → its measure on the validation split
     - `seed_step`: called before each step with (epoch, step); the only source of the step's random draws
@@ -132,14 +146,17 @@ def train(
     model.train()
     while trainee.progress.epoch < last_epoch and not trainee.progress.stopped:
         progress = trainee.progress
-        for inputs, labels in batches(progress.epoch, progress.step):
+        progress.meter = running = meter()
+        if progress.sums is not None:
+            running.load(progress.sums)
+        for batch in batches(progress.epoch, progress.step):
             started = time.perf_counter()
             seed_step(progress.epoch, progress.step)
             if lr_at is not None:
                 for group in optimizer.param_groups:
                     group["lr"] = lr_at(progress.epoch, progress.step)
             optimizer.zero_grad(set_to_none=True)
-            loss, correct = _backward(trainee, inputs, labels, accumulation, device, autocast)
+            loss = _backward(trainee, learnt, running, batch, accumulation, device, autocast)
             if gradient_norm is not None:
                 if before_clipping is not None:
                     before_clipping()
@@ -152,53 +169,58 @@ def train(
                     f"the training loss became {value} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
                     "lower `training.lr`"
                 )
-            progress.loss += value * len(labels)
-            progress.correct += int(correct)
-            progress.seen += len(labels)
+            weight = learnt.weight(batch)
+            progress.loss += value * weight
+            progress.seen += weight
             progress.step += 1
             progress.train_s += time.perf_counter() - started
             yield progress
-        _finish_epoch(trainee, validate, patience)
+        _finish_epoch(trainee, running, metric, validate, patience)
         yield trainee.progress
 
 
 def _backward(
     trainee: Trainee,
-    inputs: Tensor,
-    labels: Tensor,
+    learnt: Learnt,
+    meter: Meter,
+    batch: Batch,
     parts: int,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[object]],
-) -> tuple[Tensor, Tensor]:
-    """Add a batch's gradient to the parameters', part by part; return its mean loss and how many are right."""
-    size = len(labels)
-    losses, corrects = [], []
-    for some, some_labels in zip(inputs.chunk(parts), labels.chunk(parts), strict=True):
-        some_labels = some_labels.to(device, non_blocking=True)
+) -> Tensor:
+    """Add a batch's gradient to the parameters', part by part; return its mean loss."""
+    whole = learnt.weight(batch)
+    losses = []
+    for part in batch.parts(parts):
+        part = part.to(device)
         with autocast():
-            logits = trainee.logits(some.to(device, non_blocking=True))
-        loss, correct = loss_and_correct(logits, some_labels)
-        if len(some_labels) < size:
-            loss = loss * (len(some_labels) / size)
+            outputs = trainee.outputs(part.inputs)
+        loss, weight = learnt.loss(outputs, part), learnt.weight(part)
+        if weight < whole:
+            loss = loss * (weight / whole)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
         losses.append(loss.detach())
-        corrects.append(correct)
-    return (losses[0], corrects[0]) if len(losses) == 1 else (torch.stack(losses).sum(), torch.stack(corrects).sum())
+        meter.add(outputs, part.targets)
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def _finish_epoch(trainee: Trainee, validate: Callable[[nn.Module], Measure], patience: int | None) -> None:
+def _finish_epoch(
+    trainee: Trainee, meter: Meter, metric: Metric, validate: Callable[[nn.Module], Measure], patience: int | None
+) -> None:
     progress = trainee.progress
     started = time.perf_counter()
     validation = validate(trainee.model)
     record = Epoch(
+        metric=metric.name,
+        best=metric.best,
         epoch=progress.epoch + 1,
         train_loss=progress.loss / progress.seen,
-        train_accuracy=progress.correct / progress.seen,
         val_loss=validation.loss,
-        val_accuracy=validation.accuracy,
         train_s=progress.train_s,
         eval_s=time.perf_counter() - started,
         finished_at=time.time(),
+        **{f"train_{name}": value for name, value in meter.values().items()},
+        **{f"val_{name}": value for name, value in validation.values.items()},
     )
     history = [*progress.history, record]
     trainee.progress = Progress(epoch=record.epoch, history=history)

@@ -1,18 +1,46 @@
-"""Loss and accuracy, weighted by examples."""
+"""What a model measures on a split, weighted by examples; and in time."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs (B, …) and labels, int64 (B,)"""
+from lt_ray.training.batch import Batch
+
+
+class Meter(Protocol):
+    """Adds up the metrics of one split; a task's data give it."""
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in a batch."""
+
+    def values(self) -> dict[str, float]:
+        """Return metric → value of all that was taken in."""
+
+    def confusion(self) -> tuple[tuple[int, ...], ...] | None:
+        """Return how often each class was taken for each; None where there are none."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums as plain values."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up the sums that `state` told of."""
+
+
+class Learnt(Protocol):
+    """What a training must know of its task; a task's data are it."""
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return a batch's mean loss."""
+
+    def weight(self, batch: Batch) -> float:
+        """Return by how much a batch's mean loss counts."""
 
 
 @dataclass(frozen=True)
@@ -20,24 +48,11 @@ class Measure:
     """What one pass over a split gave."""
 
     loss: float
-    """Mean over examples [nats]"""
-    accuracy: float
-    """Share of examples classified right [0, 1]"""
-
-
-def loss_and_correct(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the batch's mean loss and its number of examples classified right.
-
-    - `logits`: float (B, C); C = 1 means two classes: binary cross-entropy on the logit of class 1, which is chosen
-      from logit 0 up; else cross-entropy
-    - `labels`: int64 (B,)
-    """
-    logits = logits.float()
-    if logits.shape[1] == 1:
-        logit = logits.squeeze(1)
-        loss = F.binary_cross_entropy_with_logits(logit, labels.to(logit.dtype))
-        return loss, ((logit >= 0) == labels.bool()).sum()
-    return F.cross_entropy(logits, labels), (logits.argmax(dim=1) == labels).sum()
+    """Weighted mean over batches [nats]"""
+    values: Mapping[str, float]
+    """Metric → value"""
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    """How often each class (rows) was taken for each (columns) [count]"""
 
 
 @torch.no_grad()
@@ -45,28 +60,29 @@ def measure(
     model: nn.Module,
     batches: Iterable[Batch],
     device: torch.device,
-    logits: Callable[[Tensor], Tensor] | None = None,
+    forward: Callable[[Tensor], Tensor],
+    learnt: Learnt,
+    meter: Meter,
 ) -> Measure:
-    """Return the mean loss and accuracy over all examples of the batches, dropout off.
+    """Return the mean loss and the metrics over all examples of the batches, dropout off.
 
-    - `logits`: inputs → logits; None = the model itself
+    - `forward`: inputs → outputs
+    - `meter`: with nothing taken in yet
 
-    A batch counts by its examples, so a short last one does not weigh too much; sums are float64.
+    A batch counts by its weight, so a short last one does not weigh too much; sums are float64.
     """
-    forward = model if logits is None else logits
     was_training = model.training
     model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=device)
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    seen = 0
-    for inputs, labels in batches:
-        labels = labels.to(device, non_blocking=True)
-        batch_loss, batch_correct = loss_and_correct(forward(inputs.to(device, non_blocking=True)), labels)
-        loss += batch_loss.double() * len(labels)
-        correct += batch_correct
-        seen += len(labels)
+    seen = 0.0
+    for batch in batches:
+        batch = batch.to(device)
+        outputs = forward(batch.inputs)
+        loss += learnt.loss(outputs, batch).double() * learnt.weight(batch)
+        meter.add(outputs, batch.targets)
+        seen += learnt.weight(batch)
     model.train(was_training)
-    return Measure(loss=float(loss) / seen, accuracy=int(correct) / seen)
+    return Measure(float(loss) / seen, meter.values(), meter.confusion())
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,9 @@ def test_a_model_is_measured_as_it_was_pruned(data, base, tmp_path):
         assert all(not weights[name][~masks[name]].any() for name in masks)
         network = network_of(cycle, data, base)
         model = network.live(weights, network.blocks, torch.device("cpu"))
-        batches = text.measuring_batches(data.test, 32_768, padding=data.padding)
-        assert measure(model, batches, torch.device("cpu"), network.logits(model)).loss == pruned.test_loss
+        batches, meter = data.measuring("test"), data.meter(cycle.task.metrics)
+        measured = measure(model, batches, torch.device("cpu"), network.logits(model), data, meter)
+        assert measured.loss == pruned.test_loss
         assert pruned.test_loss != dense.test_loss
 
 
@@ -386,19 +387,18 @@ def test_calibration_sees_train_alone(split, data, base, tmp_path):
 
 def test_calibration_reads_no_document_of_test(data, base, tmp_path, monkeypatch):
     """Whatever calibrates asks for documents of the train split: a trap on every other one stays silent."""
-    asked = []
-    in_order = text.in_order
+    asked, some = [], text.TextData.some
 
-    def watched(split, *args, **kwargs):
+    def watched(data, split, *args):
         asked.append(split)
-        return in_order(split, *args, **kwargs)
+        return some(data, split, *args)
 
-    monkeypatch.setattr("lt_ray.rounds.start.text.in_order", watched)
+    monkeypatch.setattr("lt_ray.tasks.text.TextData.some", watched)
     monkeypatch.setattr("lt_ray.rounds.measuring.Measuring.latency", lambda *_: None)
     cycle = make_cycle(base, Similarity(threshold=0.5, **COMPARED), Wanda(calibration=32, epochs=0))
     run(cycle, data, RoundStore(tmp_path), base)
     assert len(asked) >= 2
-    assert all(split is data.train for split in asked)
+    assert set(asked) == {"train"}
 
 
 def test_prunings_of_one_model_measure_it_once(data, base, tmp_path, monkeypatch):

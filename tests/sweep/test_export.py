@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import feeding
 import pytest
 import torch
 
@@ -136,12 +137,12 @@ def test_a_text_model_is_weights_and_fields(storage, tmp_path):
     module, tree = load_text_model(tmp_path / "model")
     assert tree["classes"] == ["negative", "positive"]
     assert str(storage) not in (tmp_path / "model" / "config.json").read_text()
-    from lt_ray.tasks import registry, text
+    from lt_ray.tasks import registry
 
     data, _ = registry.load(TASK, CNN.model.vocabulary)
     right = 0
     with torch.no_grad():
-        for tokens, labels in text.measuring_batches(data.test, 4096):
+        for tokens, labels in feeding.measuring_batches(data.test, 4096):
             right += int(((module(tokens).squeeze(1) >= 0) == labels.bool()).sum())
     assert right / len(data.test) == row.test_accuracy
 

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import feeding
 import numpy as np
 import pytest
 import torch
@@ -117,20 +118,13 @@ def test_offsets_and_labels_keep_documents_apart() -> None:
         assert whole.tokens[a : a + 2].tolist() == first.tokens[b : b + 2].tolist()
 
 
-def test_outputs() -> None:
-    """Two classes need one output, more need one each."""
-    data = text.encode(CORPUS, 25, None)
-    assert data.outputs == 1
-    assert dataclasses.replace(data, classes=("a", "b", "c")).outputs == 3
-
-
 @pytest.mark.parametrize("length_batches", [False, True])
 @pytest.mark.parametrize(("n", "batch_size"), [(1, 4), (64, 4), (1003, 4), (37, 100)])
 def test_an_epoch_holds_every_document_once(length_batches: bool, n: int, batch_size: int) -> None:
     """An epoch holds each document once, with its own tokens, label and padding."""
     split = words_of(n)
     seen: list[int] = []
-    for tokens, labels in text.batches(split, permutation(0, "order", n), batch_size, length_batches):
+    for tokens, labels in feeding.batches(split, permutation(0, "order", n), batch_size, length_batches):
         documents = documents_of(tokens)
         assert tokens.dtype == labels.dtype == torch.int64
         assert labels.tolist() == split.labels[documents].tolist()
@@ -146,9 +140,9 @@ def test_an_epoch_holds_every_document_once(length_batches: bool, n: int, batch_
 def test_start_resumes_the_epoch(length_batches: bool) -> None:
     """Batches from `start` on are those of the whole epoch from there on, bit for bit."""
     split, order = words_of(1003), permutation(0, "order", 1003)
-    whole = list(text.batches(split, order, 4, length_batches))
+    whole = list(feeding.batches(split, order, 4, length_batches))
     for start in (0, 1, 150, len(whole)):
-        rest = list(text.batches(split, order, 4, length_batches, start))
+        rest = list(feeding.batches(split, order, 4, length_batches, start))
         assert len(rest) == len(whole) - start
         for ours, theirs in zip(rest, whole[start:], strict=True):
             assert all(map(torch.equal, ours, theirs))
@@ -157,7 +151,7 @@ def test_start_resumes_the_epoch(length_batches: bool) -> None:
 def test_without_length_batches_the_order_is_kept() -> None:
     """Documents come in the order given, batch by batch."""
     order = permutation(3, "order", 10)
-    batches = [documents_of(tokens) for tokens, _ in text.batches(words_of(10), order, 4, False)]
+    batches = [documents_of(tokens) for tokens, _ in feeding.batches(words_of(10), order, 4, False)]
     assert batches == [order[:4].tolist(), order[4:8].tolist(), order[8:].tolist()]
 
 
@@ -166,7 +160,7 @@ def test_length_batches_pad_little_and_come_shuffled() -> None:
     split = words_of(4000)
     ranks = []
     for seed in range(20):
-        lengths = [tokens.shape[1] for tokens, _ in text.batches(split, permutation(seed, "order", 4000), 8, True)]
+        lengths = [tokens.shape[1] for tokens, _ in feeding.batches(split, permutation(seed, "order", 4000), 8, True)]
         ranks.append(np.corrcoef(lengths, np.arange(len(lengths)))[0, 1])
         assert sum(lengths) * 8 < 1.05 * len(split.tokens)
     assert abs(np.mean(ranks)) < 3 / np.sqrt(20 * 500)
@@ -179,7 +173,7 @@ def test_the_short_batch_comes_anywhere(lengths: list[int]) -> None:
     orders, counts = 600, np.zeros(4)
     for epoch in range(orders):
         order = permutation(epoch, "order", 11)
-        sizes = [len(labels) for _, labels in text.batches(split, order, 3, length_batches=True)]
+        sizes = [len(labels) for _, labels in feeding.batches(split, order, 3, length_batches=True)]
         counts[sizes.index(2)] += 1
     chi_square = float(((counts - orders / 4) ** 2 / (orders / 4)).sum())
     assert chi_square < 16.3, f"the 99.9 % point with 3 degrees of freedom, for {counts.tolist()}"
@@ -189,21 +183,21 @@ def test_measuring_batches_are_bounded() -> None:
     """Measuring sees each document once, shortest first, in the fewest batches of the padded tokens asked for."""
     split = words_of(1000)
     batches = []
-    for tokens, labels in text.measuring_batches(split, 50):
+    for tokens, labels in feeding.measuring_batches(split, 50):
         assert labels.tolist() == split.labels[documents_of(tokens)].tolist()
         assert tokens.numel() <= 50
         batches.append(documents_of(tokens))
     assert [document for batch in batches for document in batch] == np.argsort(split.lengths, kind="stable").tolist()
     for batch, following in itertools.pairwise(batches):
         assert (len(batch) + 1) * split.lengths[following[0]] > 50
-    assert len(list(text.measuring_batches(split, 1))) == 1000
+    assert len(list(feeding.measuring_batches(split, 1))) == 1000
 
 
 def test_in_order_holds_what_it_is_asked_for() -> None:
     """Documents come as listed, repeated ones and all, in batches of the size, the last one shorter, or not at all."""
     split = words_of(20)
     asked = np.array([7, 3, 3, 19, 0, 11, 7])
-    batches = list(text.in_order(split, asked, 3))
+    batches = list(feeding.in_order(split, asked, 3))
     assert [documents_of(tokens) for tokens, _ in batches] == [[7, 3, 3], [19, 0, 11], [7]]
     for tokens, labels in batches:
         documents = documents_of(tokens)
@@ -211,7 +205,7 @@ def test_in_order_holds_what_it_is_asked_for() -> None:
         assert labels.tolist() == split.labels[documents].tolist()
         assert (tokens != PADDING).sum(1).tolist() == split.lengths[documents].tolist()
         assert tokens.shape[1] == split.lengths[documents].max()
-    assert list(text.in_order(split, asked[:0], 3)) == []
+    assert list(feeding.in_order(split, asked[:0], 3)) == []
 
 
 @pytest.mark.parametrize("kind", ["batches", "length_batches", "measuring_batches", "in_order"])
@@ -223,11 +217,11 @@ def test_every_batch_is_filled_with_the_datas_own_padding(kind: str) -> None:
         order, given = permutation(0, "order", 50), {} if padding is None else {"padding": padding}
         match kind:
             case "measuring_batches":
-                batches = text.measuring_batches(split, 40, **given)
+                batches = feeding.measuring_batches(split, 40, **given)
             case "in_order":
-                batches = text.in_order(split, order, 8, **given)
+                batches = feeding.in_order(split, order, 8, **given)
             case _:
-                batches = text.batches(split, order, 8, kind == "length_batches", **given)
+                batches = feeding.batches(split, order, 8, kind == "length_batches", **given)
         return [tokens for tokens, _ in batches]
 
     usual, other = made(None), made(99)
@@ -278,7 +272,7 @@ def test_the_padding_stands_in_no_document() -> None:
         assert not special & set(tokens[1:-1])
         assert len(tokens) > 4
     assert tokenizer.pad_token_id not in data.train.tokens
-    batches = text.measuring_batches(data.train, 1000, padding=data.padding)
+    batches = feeding.measuring_batches(data.train, 1000, padding=data.padding)
     kept = torch.cat([(tokens != data.padding).sum(1) for tokens, _ in batches])
     assert kept.tolist() == sorted(data.train.lengths.tolist()), "so what is no padding is the documents"
 

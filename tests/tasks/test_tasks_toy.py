@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import feeding
 import numpy as np
 import pytest
 import torch
@@ -124,7 +125,7 @@ class BagOfWords(nn.Module):
 
 def accuracy(model: nn.Module, split: Split) -> float:
     with torch.no_grad():
-        right = [(model(tokens) > 0) == labels for tokens, labels in text.measuring_batches(split, 10_000)]
+        right = [(model(tokens) > 0) == labels for tokens, labels in feeding.measuring_batches(split, 10_000)]
     return torch.cat(right).float().mean().item()
 
 
@@ -149,7 +150,7 @@ def test_windows_solve_what_counts_cannot() -> None:
         found = []
         for epoch in range(epochs):
             order = np.random.default_rng(epoch).permutation(len(data.train))
-            for tokens, labels in text.batches(data.train, order, 64, length_batches=False):
+            for tokens, labels in feeding.batches(data.train, order, 64, length_batches=False):
                 optimizer.zero_grad()
                 binary_cross_entropy_with_logits(model(tokens), labels.float()).backward()
                 optimizer.step()

@@ -1,0 +1,122 @@
+"""The contract of a task: what the core knows of data, whatever they are of.
+
+A task has two parts. Its settings (`cycle/tasks.py`, or a plugin's own) are a group of fields with a name; they say
+what is asked of an example (`targets`), what an example is (`inputs`) and which class makes the data
+(`implementation`). Its data are a `Data`: encoded once, kept under their digest, mapped by every worker.
+
+Laws, which `tests/tasks/test_contract.py` holds every task to: the same settings give the same digest; saved and loaded
+they are the same data; an epoch's batches from a step on are the rest of the epoch's; every example of a split is
+measured once; batches depend on the order that is given and on nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch.nn.functional as F
+from torch import Tensor
+
+from lt_ray.cycle.facts import Facts
+from lt_ray.cycle.metrics import Metric
+from lt_ray.tasks.metrics import Meter
+from lt_ray.training.batch import Batch
+
+Integers = npt.NDArray[np.int64]
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+class Data(ABC):
+    """A task's data: all of it that reaches a model."""
+
+    KINDS: ClassVar[dict[str, type[Data]]] = {}
+    """Name → class, by which a saved one is loaded"""
+    digest: str
+    """SHA-256 of all that reaches a model"""
+    notes: tuple[str, ...]
+    """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
+    classes: tuple[str, ...]
+    """Names of the classes or labels; of numbers empty"""
+
+    def __init_subclass__(cls, *, kind: str, **more: object) -> None:
+        super().__init_subclass__(**more)
+        cls.KINDS[kind] = cls
+
+    @property
+    @abstractmethod
+    def facts(self) -> Facts:
+        """What a model must know of it."""
+
+    @abstractmethod
+    def targets(self, split: SplitName) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """Return what is asked of a split's examples: classes int64 `(n,)`, labels float32 `(n, L)`, numbers float32
+        `(n, W)`."""
+
+    @abstractmethod
+    def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
+        """Yield some examples of a split, in the order given.
+
+        - `examples`: indices, int64 of shape `(m,)`; one may come more than once
+        - `size`: examples of each batch but the last [count]
+        """
+
+    @abstractmethod
+    def save(self, directory: Path) -> None:
+        """Write it so that `load` returns it; the directory appears whole or not at all."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: Path) -> Data:
+        """Return what `save` wrote, mapped from its files; raises `DamagedError`."""
+
+    def epoch(self, order: Integers, size: int, *, by_length: bool = False, first: int = 0) -> Iterator[Batch]:
+        """Yield one epoch of train.
+
+        - `order`: the epoch's permutation of the examples, int64 `(n,)`
+        - `size`: examples of a batch [count]
+        - `by_length`: batch examples of like length together, where they have one
+        - `first`: batches skipped without being built [count]
+        """
+        yield from self.some("train", order[first * size :], size)
+
+    def measuring(self, split: SplitName) -> Iterator[Batch]:
+        """Yield every example of a split once, in batches of a size that suits measuring."""
+        yield from self.some(split, np.arange(self.examples(split)), 512)
+
+    def examples(self, split: SplitName) -> int:
+        """Return the examples of a split [count]."""
+        return len(self.targets(split))
+
+    def largest(self, split: SplitName) -> int | None:
+        """Return the examples of a split's largest class [count]; None where there are no classes."""
+        if self.facts.targets != "classes":
+            return None
+        return int(np.unique(self.targets(split), return_counts=True)[1].max())
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return the batch's mean loss, in float32, over what `weight` counts.
+
+        - `outputs`: of a model. Classes: float (B, C), cross-entropy; C = 1 means two classes, binary cross-entropy on
+          the logit of class 1. Labels: float (B, L), binary cross-entropy of each. Numbers: float (B, W), squared error
+        """
+        outputs, targets = outputs.float(), batch.targets
+        if self.facts.targets == "numbers":
+            return F.mse_loss(outputs, targets)
+        if self.facts.targets == "labels":
+            return F.binary_cross_entropy_with_logits(outputs, targets)
+        if outputs.shape[1] == 1:
+            return F.binary_cross_entropy_with_logits(outputs.squeeze(1), targets.to(outputs.dtype))
+        return F.cross_entropy(outputs, targets)
+
+    def weight(self, batch: Batch) -> float:
+        """Return by how much a batch's mean loss counts in a split's: its examples."""
+        return float(len(batch))
+
+    def meter(self, metrics: Sequence[Metric]) -> Meter:
+        """Return what adds up a split for these metrics."""
+        return Meter(metrics, self.facts)
