@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.tracking.events import Opened
+from lt_ray.tracking.events import Closed, CycleEnded, Opened, RoundDone
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
@@ -63,16 +63,18 @@ def blocked(uri: str, spool: Path, wait_s: float) -> tuple[list[float], float | 
     times = []
     started = time.perf_counter()
     for cycle in map(str, range(CYCLES)):
-        tracker.cycle(cycle, f"cycle {cycle}", {f"training.p{i}": i for i in range(30)} | {"training.epochs": EPOCHS})
+        params = {f"training.p{i}": i for i in range(30)}
+        tracker.put(Opened(cycle=cycle, name=f"cycle {cycle}", params=params, tags={}, at_ms=10**12))
         for number in range(ROUNDS):
             given = result(cycle, number)
             time.sleep(BETWEEN_S)
             before = time.perf_counter()
-            tracker.round(*given)
+            tracker.put(RoundDone(result=given[0], epochs=tuple(given[1]), epochs_a_round=EPOCHS))
             if number == ROUNDS - 1:
-                tracker.finish(cycle, "FINISHED")
+                tracker.put(CycleEnded(cycle=cycle, status="FINISHED", reason="", at_ms=10**12))
             times.append(time.perf_counter() - before)
-    delivered = tracker.close("FINISHED", timeout_s=wait_s)
+    tracker.put(Closed(status="FINISHED", at_ms=10**12))
+    delivered = tracker.close(wait_s)
     return times, time.perf_counter() - started if delivered else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.driver.faults import PATIENCE, Faults, Verdict, is_fault, one_line
-from lt_ray.rounds.run import Event, round_result
+from lt_ray.rounds.run import Event, epoch_result, round_result
 from lt_ray.sweep.agenda import Agenda
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener
@@ -181,10 +181,7 @@ class Relay:
             stored = self._directory.store.find(round.key, thorough=True)
             if stored is None:
                 break
-            epochs = [
-                EpochResult(**epoch.model_dump(), cycle=planned.id, seed=planned.cycle.seed, round=round.index)
-                for epoch in stored.epochs
-            ]
+            epochs = [epoch_result(planned.cycle, round.index, epoch) for epoch in stored.epochs]
             found.append((round_result(planned.cycle, round.key, stored, planned.prunable), epochs))
         return found
 

@@ -93,8 +93,9 @@ def round_result(cycle: Cycle, key: str, stored: StoredRound, prunable: Collecti
     )
 
 
-def _epoch_result(cycle: Cycle, round: Round, epoch: Epoch) -> EpochResult:
-    return EpochResult(**epoch.model_dump(), cycle=cycle.id, seed=cycle.seed, round=round.index)
+def epoch_result(cycle: Cycle, round: int, epoch: Epoch) -> EpochResult:
+    """Return a stored epoch of a round as a row of one cycle."""
+    return EpochResult(**epoch.model_dump(), cycle=cycle.id, seed=cycle.seed, round=round)
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,9 @@ class _Run:
                             stored = finished.value
                         else:
                             told += 1
-                            yield _epoch_result(self.cycle, round, epoch)
+                            yield epoch_result(self.cycle, round.index, epoch)
         for epoch in stored.epochs[told:]:
-            yield _epoch_result(self.cycle, round, epoch)
+            yield epoch_result(self.cycle, round.index, epoch)
         yield self.result(round, stored)
 
     def _find_ticket(self, round: Round) -> None:

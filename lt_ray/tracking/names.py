@@ -43,33 +43,17 @@ COLOUR_TAG = "mlflow.runColor"
 
 ROUND_MARK = "work/train_s"
 """The last metric of a round to be sent: where it is, the round is"""
-_FIELDS = {
-    "sparsity": "round/sparsity",
-    "accepted": "work/accepted",
-    "blocks": "weights/blocks",
-    "frozen_blocks": "weights/frozen_blocks",
-    "start_round": "work/start_round",
-    "stride": "work/stride",
-    "nonzero": "weights/nonzero",
-    "remaining": "weights/remaining",
-    "prunable": "weights/prunable",
-    "parameters": "weights/parameters",
-    "epochs": "work/epochs",
-    "best_epoch": "work/best_epoch",
-    "restart_epoch": "work/restart_epoch",
-    "source": "work/reused",
-    "eval_s": "work/eval_s",
-    "latency_high_s": "work/latency_high_s",
-    "latency_low_s": "work/latency_low_s",
-    "latency_s": "work/latency_s",
-    "redone_s": "work/redone_s",
-    "test_s": "work/test_s",
-    "val_examples": "work/val_examples",
-    "val_largest": "work/val_largest_class",
-    "train_s": ROUND_MARK,
-}
+_SECTIONS = {
+    "weights": ("blocks", "frozen_blocks", "nonzero", "remaining", "prunable", "parameters"),
+    "work": (
+        "accepted", "start_round", "stride", "epochs", "best_epoch", "restart_epoch", "latency_high_s", "latency_low_s",
+        "latency_s", "redone_s", "test_s", "eval_s", "val_examples", "train_s",
+    ),
+}  # fmt: skip
+_NAMES = {field: f"{section}/{field}" for section, fields in _SECTIONS.items() for field in fields}
+_NAMES |= {"sparsity": "round/sparsity", "source": "work/reused", "val_largest": "work/val_largest_class"}
 """Field of `RoundResult` → metric at step = round, beside what was measured on a split"""
-_NAMES = {name: field for field, name in _FIELDS.items()}
+_FIELD_OF = {name: field for field, name in _NAMES.items()}
 _MEASURED = re.compile(r"(before_)?((?:train|val|test)_\w+)")
 
 # MLflow's limits of a name and of a value [characters]
@@ -82,16 +66,16 @@ _PARTS = "in parts: "
 def round_metric(field: str) -> str | None:
     """Return the metric that a field of a round is, or None: `test_accuracy` → `round/test_accuracy`,
     `before_test_accuracy` → `round/test_accuracy_before`, `blocks` → `weights/blocks`."""
-    if field in _FIELDS:
-        return _FIELDS[field]
+    if field in _NAMES:
+        return _NAMES[field]
     measured = _MEASURED.fullmatch(field)
     return measured and f"round/{measured[2]}{'_before' if measured[1] else ''}"
 
 
 def field_of(metric: str) -> str | None:
     """Return the field of a round that a metric is, or None: what `round_metric` was given."""
-    if metric in _NAMES:
-        return _NAMES[metric]
+    if metric in _FIELD_OF:
+        return _FIELD_OF[metric]
     section, _, name = metric.partition("/")
     field = f"before_{name.removesuffix('_before')}" if name.endswith("_before") else name
     return field if section == "round" and _MEASURED.fullmatch(field) else None
@@ -103,24 +87,18 @@ def round_values(result: RoundResult) -> dict[str, float]:
     `source` is 1 for reused, 0 for computed; `restart_epoch` is −1 where nothing was rewound. MLflow's comparison
     starts with the first metric of a run, so that is the deciding one on test.
     """
-    found: dict[str, float] = {}
-    for field, value in result.model_dump().items():
-        name = round_metric(field)
-        if name is not None and field == "source":
-            found[name] = float(value == "reused")
-        elif name is not None and field == "restart_epoch":
-            found[name] = -1.0 if value is None else float(value)
-        elif name is not None and value is not None:
-            found[name] = float(value)
-    ends = (f"round/test_{result.metric}", "round/sparsity"), (ROUND_MARK,)
-    middle = [name for name in found if name not in ends[0] + ends[1]]
-    return {name: found[name] for name in (*ends[0], *middle, *ends[1])}
+    restart = -1 if result.restart_epoch is None else result.restart_epoch
+    fields = result.model_dump() | {"source": result.source == "reused", "restart_epoch": restart}
+    found = {round_metric(field): value for field, value in fields.items() if value is not None}
+    place = {f"round/test_{result.metric}": 0, "round/sparsity": 1, ROUND_MARK: 3}
+    names = sorted((name for name in found if name is not None), key=lambda name: place.get(name, 2))
+    return {name: float(found[name]) for name in names}
 
 
 def epoch_values(epoch: EpochResult) -> Iterator[tuple[str, float]]:
     """Yield an epoch as metrics at step = round · E + epoch."""
     for field, value in epoch.model_dump().items():
-        if _MEASURED.fullmatch(field) and field not in _FIELDS:
+        if _MEASURED.fullmatch(field) and field not in _NAMES:
             yield f"training/{field}", float(value)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from lt_ray.board import terminal
-from lt_ray.cycle.names import arm_keys
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.errors import LtRayError
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
 from lt_ray.sweep.search import State
-from lt_ray.sweep.sweep import Plan, PlannedCycle
-from lt_ray.tracking.events import Status
-from lt_ray.tracking.records import Record, child, first_start
+from lt_ray.sweep.sweep import PlannedCycle
+from lt_ray.tracking.events import Closed, CycleEnded, Reported, RoundDone, Status
+from lt_ray.tracking.names import milliseconds
+from lt_ray.tracking.records import Record, first_start
 from lt_ray.tracking.tracker import Tracker
 
 
@@ -37,18 +38,16 @@ class Recording(Listener):
 
     def __init__(self, tracker: Tracker, record: Record) -> None:
         self._tracker, self._record = tracker, record
-        self._unopened: dict[str, PlannedCycle] = {}
+        self._planned: dict[str, PlannedCycle] = {}
+        self._unopened: set[str] = set()
         """Cycles of which MLflow was not told yet"""
-        self._arm_keys: Sequence[str] = ()
-
-    def begun(self, plan: Plan) -> None:
-        """Learn by which settings runs are grouped."""
-        self._arm_keys = arm_keys({key: d.model_dump() for key, d in plan.sweep.space.distributions.items()})
-        super().begun(plan)
+        self._finished_at: dict[str, float] = {}
+        """Cycle → when its latest round was finished [Unix s]"""
 
     def planned(self, planned: PlannedCycle) -> None:
         """Wait until the cycle starts."""
-        self._unopened[planned.id] = planned
+        self._planned[planned.id] = planned
+        self._unopened.add(planned.id)
 
     def found(self, planned: PlannedCycle, rounds: Sequence[tuple[RoundResult, Sequence[EpochResult]]]) -> None:
         """Record a cycle that began when the first of its rounds did."""
@@ -57,37 +56,52 @@ class Recording(Listener):
 
     def started(self, cycle: str) -> None:
         """Record that a cycle begins."""
-        self._open(cycle)
+        self._open(cycle, time.time())
 
     def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
         """Record a round."""
-        self._open(result.cycle, first_start([result], otherwise=0.0))
+        cycle = result.cycle
+        self._open(cycle, first_start([result], otherwise=0.0))
+        self._finished_at[cycle] = max(result.finished_at, self._finished_at.get(cycle, 0.0))
         # Only what compared blocks has a stride, and only its record tells how it decided.
         stored = self._record.directory.store.find(result.key) if result.stride is not None else None
-        self._tracker.round(result, epochs, None if stored is None else stored.decision)
+        self._tracker.put(
+            RoundDone(
+                result=result,
+                epochs=tuple(epochs),
+                epochs_a_round=self._planned[cycle].cycle.most_epochs,
+                decision=None if stored is None else stored.decision,
+            )
+        )
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
-        """Record how a cycle ended."""
-        self._open(cycle)
-        self._tracker.finish(cycle, "FAILED" if state == "failed" else "FINISHED", reason)
+        """Record how a cycle ended: one that did not fail, when its last round was finished."""
+        self._open(cycle, time.time())
+        status: Status = "FAILED" if state == "failed" else "FINISHED"
+        at = self._finished_at.get(cycle, time.time()) if status == "FINISHED" else time.time()
+        self._tracker.put(CycleEnded(cycle=cycle, status=status, reason=reason, at_ms=milliseconds(at)))
 
     def closed(self, outcome: Outcome) -> None:
         """Sum the sweep up and wait until MLflow knows all; the runs of unfinished cycles end as KILLED."""
         for cycle in sorted(self._unopened):
-            self._open(cycle, begun=False)
+            self._open(cycle, time.time(), begun=False)
         status: Status = "KILLED" if outcome.interrupted else "FAILED" if outcome.failures else "FINISHED"
         try:
-            self._tracker.sum_up(self._record.summaries())
+            for summed in self._record.summaries():
+                self._tracker.put(summed)
         except (LtRayError, OSError) as error:
             terminal.show_warning(f"the sweep could not be summed up ({error})")
-        patience_s = 60 if self._tracker.answers and not outcome.interrupted else 5
+        at = max(self._finished_at.values(), default=time.time()) if status == "FINISHED" else time.time()
+        self._tracker.put(Closed(status=status, at_ms=milliseconds(at)))
+        if outcome.report is not None:
+            self._tracker.put(Reported(folder=str(outcome.report.resolve())))
         with terminal.doing("telling MLflow the rest"):
-            recorded = self._tracker.close(status, timeout_s=patience_s, report=outcome.report)
+            recorded = self._tracker.close(60 if self._tracker.answers and not outcome.interrupted else 5)
         outcome.unrecorded = None if recorded else self._tracker.why
 
-    def _open(self, cycle: str, began: float | None = None, *, begun: bool = True) -> None:
-        planned = self._unopened.pop(cycle, None)
-        if planned is not None:
+    def _open(self, cycle: str, began: float, *, begun: bool = True) -> None:
+        if cycle in self._unopened:
+            self._unopened.remove(cycle)
+            planned = self._planned[cycle]
             keys = [round.key for round in planned.rounds]
-            name, params, tags = child(planned.cycle, planned.settings, keys, self._arm_keys)
-            self._tracker.cycle(cycle, name, params, tags, began=began, begun=begun)
+            self._tracker.put(self._record.opened(planned.cycle, planned.settings, keys, began, begun=begun))

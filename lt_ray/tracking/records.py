@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,12 @@ from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.metrics import METRICS
 from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
-from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
+from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report import assemble, curve, files, published, rows
 from lt_ray.report.document import Document
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.rounds.run import epoch_result
 from lt_ray.store.store import StoredRound, write_file
 from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
 from lt_ray.sweep.search import best
@@ -28,7 +28,6 @@ from lt_ray.tracking.events import (
     Dataset,
     Event,
     Opened,
-    Point,
     Reported,
     RoundDone,
     Status,
@@ -36,19 +35,15 @@ from lt_ray.tracking.events import (
 )
 from lt_ray.tracking.names import (
     ARM_TAG,
-    COLOUR_TAG,
     FIELDS_TAG,
     KEYS_TAG,
-    NOTE_TAG,
     SPACE_TAG,
     TASK_TAG,
-    legal,
     milliseconds,
-    round_values,
 )
+from lt_ray.tracking.summaries import summaries
 
 _PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
-_PARENT_COLOUR = "#777777"
 
 
 def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = None) -> Document:
@@ -85,21 +80,6 @@ def parent(directory: SweepDirectory) -> Opened:
         dataset=Dataset(definition["cycle"]["task"]["name"], definition["data"], json.dumps(data)),
         at_ms=milliseconds(float(tree["created_at"])),
     )
-
-
-def child(
-    cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], arms: Collection[str]
-) -> tuple[str, dict[str, Scalar], dict[str, str]]:
-    """Return name, parameters and tags of a cycle's run.
-
-    - `keys`: of its rounds
-    - `arms`: the settings by which runs are grouped
-    """
-    arm = arm_name(settings, arms)
-    tags = {ARM_TAG: arm} if arm else {}
-    params = cycle.flat()
-    tags |= {FIELDS_TAG: canonical({"settings": dict(settings), "params": params}), KEYS_TAG: " ".join(keys)}
-    return cycle_name(settings, cycle.seed), params, tags
 
 
 def first_start(results: Sequence[RoundResult], *, otherwise: float) -> float:
@@ -144,33 +124,52 @@ class Record:
         states = {reported.state for _, reported in self.cycles}
         return "KILLED" if "unfinished" in states else "FAILED" if "failed" in states else "FINISHED"
 
+    @cached_property
+    def parent(self) -> Opened:
+        """The event that begins the record."""
+        return parent(self.directory)
+
+    def opened(
+        self, cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], began: float, *, begun: bool = True
+    ) -> Opened:
+        """Return the event that begins a cycle's record.
+
+        - `settings`: its searched fields; `keys`: of its rounds
+        - `began`: when, if its run is not there yet [Unix s]
+        - `begun`: False for one that has had no place to run: its run begins anew once it has
+        """
+        arm = arm_name(settings, self._arm_keys)
+        params = cycle.flat()
+        fields = canonical({"settings": dict(settings), "params": params})
+        return Opened(
+            cycle=cycle.id,
+            name=cycle_name(settings, cycle.seed),
+            params=params,
+            tags={FIELDS_TAG: fields, KEYS_TAG: " ".join(keys)} | ({ARM_TAG: arm} if arm else {}),
+            dataset=self.parent.dataset,
+            at_ms=milliseconds(began),
+            begun=begun,
+        )
+
     def events(self) -> Iterator[Event]:
         """Yield everything, in an order in which it can be recorded from nothing."""
-        sweep = parent(self.directory)
-        yield sweep
+        yield self.parent
         created_at = ended = float(self.directory.read()["created_at"])
         for recorded, reported in self.cycles:
-            name, params, tags = child(recorded.cycle, recorded.settings, recorded.keys, self._arm_keys)
+            cycle, state = recorded.cycle, reported.state
             began = first_start(reported.results, otherwise=created_at)
-            yield Opened(
-                cycle=reported.id,
-                name=name,
-                params=params,
-                tags=tags,
-                dataset=sweep.dataset,
-                at_ms=milliseconds(began),
-                begun=bool(reported.results) or reported.state != "unfinished",
-            )
+            begun = bool(reported.results) or state != "unfinished"
+            yield self.opened(cycle, recorded.settings, recorded.keys, began, begun=begun)
             for result in reported.results:
+                stored = self._known[result.key]
                 yield RoundDone(
                     result=result,
-                    epochs=self._epochs(recorded.cycle, result),
-                    epochs_a_round=recorded.cycle.most_epochs,
-                    decision=self._known[result.key].decision,
+                    epochs=tuple(epoch_result(cycle, result.round, epoch) for epoch in stored.epochs),
+                    epochs_a_round=cycle.most_epochs,
+                    decision=stored.decision,
                 )
             at = max((result.finished_at for result in reported.results), default=began)
             ended = max(at, ended)
-            state = reported.state
             status: Status = "FAILED" if state == "failed" else "KILLED" if state == "unfinished" else "FINISHED"
             yield CycleEnded(cycle=reported.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
         yield from self.summaries()
@@ -178,58 +177,14 @@ class Record:
         yield Reported(folder=str(self.directory.report.resolve()))
 
     def summaries(self) -> Iterator[Summed]:
-        """Yield each run in a few numbers once it has ended, so that no later round changes them."""
-        tolerance = self.tolerance
-        winners = []
-        colours = {
-            cycle.id: curve.colour(arm, place)
-            for arm, cycles in enumerate(self._arms.values())
-            for place, cycle in enumerate(cycles)
-        }
-        for _, reported in self.cycles:
-            winner = winning_round(reported.results, tolerance)
-            if winner is not None:
-                winners.append(winner)
-            ended = reported.state != "unfinished"
-            points = tuple(_points(_of_cycle(reported, winner), self._at_ms(reported.results))) if ended else ()
-            yield Summed(cycle=reported.id, points=points, tags={COLOUR_TAG: colours[reported.id]})
-        everything = [result for _, reported in self.cycles for result in reported.results]
-        sparsest = max(winners, key=lambda result: (result.sparsity, result.score("test")), default=None)
-        numbers: dict[str, float | None] = {"tickets": len(winners)}
-        numbers |= {"cycles_finished": sum(reported.state in ("finished", "stopped") for _, reported in self.cycles)}
-        ended = self.status != "KILLED"
-        summary = _points(
-            numbers | _best([result for result in everything if result.metric == self.metric]) | _ticket(sparsest),
-            self._at_ms(everything),
+        """Yield each run in a few numbers."""
+        return summaries(
+            self._arms,
+            metric=self._metric,
+            tolerance=self.tolerance,
+            created_ms=self.parent.at_ms,
+            note=self._markdown,
         )
-        points = (*summary, *self._mean_points()) if ended else ()
-        yield Summed(cycle=None, points=points, tags={NOTE_TAG: self._markdown, COLOUR_TAG: _PARENT_COLOUR})
-
-    def _at_ms(self, results: Sequence[RoundResult]) -> int:
-        """A time for numbers made of these rounds: the same for equal numbers, though one was damaged and computed
-        again since, and later for those made of more rounds."""
-        return milliseconds(float(self.directory.read()["created_at"])) + len(results)
-
-    def _mean_points(self) -> Iterator[Point]:
-        """Means over an arm's cycles: the chart page shows the parent alone until it is unfolded.
-
-        Each arm has curves of its own, since a mean over arms would be that of none. Cycles that find tickets
-        for others are no arm.
-        """
-        means, names = (f"round/test_{self.metric}", "round/sparsity"), set[str]()
-        arms = {arm: cycles for arm, cycles in self._arms.items() if not cycles[0].finds_tickets}
-        for arm, cycles in arms.items():
-            results = [result for cycle in cycles for result in cycle.results]
-            suffix = "" if len(arms) == 1 else f" {arm}"
-            if any(legal(name + suffix) in names for name in means):  # spelled alike once odd characters are gone
-                suffix += f" {len(names)}"
-            names |= {legal(name + suffix) for name in means}
-            for round in sorted({result.round for result in results}):
-                members = [result for result in results if result.round == round]
-                for name in means:
-                    numbers = [values[name] for item in members if name in (values := round_values(item))]
-                    if numbers:
-                        yield Point(legal(name + suffix), statistics.fmean(numbers), self._at_ms(members), round)
 
     @property
     def sweep(self) -> ReportedSweep:
@@ -248,7 +203,7 @@ class Record:
 
     def write_report(self) -> None:
         """Write the report, the final table, the curve and the definition into the report's folder."""
-        title = f"{self.directory.read()['name']}: test {METRICS[self.metric].label} against sparsity"
+        title = f"{self.directory.read()['name']}: test {METRICS[self._metric].label} against sparsity"
         table = rows.final_table(self._arms, self.tolerance)
         folder = self.directory.report
         write_file(folder / "rounds.csv", rows.as_csv(table).encode())
@@ -282,7 +237,7 @@ class Record:
         return rows.as_markdown(tree["name"], self._arms, self.tolerance, self.directory.objectives, points)
 
     @property
-    def metric(self) -> str:
+    def _metric(self) -> str:
         """Name of the metric that decides."""
         return str(self.directory.read()["definition"]["cycle"]["task"]["metric"])
 
@@ -301,38 +256,10 @@ class Record:
             return "stopped", reason
         return "unfinished", ""
 
-    def _epochs(self, cycle: Cycle, result: RoundResult) -> tuple[EpochResult, ...]:
-        stored = self._known[result.key]
-        return tuple(
-            EpochResult(**epoch.model_dump(), cycle=cycle.id, seed=cycle.seed, round=result.round)
-            for epoch in stored.epochs
-        )
-
 
 def _space(definition: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = definition.get("space", {}).get("distributions", {})
     return found
-
-
-def _of_cycle(reported: ReportedCycle, winner: RoundResult | None) -> dict[str, float | None]:
-    return _best(reported.results) | _ticket(winner)
-
-
-def _best(results: Sequence[RoundResult]) -> dict[str, float | None]:
-    best = max(results, key=lambda result: result.score("val"), default=None)
-    return {} if best is None else {f"best_val_{best.metric}": best.value("val")}
-
-
-def _ticket(winner: RoundResult | None) -> dict[str, float | None]:
-    if winner is None:
-        return {}
-    return {"ticket_sparsity": winner.sparsity, f"ticket_test_{winner.metric}": winner.value("test")}
-
-
-def _points(numbers: Mapping[str, float | None], at_ms: int) -> Iterator[Point]:
-    for name, value in numbers.items():
-        if value is not None:
-            yield Point(f"summary/{name}", float(value), at_ms, 0)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:

@@ -9,15 +9,11 @@ import contextlib
 import logging
 import queue
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from lt_ray.cycle.results import BlockDecision, EpochResult, RoundResult
-from lt_ray.cycle.settings import Scalar
 from lt_ray.tracking.delivery import Delivery, Silent
-from lt_ray.tracking.events import Closed, CycleEnded, Event, Opened, Reported, RoundDone, Status, Summed, parse
-from lt_ray.tracking.names import milliseconds
+from lt_ray.tracking.events import Event, Opened, Reported, RoundDone, parse
 from lt_ray.tracking.server import cause, prepare, quiet
 from lt_ray.tracking.spool import Spool
 from lt_ray.tracking.target import Target
@@ -55,9 +51,6 @@ class Tracker:
         prepare()
         self._warn = warn
         self._warned: set[str] = set()
-        self._dataset = parent.dataset
-        self._epochs: dict[str, Scalar] = {}
-        self._finished_at: dict[str, float] = {}
         self._spooled: set[tuple[str, int]] = set()
         """Rounds that an earlier process left in the spool"""
         self._delivery = Delivery(target)
@@ -75,86 +68,31 @@ class Tracker:
         self._written = threading.Event()
         self._abandoned = threading.Event()
         self._begin()
-        self._put(parent)
+        self._queue.put(parent)
         threading.Thread(target=self._write_all, name="lt_ray-spool", daemon=True).start()
         self._thread = threading.Thread(target=self._deliver_all, name="lt_ray-mlflow", daemon=True)
         self._thread.start()
 
-    def cycle(
-        self,
-        cycle_id: str,
-        name: str,
-        params: Mapping[str, Scalar],
-        tags: Mapping[str, str] = {},
-        *,
-        began: float | None = None,
-        begun: bool = True,
-    ) -> None:
-        """Record that a cycle runs: its run exists, is a child of the sweep's and is RUNNING.
+    def put(self, event: Event) -> None:
+        """Record an event; a round that an earlier process left in the spool is there already.
 
-        - `began`: when, if its run is not there yet; None = now [s]
-        - `begun`: False for one that has had no place to run: its run begins anew once it has
-        - `params`: flat fields of the cycle; `training.epochs`, or `most_epochs` where it is there, places its
-          epochs (`round`).
+        Points bear the stored times, so that a point sent again is the same point; a round that had to be computed
+        again (it was damaged) has other times, and is not sent where the run has it.
         """
-        self._epochs[cycle_id] = params.get("most_epochs", params.get("training.epochs"))
-        self._put(
-            Opened(
-                cycle=cycle_id,
-                name=name,
-                params=dict(params),
-                tags=dict(tags),
-                dataset=self._dataset,
-                at_ms=milliseconds(time.time() if began is None else began),
-                begun=begun,
-            )
-        )
+        if not isinstance(event, RoundDone) or (event.result.cycle, event.result.round) not in self._spooled:
+            self._queue.put(event)
 
-    def round(self, result: RoundResult, epochs: Sequence[EpochResult], decision: BlockDecision | None = None) -> None:
-        """Record one finished round and the epochs trained in it, in any order of rounds.
+    def close(self, timeout_s: float = 60) -> bool:
+        """Wait until all is delivered, and return whether all was.
 
-        The round is one point of each curve, at step = round. An epoch is one at step = round · E + epoch, E
-        being the most of any of the cycle's rounds: no two epochs of a cycle share a step, a round starts at a
-        multiple of E whatever the others did, and one that stopped early leaves a gap. Points bear the stored
-        times, so that a point sent again is the same point; a round that had to be computed again (it was damaged)
-        has other times, and is not sent where the run has it.
+        - `timeout_s`: patience with a server that does not answer [s]
         """
-        self._finished_at[result.cycle] = max(result.finished_at, self._finished_at.get(result.cycle, 0))
-        if (result.cycle, result.round) not in self._spooled:
-            a_round = self._epochs.get(result.cycle)
-            self._put(RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=a_round, decision=decision))
-
-    def finish(self, cycle_id: str, status: Status, reason: str = "") -> None:
-        """Record how a cycle ended, and in one line why; FINISHED for a reason is stopped early."""
-        at = self._finished_at.get(cycle_id) if status == "FINISHED" else None
-        self._put(CycleEnded(cycle=cycle_id, status=status, reason=reason, at_ms=milliseconds(at or time.time())))
-
-    def sum_up(self, summaries: Iterable[Summed]) -> None:
-        """Record runs in a few numbers."""
-        for summed in summaries:
-            self._put(summed)
-
-    def close(self, status: Status, timeout_s: float = 60, report: Path | None = None) -> bool:
-        """End the parent run, wait until all is delivered, and return whether all was.
-
-        Cycles of the sweep that are still RUNNING (in this process or left by a killed one) end as KILLED.
-
-        - `timeout_s`: patience with a server that does not answer [s].
-        - `report`: folder whose files become artifacts of the parent.
-        """
-        at = max(self._finished_at.values(), default=None) if status == "FINISHED" else None
-        self._put(Closed(status=status, at_ms=milliseconds(at or time.time())))
-        if report is not None:
-            self._put(Reported(folder=str(report.resolve())))
         self._queue.put(None)
         self._closing.set()
         self._thread.join(timeout_s)
         self._abandoned.set()
         self._wake.set()
         return self._drained and self._whole
-
-    def _put(self, event: Event) -> None:
-        self._queue.put(event)
 
     def _begin(self) -> None:
         try:

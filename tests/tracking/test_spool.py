@@ -267,7 +267,7 @@ own = parent(directory)
 target = Target(sys.argv[1], own.name, directory.read()["id"])
 tracker = Tracker(target, own, spool=directory.spool, warn=lambda _: None)
 for event in Record(directory).events():
-    tracker._put(event)
+    tracker.put(event)
     print("put", flush=True)
 sys.stdin.read()
 """

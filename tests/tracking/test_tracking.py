@@ -15,7 +15,7 @@ from servers import free_port, serving
 
 import lt_ray
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.tracking.events import Dataset, Opened, Point, Summed
+from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Opened, Point, Reported, RoundDone, Summed
 from lt_ray.tracking.names import CYCLE_TAG, REASON_TAG, STATE_TAG, SWEEP_TAG, epoch_values, round_values
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
@@ -73,6 +73,33 @@ class Record:
         return [(point.step, point.value, point.timestamp) for point in points]
 
 
+class Recorder(Tracker):
+    """A tracker that is told of cycles and rounds as the driver tells it."""
+
+    def __init__(self, target: Target, parent: Opened, **more) -> None:
+        super().__init__(target, parent, **more)
+        self._dataset = parent.dataset
+        self._a_round: dict[str, object] = {}
+
+    def cycle(self, cycle: str, name: str, params, tags=None, *, began: float | None = None, begun: bool = True):
+        self._a_round[cycle] = params.get("training.epochs")
+        at_ms = int(1000 * (time.time() if began is None else began))
+        tags, data = tags or {}, self._dataset
+        self.put(Opened(cycle=cycle, name=name, params=params, tags=tags, dataset=data, at_ms=at_ms, begun=begun))
+
+    def round(self, result: RoundResult, epochs: list[EpochResult]):
+        self.put(RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=self._a_round.get(result.cycle)))
+
+    def finish(self, cycle: str, status, reason: str = ""):
+        self.put(CycleEnded(cycle=cycle, status=status, reason=reason, at_ms=int(1000 * time.time())))
+
+    def end(self, status, timeout_s: float = 60, report: Path | None = None) -> bool:
+        self.put(Closed(status=status, at_ms=int(1000 * time.time())))
+        if report is not None:
+            self.put(Reported(folder=str(report)))
+        return self.close(timeout_s)
+
+
 def tracker(
     uri: str,
     sweep_id: str,
@@ -81,14 +108,14 @@ def tracker(
     artifact_location: str | None = None,
     tags: dict[str, str] | None = None,
     spool: str | None = None,
-) -> Tracker:
+) -> Recorder:
     warn = [].append if warned is None else warned.append
     target = Target(uri, experiment, sweep_id, artifact_location)
     data = Dataset("toy", "0123456789abcdef", "{}")
     parent = Opened(
         cycle=None, name="a sweep", params={"samples": 2}, tags=tags or {}, dataset=data, at_ms=1_700_000_000_000
     )
-    return Tracker(target, parent, spool=Path("spools") / (spool or sweep_id), warn=warn)
+    return Recorder(target, parent, spool=Path("spools") / (spool or sweep_id), warn=warn)
 
 
 def a_round(cycle: str, number: int, epochs: int = E, **changes) -> tuple[RoundResult, list[EpochResult]]:
@@ -118,7 +145,7 @@ def record(uri: str, sweep_id: str, cycles: tuple[str, ...] = ("c1", "c2"), end:
         if end:
             mine.finish(cycle, "FINISHED")
     if end:
-        return mine.close("FINISHED", timeout_s=30)
+        return mine.end("FINISHED", timeout_s=30)
     wait_for(lambda: Record(uri, sweep_id).holds(cycles[-1], step=0))
     return True
 
@@ -165,7 +192,7 @@ def test_not_a_number_is_recorded_once(uri):
         mine = tracker(uri, "nan")
         mine.cycle("c1", "c1", PARAMS)
         mine.round(*a_round("c1", 0, val_loss=float("nan"), test_loss=float("inf")))
-        assert mine.close("FAILED", timeout_s=30)
+        assert mine.end("FAILED", timeout_s=30)
     record = Record(uri, "nan")
     assert len(record.history("c1", "round/val_loss")) == len(record.history("c1", "round/test_loss")) == 1
 
@@ -187,7 +214,7 @@ def test_close_ends_what_a_killed_driver_left(sqlite):
     mine.cycle("c2", "c2", PARAMS)
     mine.cycle("c3", "c3", PARAMS)
     mine.finish("c2", "FAILED", "the worker was lost")
-    assert mine.close("FAILED", timeout_s=30)
+    assert mine.end("FAILED", timeout_s=30)
     record_ = Record(sqlite, "left")
     assert [record_.cycle(c).info.status for c in ("c1", "c2", "c3")] == ["KILLED", "FAILED", "KILLED"]
     assert record_.parent.info.status == "FAILED"
@@ -205,7 +232,7 @@ def test_a_cycle_that_goes_on_is_running(sqlite):
     assert Record(sqlite, "again").cycle("c1").data.tags[REASON_TAG] == "no memory"
     mine.cycle("c1", "c1", PARAMS)
     wait_for(lambda: Record(sqlite, "again").cycle("c1").info.status == "RUNNING")
-    assert mine.close("KILLED", timeout_s=30)
+    assert mine.end("KILLED", timeout_s=30)
     assert REASON_TAG not in Record(sqlite, "again").cycle("c1").data.tags
 
 
@@ -216,7 +243,7 @@ def test_a_run_made_before_its_cycle_began_starts_when_that_begins(sqlite):
     for began, begun in ((100, False), (200, False), (300, True), (400, True), (500, False)):
         mine = tracker(sqlite, "waiting")
         mine.cycle("c1", "c1", PARAMS, began=began, begun=begun)
-        assert mine.close("KILLED", timeout_s=30)
+        assert mine.end("KILLED", timeout_s=30)
         moments[began] = Record(sqlite, "waiting").cycle("c1").info.start_time
     assert moments == {100: 100_000, 200: 100_000, 300: 300_000, 400: 300_000, 500: 300_000}
 
@@ -225,7 +252,7 @@ def test_children_are_nested(uri):
     """A cycle's run bears the sweep's tag, its own and its parent's id, and the given name and parameters."""
     mine = tracker(uri, "nested", tags={"question": "lottery"})
     mine.cycle("c1", "lr 0.001", PARAMS, {"host": "here"})
-    assert mine.close("FINISHED", timeout_s=30)
+    assert mine.end("FINISHED", timeout_s=30)
     record_ = Record(uri, "nested")
     parent, child = record_.parent, record_.cycle("c1")
     assert (parent.info.run_name, child.info.run_name) == ("a sweep", "lr 0.001")
@@ -244,7 +271,7 @@ def test_the_state_of_a_cycle_can_be_searched(sqlite):
     for cycle, reason in (("c1", "fell 0.1 below dense"), ("c2", "")):
         mine.cycle(cycle, cycle, PARAMS)
         mine.finish(cycle, "FINISHED", reason)
-    assert mine.close("FINISHED", timeout_s=30)
+    assert mine.end("FINISHED", timeout_s=30)
     record_ = Record(sqlite, "states")
     tags = [record_.cycle(cycle).data.tags for cycle in ("c1", "c2")]
     assert [tag[STATE_TAG] for tag in tags] == ["stopped", "finished"]
@@ -258,14 +285,10 @@ def test_summaries_and_data_sets_are_recorded_once(uri):
     for value, at in ((0.7, 1), (0.7, 1), (0.8, 2)):
         mine = tracker(uri, "summed")
         mine.cycle("c1", "c1", PARAMS)
-        mine.sum_up(
-            [
-                Summed(
-                    cycle="c1", points=(Point("summary/best", value, at, 0),), tags={"mlflow.note.content": "**best**"}
-                )
-            ]
+        mine.put(
+            Summed(cycle="c1", points=(Point("summary/best", value, at, 0),), tags={"mlflow.note.content": "**best**"})
         )
-        assert mine.close("FINISHED", timeout_s=30)
+        assert mine.end("FINISHED", timeout_s=30)
     run = Record(uri, "summed").cycle("c1")
     assert sorted(Record(uri, "summed").history("c1", "summary/best")) == [(0, 0.7, 1), (0, 0.8, 2)]
     assert run.data.metrics == {"summary/best": 0.8}
@@ -284,7 +307,7 @@ def test_deleted_runs_stay_deleted(sqlite):
 
 def test_a_deleted_experiment_is_restored(sqlite, tmp_path):
     """An experiment deleted in MLflow comes back, with the artifact location it was created with."""
-    assert tracker(sqlite, "gone", artifact_location=f"file://{tmp_path}/artifacts").close("FINISHED")
+    assert tracker(sqlite, "gone", artifact_location=f"file://{tmp_path}/artifacts").end("FINISHED")
     before = Record(sqlite, "gone")
     before.client.delete_experiment(before.experiment.experiment_id)
     assert record(sqlite, "gone")
@@ -297,7 +320,7 @@ def test_sweeps_that_start_together_share_an_experiment(uri):
     warned: list[str] = []
     for new in ("first", "second", "third"):  # each try hits the moment by chance
         together = [tracker(uri, f"{new}{i}", warned, experiment=new) for i in range(6)]
-        assert [mine.close("FINISHED", timeout_s=120) for mine in together] == [True] * 6, warned
+        assert [mine.end("FINISHED", timeout_s=120) for mine in together] == [True] * 6, warned
         runs = [Record(uri, f"{new}{i}", new).runs for i in range(6)]
         assert [[len(run.inputs.dataset_inputs) for run in found] for found in runs] == [[1]] * 6
     assert warned == []
@@ -320,7 +343,7 @@ def test_long_and_odd_parameters(uri):
     for long in ("x" * 9000, "y"):
         mine = tracker(uri, "odd", warned, tags={f"t{i}": "v" * 9000 for i in range(120)})
         mine.cycle("c1", "n" * 300, odd | many | PARAMS | {"long": long})
-        assert mine.close("FINISHED", timeout_s=30)
+        assert mine.end("FINISHED", timeout_s=30)
     params = Record(uri, "odd").cycle("c1").data.params
     assert warned == []
     assert len(params) == len(odd) + len(many) + len(PARAMS)
@@ -334,7 +357,7 @@ def test_a_long_round_takes_several_batches(uri):
     mine = tracker(uri, "long")
     mine.cycle("c1", "c1", {"training.epochs": 450})
     mine.round(*a_round("c1", 0, epochs=450))
-    assert mine.close("FINISHED", timeout_s=30)
+    assert mine.end("FINISHED", timeout_s=30)
     assert len(Record(uri, "long").history("c1", "training/val_loss")) == 450
 
 
@@ -347,7 +370,7 @@ def test_what_mlflow_refuses_is_left_out(sqlite):
     mine.cycle("c1", "c1", PARAMS)
     mine.round(*a_round("c1", 0, finished_at=-1.0))
     mine.round(*a_round("c1", 1))
-    assert mine.close("FINISHED", timeout_s=30) is False
+    assert mine.end("FINISHED", timeout_s=30) is False
     assert len(warned) == 1
     assert "never opened" in warned[0]
     assert [step for step, _, _ in Record(sqlite, "refused").history("c1", "round/test_accuracy")] == [1]
@@ -362,7 +385,7 @@ def test_a_dead_artifact_store_costs_nothing_but_the_artifacts(sqlite, tmp_path)
     mine.cycle("c1", "c1", PARAMS)
     mine.finish("c1", "FINISHED")
     started = time.monotonic()
-    assert mine.close("FINISHED", timeout_s=60, report=tmp_path / "report") is False
+    assert mine.end("FINISHED", timeout_s=60, report=tmp_path / "report") is False
     assert time.monotonic() - started < 50
     assert {run.info.status for run in Record(sqlite, "artifacts").runs} == {"FINISHED"}
     assert len(warned) == 1
@@ -380,7 +403,7 @@ def test_a_dead_server_costs_nothing():
         mine.finish(str(cycle), "FINISHED")
     assert time.monotonic() - started < 2
     started = time.monotonic()
-    assert mine.close("FINISHED", timeout_s=3) is False
+    assert mine.end("FINISHED", timeout_s=3) is False
     assert time.monotonic() - started < 4
     assert len(warned) == 1
     assert "does not answer ([Errno 111] Connection refused)" in warned[0]
@@ -393,7 +416,7 @@ def test_a_silent_server_costs_nothing():
         mine = tracker(f"http://127.0.0.1:{silent.getsockname()[1]}", "silent")
         mine.cycle("c1", "c1", PARAMS)
         started = time.monotonic()
-        assert mine.close("FINISHED", timeout_s=1) is False
+        assert mine.end("FINISHED", timeout_s=1) is False
         assert time.monotonic() - started < 2
 
 
@@ -402,7 +425,7 @@ def test_a_path_that_cannot_be_written_costs_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     warned = []
     mine = tracker(f"sqlite:///{tmp_path}/file/mlflow.db", "path", warned)
-    assert mine.close("FINISHED", timeout_s=2) is False
+    assert mine.end("FINISHED", timeout_s=2) is False
     assert len(warned) == 1
 
 
@@ -417,7 +440,7 @@ def test_a_server_that_comes_back_receives_everything(tmp_path):
     with serving(tmp_path, port) as uri:
         mine.round(*a_round("c1", 1))
         mine.finish("c1", "FINISHED")
-        assert mine.close("FINISHED", timeout_s=60)
+        assert mine.end("FINISHED", timeout_s=60)
         record_ = Record(uri, "late")
         assert sorted(step for step, _, _ in record_.history("c1", "round/test_accuracy")) == [0, 1]
         assert {run.info.status for run in record_.runs} == {"FINISHED"}
@@ -437,7 +460,7 @@ def test_a_server_that_restarts_loses_nothing(tmp_path):
     mine.round(*a_round("c1", 1))
     wait_for(lambda: warned)
     with serving(tmp_path, port) as uri:
-        assert mine.close("FINISHED", timeout_s=60)
+        assert mine.end("FINISHED", timeout_s=60)
         record_ = Record(uri, "restart")
         assert len(record_.runs) == 3
         assert sorted(step for step, _, _ in record_.history("c1", "round/test_accuracy")) == [0, 1]
@@ -448,7 +471,7 @@ def test_nothing_is_printed(tmp_path, server):
     """Recording on a new database, on a server and on a dead one prints nothing but the one warning."""
     script = """
 from pathlib import Path
-from lt_ray.tracking.events import Opened
+from lt_ray.tracking.events import Closed, CycleEnded, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 import sys
@@ -456,9 +479,10 @@ assert "mlflow" not in sys.modules
 for uri, wanted in zip(sys.argv[1:], (True, True, False)):
     parent = Opened(cycle=None, name="s", params={}, tags={}, at_ms=0)
     tracker = Tracker(Target(uri, "printed", "printed"), parent, spool=Path("printed"))
-    tracker.cycle("c1", "c1", {})
-    tracker.finish("c1", "FINISHED")
-    assert tracker.close("FINISHED", timeout_s=20 if wanted else 1) is wanted
+    tracker.put(Opened(cycle="c1", name="c1", params={}, tags={}, at_ms=1))
+    tracker.put(CycleEnded(cycle="c1", status="FINISHED", reason="", at_ms=2))
+    tracker.put(Closed(status="FINISHED", at_ms=3))
+    assert tracker.close(20 if wanted else 1) is wanted
 """
     uris = [f"sqlite:///{tmp_path}/new.db", server, f"http://127.0.0.1:{free_port()}"]
     path = {"PYTHONPATH": str(Path(lt_ray.__file__).parents[1])}

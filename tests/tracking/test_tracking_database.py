@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lt_ray.tracking.events import Opened
+from lt_ray.tracking.events import Closed, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
@@ -14,13 +14,15 @@ PARENT = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_m
 RECORDER = """
 import sys
 from pathlib import Path
-from lt_ray.tracking.events import Opened
+from lt_ray.tracking.events import Closed, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 import mlflow.store.tracking.sqlalchemy_store  # else the delay would measure imports
 print("ready", flush=True)
 parent = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
-Tracker(Target(sys.argv[1], "tickets", "s1"), parent, spool=Path(sys.argv[2])).close("FINISHED")
+tracker = Tracker(Target(sys.argv[1], "tickets", "s1"), parent, spool=Path(sys.argv[2]))
+tracker.put(Closed(status="FINISHED", at_ms=1))
+tracker.close()
 """
 
 
@@ -45,6 +47,7 @@ def test_a_kill_while_the_database_is_made_leaves_none_or_a_whole_one(after_s: f
     killed_recorder(uri, tmp_path / "spool", after_s)
     warned: list[str] = []
     tracker = Tracker(Target(uri, "tickets", "s1"), PARENT, spool=tmp_path / "spool", warn=warned.append)
-    assert tracker.close("FINISHED")
+    tracker.put(Closed(status="FINISHED", at_ms=1))
+    assert tracker.close()
     assert warned == []
     assert (tmp_path / "mlflow.db").exists()
