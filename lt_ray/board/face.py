@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import get_args
 
-from rich.console import Group
+from rich.console import ConsoleOptions, Group
 from rich.text import Text
 
 from lt_ray.board.board import Board
@@ -29,6 +30,14 @@ def face(board: Board, width: int, height: int | None, now: float) -> Group:
         room = (height or 0) - len(head)
     lines = [*head, *table(rows, width, room, tolerance=board.tolerance), *foot]
     return Group(*lines[:height])
+
+
+def fitted(board: Board, options: ConsoleOptions) -> Group | Text:
+    """Return the board as it is now in the terminal, one line of which is left free, so that it never scrolls."""
+    try:
+        return face(board, options.max_width, max(1, options.size.height - 1), time.time())
+    except Exception as error:  # nothing optional can kill a sweep
+        return Text(f"the board cannot be shown: {type(error).__name__}: {error}")
 
 
 def clock(seconds: float) -> str:

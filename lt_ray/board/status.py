@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
-from lt_ray.board.face import face
-from lt_ray.board.progress import REFRESH_PER_S, Locked
+from lt_ray.board.face import face, fitted
 from lt_ray.board.table import table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import RoundResult
@@ -57,7 +54,7 @@ def watch(path: Path) -> int:
     """
     look = _Look(SweepDirectory(path))
     look.again()
-    with contextlib.suppress(KeyboardInterrupt), terminal.live(look, REFRESH_PER_S):
+    with contextlib.suppress(KeyboardInterrupt), terminal.live(look):
         while not look.ended:
             time.sleep(_LOOK_EVERY_S)
             with contextlib.suppress(StorageError):  # it is being set aside and defined anew
@@ -129,6 +126,6 @@ class _Look:
         if (reason := self._directory.stopped(cycle)) is not None:
             board.end(cycle, "stopped", reason)
 
-    def __rich_console__(self, *arguments: Any) -> Iterator[object]:
-        """Show the board as it was at the last look, at the time that it is now."""
-        yield from Locked(self.board, threading.Lock()).__rich_console__(*arguments)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the board as it was at the last look, at the time that it is now."""
+        yield fitted(self.board, options)

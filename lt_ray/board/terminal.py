@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from lt_ray.errors import InputError
 
 _PIPED_WIDTH = 120
+_REFRESH_PER_S = 4.0
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -53,12 +54,12 @@ def doing(what: str) -> Iterator[None]:
         yield
 
 
-def live(renderable: object, refresh_per_second: float) -> Live:
+def live(renderable: object) -> Live:
     """Return a display that stays at the bottom of the terminal and is gone afterwards; what is printed goes above."""
     return Live(
         renderable,  # type: ignore[arg-type] # anything with __rich_console__
         console=console,
-        refresh_per_second=refresh_per_second,
+        refresh_per_second=_REFRESH_PER_S,
         transient=True,
         redirect_stderr=errors.is_terminal,
     )

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from lt_ray.board import terminal
-from lt_ray.board.progress import Progress
+from lt_ray.board.live import LiveBoard
 from lt_ray.driver.interruption import Interruption
 from lt_ray.driver.relay import Relay, finished_keys
 from lt_ray.driver.tuner import (
@@ -74,8 +74,8 @@ def run(
         sweep_id = directory.define(plan, plan.sweep.definition(data.own.digest, data.source_digest))
         directory.store.clear_leftovers()
         share = describe_resources(resources, cluster_nodes() if on_cluster else None)
-        progress = stack.enter_context(Progress(plan, directory, share))
-        listeners = _listeners(directory, progress, tracker(sweep_id), None if keep == "all" else plan.sweep.tolerance)
+        board = stack.enter_context(LiveBoard(plan, directory, share))
+        listeners = _listeners(directory, board, tracker(sweep_id), None if keep == "all" else plan.sweep.tolerance)
         relay = Relay(directory, planner, plan, listeners, retry_errored=retry_errored)
         before = finished_keys(plan, directory)  # after damaged ones were set aside
         with contextlib.suppress(KeyboardInterrupt):
@@ -102,14 +102,14 @@ def run(
 
 
 def _listeners(
-    directory: SweepDirectory, progress: Progress, tracker: Tracker | None, tolerance: float | None
+    directory: SweepDirectory, board: LiveBoard, tracker: Tracker | None, tolerance: float | None
 ) -> list[Listener]:
     """Who hears what happens, in this order.
 
     - `tolerance`: by which winning tickets keep their weights; None = all rounds keep them
     """
     record = Record(directory)
-    listeners: list[Listener] = [directory, progress, Reporting(record)]
+    listeners: list[Listener] = [directory, board, Reporting(record)]
     if tracker is not None:
         listeners.append(Recording(tracker, record))
     if tolerance is not None:

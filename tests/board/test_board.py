@@ -23,7 +23,7 @@ from rich.text import Text
 
 from lt_ray.board.board import Board
 from lt_ray.board.face import clock, face
-from lt_ray.board.progress import Progress
+from lt_ray.board.live import LiveBoard
 from lt_ray.board.results import show_results
 from lt_ray.board.table import bar
 from lt_ray.cycle.cycle import Cycle
@@ -383,7 +383,7 @@ def test_a_snapshot_that_cannot_be_written_ends_nothing(tmp_path):
     """Where the snapshot cannot be kept, a sweep's progress goes on as if nothing had happened."""
     plan = planned(1)
     (tmp_path / "reviews" / "live.json" / "in the way").mkdir(parents=True)
-    with Progress(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
+    with LiveBoard(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
         progress.finished(done(plan.cycles[0], 0, time.time()))
     assert SweepDirectory(tmp_path / "reviews").told() is None
 
@@ -395,7 +395,7 @@ def test_epochs_of_a_shared_round_are_printed_once(tmp_path, capsys):
     of_round = [item for item in plan.cycles if item.rounds[0].key == plan.cycles[0].rounds[0].key]
     assert len(of_round) == 2
     long = {"train_s": 60.0}
-    with Progress(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
+    with LiveBoard(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
         for item in of_round:
             for number in (1, 2):
                 progress.epoch(epoch(item, 0, number, BEGUN + number).model_copy(update=long))

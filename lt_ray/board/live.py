@@ -15,7 +15,7 @@ from rich.text import Text
 
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
-from lt_ray.board.face import face
+from lt_ray.board.face import fitted
 from lt_ray.board.table import figure
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
@@ -26,14 +26,13 @@ from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 log = logging.getLogger("lt_ray")
 
-REFRESH_PER_S = 4.0
 _SHOW_EPOCHS_FROM_S = 5.0
 """Epochs shorter than this get no line of their own"""
 _SNAPSHOT_EVERY_S = 1.0
 _SIGN_OF_LIFE_S = 10.0
 
 
-class Progress(Listener):
+class LiveBoard(Listener):
     """What a running sweep shows; a context manager, entered before the first round is taken in.
 
     - `directory`: the sweep's, which keeps the snapshot that `lt-ray status --watch` reads
@@ -58,9 +57,9 @@ class Progress(Listener):
         for planned in plan.cycles:
             self._board.add(planned)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> LiveBoard:
         if terminal.is_live():
-            self._live = terminal.live(Locked(self._board, self._lock), REFRESH_PER_S)
+            self._live = terminal.live(self)
             self._live.start()
         else:
             cycles = sum(self._board.states().values())
@@ -150,6 +149,12 @@ class Progress(Listener):
         mark = f"[{self._board.finished:>{width}}/{self._board.rounds}] " if numbered else " " * (2 * width + 4)
         _print(Text.assemble(mark, line))
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the board as it is now."""
+        with self._lock:
+            shown = fitted(self._board, options)
+        yield shown
+
     @contextlib.contextmanager
     def _board_changes(self) -> Iterator[Board]:
         with self._lock:
@@ -174,23 +179,6 @@ class Progress(Listener):
             self._changed = False
             tree: dict[str, Any] = {**self._board.snapshot(now), "over": over}
         self._directory.tell(tree)
-
-
-class Locked:
-    """A board that other threads change, as something to be printed."""
-
-    def __init__(self, board: Board, lock: threading.Lock) -> None:
-        self._board, self._lock = board, lock
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the board as it is now; one line is left free, so that the terminal never scrolls."""
-        with self._lock:
-            try:
-                shown = face(self._board, options.max_width, max(1, options.size.height - 1), time.time())
-            except Exception as error:  # nothing optional can kill a sweep
-                yield Text(f"the board cannot be shown: {type(error).__name__}: {error}")
-                return
-        yield shown
 
 
 def _round_line(board: Board, result: RoundResult) -> Text:
