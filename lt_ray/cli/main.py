@@ -259,10 +259,10 @@ def _run(defaults: Defaults, options: Options, interruption: "Interruption") -> 
         with terminal.doing("planning"):
             planner = Planner(
                 sweep,
-                data.own.rows,
-                registry.outputs_of(sweep.cycle.model, len(data.own.classes)),
+                data.own.facts.rows,
+                registry.outputs_of(sweep.cycle.model, data.own.facts),
                 data.own.digest,
-                None if data.source is None else registry.outputs_of(sweep.cycle.model, len(data.source.classes)),
+                None if data.source is None else registry.outputs_of(sweep.cycle.model, data.source.facts),
                 data.source_digest,
                 base,
                 data,
@@ -351,6 +351,7 @@ def _tracker(
     uri: str, storage: Path, directory: "SweepDirectory", data: "Datasets"
 ) -> "Callable[[str], Tracker | None]":
     from lt_ray.board.terminal import show_warning
+    from lt_ray.tasks.task import SPLITS
     from lt_ray.tracking import records
     from lt_ray.tracking.environment import environment
     from lt_ray.tracking.target import Target, artifacts
@@ -358,10 +359,8 @@ def _tracker(
 
     def track(sweep_id: str) -> "Tracker | None":
         own = data.own
-        facts: dict[str, Scalar] = {
-            "train": len(own.train), "validation": len(own.validation), "test": len(own.test),
-            "classes": len(own.classes),
-        }  # fmt: skip
+        facts: dict[str, Scalar] = {split: own.examples(split) for split in SPLITS}
+        facts["classes"] = len(own.classes)
         if data.notes:
             facts["notes"] = " ".join(data.notes)
         directory.surround(environment(Path.cwd()), facts)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -11,6 +12,15 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from lt_ray.cycle.settings import Settings
 
 S = TypeVar("S", bound=Settings)
+
+
+def resolved(implementation: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Return what an implementation names: the attribute of `MODULE:NAME`, imported now, or the thing itself."""
+    if not isinstance(implementation, str):
+        return implementation
+    module, _, name = implementation.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 class Kinds(dict[str, type[S]], Generic[S]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -11,9 +12,20 @@ from lt_ray.cycle.metrics import METRICS, Metric, Targets, measured
 from lt_ray.cycle.settings import Settings
 from lt_ray.errors import nearest
 
+Implementation = str | Callable[..., Any]
+Inputs = Literal["text", "arrays"]
+
 
 class TaskSettings(Settings):
     """What all tasks have in common."""
+
+    implementation: ClassVar[Implementation]
+    """What makes the data, `MODULE:NAME` or the function itself: (settings, data directory or None, `task` or `source`)
+    → a `Corpus` of texts, which the model's words or tokenizer encode, or whole `Data`. Raises `DataError`"""
+    inputs: ClassVar[Inputs] = "text"
+    """What an example is"""
+    class_count: ClassVar[int | None] = None
+    """Classes, where they are known without the data [count]"""
 
     name: str
     metric: str | None = None
@@ -46,6 +58,9 @@ class TaskSettings(Settings):
 
 class Toy(TaskSettings):
     """The built-in corpus: generated, seeded, offline."""
+
+    implementation: ClassVar[Implementation] = "lt_ray.tasks.toy:corpus"
+    class_count: ClassVar[int | None] = 2
 
     name: Literal["toy"] = "toy"
     train: int = Field(default=2000, ge=20)
@@ -89,6 +104,16 @@ class PublicTexts(FileTexts):
     stratified: each part has the classes in the proportions of what it is cut from.
     """
 
+    implementation: ClassVar[Implementation] = "lt_ray.tasks.public:corpus"
+    folders: ClassVar[tuple[str, ...]]
+    """Folders of a data directory that may hold it; the first that is there does"""
+    hub_columns: ClassVar[tuple[str, ...]] = ("text", "label")
+    """Columns of the hub's table: texts, then the label"""
+    configuration: ClassVar[str | None] = None
+    """Of the hub's, where it has several: the one it takes by default"""
+    tests_on: ClassVar[str] = "test"
+    """The official split that tests; another one where the hub keeps the labels of `test` to itself"""
+
     dataset: str
     """Where the hub keeps it; not used with a data directory"""
     revision: str
@@ -114,6 +139,9 @@ class PublicTexts(FileTexts):
 class Imdb(PublicTexts):
     """IMDb reviews, two classes (Maas et al. 2011, ACL); pooled as the logs do: 28,000/12,000/10,000 of 50,000."""
 
+    folders: ClassVar[tuple[str, ...]] = ("imdb",)
+    class_count: ClassVar[int | None] = 2
+
     name: Literal["imdb"] = "imdb"
     dataset: str = "stanfordnlp/imdb"
     revision: str = "e6281661ce1c48d982bc483cf8a173c1bbeb5d31"
@@ -123,6 +151,9 @@ class Imdb(PublicTexts):
 class AgNews(PublicTexts):
     """AG's news, four classes (Zhang et al. 2015, NeurIPS); the logs' 84,000/36,000/7,600 of 120,000 + 7,600."""
 
+    folders: ClassVar[tuple[str, ...]] = ("ag_news",)
+    class_count: ClassVar[int | None] = 4
+
     name: Literal["ag_news"] = "ag_news"
     dataset: str = "fancyzhx/ag_news"
     revision: str = "eb185aade064a813bc0b7f42de02595523103ca4"
@@ -130,6 +161,9 @@ class AgNews(PublicTexts):
 
 class YelpPolarity(PublicTexts):
     """Yelp reviews, two classes: 1 and 2 stars against 4 and 5 (Zhang et al. 2015, NeurIPS)."""
+
+    folders: ClassVar[tuple[str, ...]] = ("yelp_polarity", "yelp")
+    class_count: ClassVar[int | None] = 2
 
     name: Literal["yelp_polarity"] = "yelp_polarity"
     dataset: str = "fancyzhx/yelp_polarity"
@@ -139,6 +173,9 @@ class YelpPolarity(PublicTexts):
 class YelpFull(PublicTexts):
     """Yelp reviews, five classes: the stars (Zhang et al. 2015, NeurIPS)."""
 
+    folders: ClassVar[tuple[str, ...]] = ("yelp_full", "yelp_review_full", "yelp")
+    class_count: ClassVar[int | None] = 5
+
     name: Literal["yelp_full"] = "yelp_full"
     dataset: str = "Yelp/yelp_review_full"
     revision: str = "c1f9ee939b7d05667af864ee1cb066393154bf85"
@@ -147,6 +184,10 @@ class YelpFull(PublicTexts):
 class Emotion(PublicTexts):
     """English tweets, six emotions (Saravia et al. 2018, EMNLP); the official 16,000/2,000/2,000."""
 
+    folders: ClassVar[tuple[str, ...]] = ("emotion",)
+    class_count: ClassVar[int | None] = 6
+    configuration: ClassVar[str | None] = "split"
+
     name: Literal["emotion"] = "emotion"
     dataset: str = "dair-ai/emotion"
     revision: str = "cab853a1dbdf4c42c2b3ef2173804746df8825fe"
@@ -154,6 +195,10 @@ class Emotion(PublicTexts):
 
 class YahooAnswers(PublicTexts):
     """Yahoo! Answers topics, ten classes (Zhang et al. 2015, NeurIPS)."""
+
+    folders: ClassVar[tuple[str, ...]] = ("yahoo_answers", "yahoo_answers_topics")
+    class_count: ClassVar[int | None] = 10
+    hub_columns: ClassVar[tuple[str, ...]] = ("question_title", "topic")
 
     name: Literal["yahoo_answers"] = "yahoo_answers"
     dataset: str = "community-datasets/yahoo_answers_topics"
@@ -165,11 +210,28 @@ class YahooAnswers(PublicTexts):
 class Folder(FileTexts):
     """A user's own files with `text` and `label`; a cut is stratified: each part has the classes as train had them."""
 
+    implementation: ClassVar[Implementation] = "lt_ray.tasks.files:corpus"
+
     name: Literal["folder"] = "folder"
+    label: Literal["class", "several", "number"] = "class"
+    """What the label's column holds: one of the classes; any of several labels, as a list or parted by `separator`; or
+    a number"""
+    separator: str = Field(default=",", min_length=1)
+    """Between several labels in one text"""
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     """Share cut for validation where no file is named for it [0, 1]"""
     test_share: float = Field(default=0.15, gt=0, lt=1)
     """Share cut for test where no file is named for it [0, 1]"""
+
+    @property
+    def targets(self) -> Targets:
+        """What is asked of an example."""
+        kinds: dict[str, Targets] = {"class": "classes", "several": "labels", "number": "numbers"}
+        return kinds[self.label]
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        return super().meaning() | ({} if self.label == "several" else {"separator": None})
 
     @model_validator(mode="after")
     def _shares_leave_a_train_split(self) -> Folder:

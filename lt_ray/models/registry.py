@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Cnn, Encoder, Lstm, Model, Recurrent
 from lt_ray.errors import ModelError
 from lt_ray.models import dropout, encoder, maps
@@ -18,9 +19,10 @@ UNKNOWN, PADDING = 0, 1
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
 
-def outputs_of(model: Model, classes: int) -> int:
-    """Return the logits of one example: one a class, but one alone for two classes of the text models [count]."""
-    return 1 if classes == 2 and not isinstance(model, Encoder) else classes
+def outputs_of(model: Model, facts: Facts) -> int:
+    """Return the outputs of one example [count]: one a class, label or number, but one alone for two classes of our own
+    models."""
+    return 1 if facts.targets == "classes" and facts.width == 2 and not isinstance(model, Encoder) else facts.width
 
 
 def build(

@@ -14,7 +14,8 @@ from lt_ray.models import encoder
 from lt_ray.models.pretrained import Base
 from lt_ray.models.registry import outputs_of
 from lt_ray.tasks import registry
-from lt_ray.tasks.text import TextData, load, longest_document
+from lt_ray.tasks.task import Data
+from lt_ray.tasks.text import longest_document
 
 log = logging.getLogger("lt_ray")
 
@@ -23,12 +24,12 @@ log = logging.getLogger("lt_ray")
 class Datasets:
     """What the cycles of one sweep train on."""
 
-    own: TextData
-    source: TextData | None = None
+    own: Data
+    source: Data | None = None
     base: Base | None = None
     """What an encoder is made of"""
 
-    def of(self, cycle: Cycle) -> TextData:
+    def of(self, cycle: Cycle) -> Data:
         """Return what a cycle of the sweep trains on: in a sweep with a source, a cycle without one is on it."""
         return self.own if cycle.source is not None or self.source is None else self.source
 
@@ -43,12 +44,12 @@ class Datasets:
         return None if self.source is None else self.source.digest
 
 
-def inputs(cycle: Cycle, data: TextData, directory: Path, base: Base | None) -> dict[str, Any]:
+def inputs(cycle: Cycle, data: Data, directory: Path, base: Base | None) -> dict[str, Any]:
     """Return what a model of this cycle needs besides its weights, as a tree of plain values.
 
     - `directory`: where the encoded data is
     """
-    longest = data.train.lengths.max()
+    longest, facts = data.longest, data.facts
     if base is not None:
         task = cycle.task
         longest = longest_document(
@@ -58,10 +59,10 @@ def inputs(cycle: Cycle, data: TextData, directory: Path, base: Base | None) -> 
         )
     return {
         "classes": list(data.classes),
-        "rows": data.rows,
-        "outputs": outputs_of(cycle.model, len(data.classes)),
-        "padding": data.padding,
-        "longest": int(longest),
+        "rows": facts.rows,
+        "outputs": outputs_of(cycle.model, facts),
+        "padding": facts.padding,
+        "longest": longest,
         "data": str(directory),
     }
 
@@ -77,8 +78,8 @@ class Directories:
     def load(self) -> Datasets:
         """Return the data, mapped from its files; raises `DamagedError`."""
         return Datasets(
-            load(self.own),
-            None if self.source is None else load(self.source),
+            registry.load_data(self.own),
+            None if self.source is None else registry.load_data(self.source),
             None if self.base is None else Base(self.base),
         )
 
@@ -105,10 +106,10 @@ def prepare(
     read = None if base is None else encoder.readable(base.config)
     own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=read)
     assert directory is not None  # there is a cache
-    if base is not None and 2 * own.rows < int(base.config.get("vocab_size", 0)):
+    if base is not None and 2 * own.facts.rows < int(base.config.get("vocab_size", 0)):
         raise DataError(
-            f"a model's tokenizer must be its own, but this one has {own.rows:,} tokens and the model an embedding of "
-            f"{base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the smaller "
+            f"a model's tokenizer must be its own, but this one has {own.facts.rows:,} tokens and the model an "
+            f"embedding of {base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the smaller "
             "`vocab_size` into its config.json."
         )
     folder = None if base is None else base.directory

@@ -147,7 +147,7 @@ class _Run:
     def network(self) -> Network:
         """The model's shapes on this data."""
         facts = self.data.facts
-        outputs = registry.outputs_of(self.cycle.model, facts.width)
+        outputs = registry.outputs_of(self.cycle.model, facts)
         return Network(self.cycle.model, facts.rows, outputs, facts.padding, self.base)
 
     @cached_property

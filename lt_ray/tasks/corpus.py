@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +17,22 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Labelled texts: `texts[i]` belongs to class `labels[i]`; labels are int64 of shape `(n,)`."""
+    """Texts and what is asked of each: `labels[i]` is the class of `texts[i]`, int64 of shape `(n,)`; or which labels
+    it has, float32 `(n, L)` of 0 and 1; or its number, float32 `(n, 1)`."""
 
     texts: list[str]
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def __add__(self, other: Texts) -> Texts:
         return Texts(self.texts + other.texts, np.concatenate([self.labels, other.labels]))
+
+    @property
+    def strata(self) -> Counts:
+        """What a cut keeps the proportions of, int64 `(n,)`: the classes; of labels and numbers nothing."""
+        return self.labels if self.labels.ndim == 1 else np.zeros(len(self), dtype=np.int64)
 
     def take(self, indices: npt.NDArray[np.int64]) -> Texts:
         """Return the texts at `indices`, int64 of shape `(m,)`, in that order."""
@@ -55,7 +62,7 @@ class Corpus:
             sha.update(np.array([len(encoded), *map(len, encoded)], dtype=np.int64).data)
             sha.update(b"".join(encoded))
         for split in (self.train, self.validation, self.test):
-            sha.update(split.labels.data)
+            sha.update(np.ascontiguousarray(split.labels).data)
         return sha.hexdigest()
 
 
@@ -83,12 +90,12 @@ def cut(texts: Texts, sizes: Mapping[str, int], seed: int) -> dict[str, Texts]:
     one text in each part where it has that many; where it has not, the first goes to `train`.
     """
     assert sum(sizes.values()) <= len(texts)
-    counts = np.unique(texts.labels, return_counts=True)
+    counts = np.unique(texts.strata, return_counts=True)
     table = dict(zip(counts[0].tolist(), _apportioned(counts[1], sizes, len(texts)), strict=True))
     order = permutation(seed, "split", len(texts))
     part_of = np.full(len(texts), len(sizes))
     for label, row in table.items():
-        part_of[order[texts.labels[order] == label]] = np.repeat(np.arange(len(row)), row)
+        part_of[order[texts.strata[order] == label]] = np.repeat(np.arange(len(row)), row)
     return {name: texts.take(order[part_of[order] == part]) for part, name in enumerate(sizes)}
 
 

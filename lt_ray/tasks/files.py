@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from lt_ray.cycle.tasks import Folder
@@ -10,18 +11,26 @@ from lt_ray.errors import DataError
 from lt_ray.tasks import formats
 from lt_ray.tasks.corpus import Corpus, cut_shares
 from lt_ray.tasks.splits import CLASSES, data_files, find
-from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, listed, table
+from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, listed, numbered, several, table
 
 
-def corpus(task: Folder, directory: Path, group: str = "task") -> Corpus:
-    """Return the texts in `directory`; a split without a file is cut from train by the task's shares and seed.
+def corpus(task: Folder, data_dir: Path | None, group: str = "task") -> Corpus:
+    """Return the texts in `data_dir`, or in its `folder`; a split without a file is cut from train by the task's shares
+    and seed.
 
     A folder with one data file, of any name but another split's, holds train alone. `group`, `task` or `source`, is
     the key that messages name.
 
     Raises `DataError`, which names the file, the rule it breaks, the value, and the way out.
     """
-    splits, classes, notes = read(directory, layout_of(task.columns))
+    if data_dir is None:
+        raise DataError(
+            f"{group} `folder` must have a data directory, but got none; name the folder of your train file with "
+            "--data-dir DIR, or use --toy."
+        )
+    directory = place(data_dir)
+    layout = replace(layout_of(task.columns), targets=task.targets, separator=task.separator)
+    splits, classes, notes = read(directory, layout)
     shares = {"validation": task.validation_share, "test": task.test_share}
     missing = {name: share for name, share in shares.items() if name not in splits}
     if missing:
@@ -49,7 +58,11 @@ def read(directory: Path, layout: Layout = PLAIN) -> Labelled:
         raise DataError(f"{directory}: a data directory must exist, but there is none; name another with --data-dir.")
     paths, told = find(directory)
     tables = {split: [_table(path, layout) for path in shards] for split, shards in paths.items()}
-    splits, classes, notes = labelled(tables, _class_names(directory / CLASSES))
+    names = _class_names(directory / CLASSES)
+    if layout.targets == "numbers":
+        splits, classes, notes = numbered(tables)
+    else:
+        splits, classes, notes = (labelled if layout.targets == "classes" else several)(tables, names)
     return Labelled(splits, classes, (*told, *notes))
 
 

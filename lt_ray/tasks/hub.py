@@ -17,25 +17,25 @@ CONNECT_S = 10.0
 """Longest wait for the hub's first answer [s]"""
 SPLITS = ("train", "validation", "test")
 """Splits that are read; IMDb's `unsupervised` has no labels"""
-CONFIGURATIONS = {"dair-ai/emotion": "split"}
-"""Data set → its configuration, where it has several: the one the hub takes by default. In its cache, the library takes
-any that is there."""
 BRANCH = "main"
 """The one revision that moves: any cached copy will do for it"""
 
 
-def read(dataset: str, revision: str, group: str, folder: str, layout: Layout = PLAIN) -> Labelled:
+def read(
+    dataset: str, revision: str, group: str, folder: str, layout: Layout = PLAIN, configuration: str | None = None
+) -> Labelled:
     """Return split → texts of the hub's `dataset`, `train` always among them, the class names, and what is told.
 
     - `dataset`: its name there, or a folder laid out as on the hub; `revision` has no meaning then.
     - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
     - `group`, `folder`: who asks (`task` or `source`), and where its files could be instead: for the message.
     - `layout`: the columns that count where `text` and `label` are not both there.
+    - `configuration`: which one of a data set that has several; of its cache, the library takes any that is there.
 
     Raises `DataError` where the data set cannot be had or used.
     """
     try:
-        builder = _builder(dataset, revision)
+        builder = _builder(dataset, revision, configuration)
         builder.download_and_prepare()
         splits = {name: builder.as_dataset(split=name) for name in SPLITS if name in builder.info.splits}
     except Exception as error:  # the hub's clients raise what their transports raise
@@ -55,13 +55,12 @@ def read(dataset: str, revision: str, group: str, folder: str, layout: Layout = 
     return labelled(tables, tuple(names) if names else None)
 
 
-def _builder(dataset: str, revision: str) -> DatasetBuilder:
+def _builder(dataset: str, revision: str, name: str | None) -> DatasetBuilder:
     import datasets
     from huggingface_hub import HfApi
 
     if Path(dataset).is_dir():
         return datasets.load_dataset_builder(dataset)
-    name = CONFIGURATIONS.get(dataset)
     with _offline():
         try:
             cached = datasets.load_dataset_builder(dataset, name)

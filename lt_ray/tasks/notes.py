@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,20 @@ def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
     learnt or measured there.
     """
     splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
+    if corpus.train.labels.ndim == 1:
+        yield from _of_classes(name, corpus, splits)
+    for split, texts in splits.items():
+        if corpus.train.labels.ndim == 2 and not np.ptp(texts.labels, axis=0).any():
+            raise DataError(
+                f"{name}: {split} must have texts that differ in what is asked of them, but all {len(texts):,} have "
+                "the same labels or number, where a constant answer would be right; give it others."
+            )
+    yield from in_common(f"{name}: {{}} of {{}} texts of test are in train, too", corpus.test, corpus.train)
+    yield from in_common(f"{name}: {{}} of {{}} texts of validation are in train, too", corpus.validation, corpus.train)
+    yield from in_common(f"{name}: {{}} of {{}} texts of test are in validation, too", corpus.test, corpus.validation)
+
+
+def _of_classes(name: str, corpus: Corpus, splits: Mapping[str, Texts]) -> Iterator[str]:
     counts = {split: np.bincount(texts.labels, minlength=len(corpus.classes)) for split, texts in splits.items()}
     for split, has in counts.items():
         lacking = [corpus.classes[label] for label in np.flatnonzero(has == 0)]
@@ -43,9 +57,6 @@ def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
         if lacking:
             shown = "; ".join(_counted(counts, corpus.classes.index(label), label) for label in lacking[:3])
             yield f"{name}: {split} has no text of {listed(lacking)} ({shown}): what it measures says nothing of them."
-    yield from in_common(f"{name}: {{}} of {{}} texts of test are in train, too", corpus.test, corpus.train)
-    yield from in_common(f"{name}: {{}} of {{}} texts of validation are in train, too", corpus.validation, corpus.train)
-    yield from in_common(f"{name}: {{}} of {{}} texts of test are in validation, too", corpus.test, corpus.validation)
 
 
 def in_common(sentence: str, texts: Texts, others: Texts) -> Iterator[str]:

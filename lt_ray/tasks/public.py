@@ -7,25 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lt_ray.cycle.tasks import PublicTexts, YahooAnswers
+from lt_ray.cycle.tasks import PublicTexts
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
 from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
-from lt_ray.tasks.tables import PLAIN, Labelled, Layout, layout_of, listed
+from lt_ray.tasks.tables import Labelled, Layout, layout_of, listed
 
-FOLDERS = {
-    "imdb": ("imdb",),
-    "ag_news": ("ag_news",),
-    "yelp_polarity": ("yelp_polarity", "yelp"),
-    "yelp_full": ("yelp_full", "yelp_review_full", "yelp"),
-    "emotion": ("emotion",),
-    "yahoo_answers": ("yahoo_answers", "yahoo_answers_topics"),
-}
-"""Task → folders of a data directory that may hold it; the first that is there does"""
-CLASSES = {"imdb": 2, "ag_news": 4, "yelp_polarity": 2, "yelp_full": 5, "emotion": 6, "yahoo_answers": 10}
-"""Task → its classes [count]"""
-YAHOO = Layout(("question_title",), "topic")
-"""Columns of the hub's table of Yahoo's"""
 STARS = (tuple("12345"), tuple("01234"))
 """First words of the class names that are stars, and become polarity"""
 POLARITY = ("negative", "positive")
@@ -37,7 +24,7 @@ Sizes = tuple[int, int, int]
 def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Corpus:
     """Return the task's texts, cut as it says.
 
-    - `data_dir`: a folder with `FOLDERS[task.name]/train.*` and `test.*`, or with these files themselves; None = the
+    - `data_dir`: a folder with `task.folders/train.*` and `test.*`, or with these files themselves; None = the
       hub's `task.dataset` at `task.revision`.
     - `group`: who asks, `task` or `source`: the key that messages name.
 
@@ -49,10 +36,15 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
     """
     if data_dir is None:
         source = task.dataset
-        splits, classes, notes = hub.read(task.dataset, task.revision, group, FOLDERS[task.name][0], _layout(task))
+        splits, classes, notes = hub.read(
+            task.dataset, task.revision, group, task.folders[0], _layout(task), task.configuration
+        )
     else:
         directory = place(task, data_dir)
         source, (splits, classes, notes) = str(directory), _from_folder(task, directory)
+    if task.tests_on != "test" and data_dir is None:
+        splits = {name: texts for name, texts in splits.items() if name != "test"}
+        splits["test"] = splits.pop(task.tests_on)
     if "test" not in splits:
         raise DataError(
             f"{source}: task `{task.name}` must have a `test` split besides `train`, but there is none; add a file "
@@ -60,10 +52,10 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
         )
     if task.name == "yelp_polarity" and len(classes) == len(STARS[0]):
         splits, classes = _polarity(source, splits, classes), POLARITY
-    if len(classes) != CLASSES[task.name]:
+    if len(classes) != task.class_count:
         also = f" (or {len(STARS[0])}, the stars)" if task.name == "yelp_polarity" else ""
         raise DataError(
-            f"{source}: task `{task.name}` must have {CLASSES[task.name]} classes{also}, but there are {len(classes)}: "
+            f"{source}: task `{task.name}` must have {task.class_count} classes{also}, but there are {len(classes)}: "
             f"{listed(classes)}; name another folder with --data-dir, or use task `folder`."
         )
     make = _pooled if task.split == "pooled" else _official
@@ -72,14 +64,14 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
 
 
 def place(task: PublicTexts, data_dir: Path) -> Path:
-    """Return the folder with the task's files: the first of its `FOLDERS` that `data_dir` has, else `data_dir`."""
-    folders = [data_dir / name for name in FOLDERS[task.name]]
+    """Return the folder with the task's files: the first of its `folders` that `data_dir` has, else `data_dir`."""
+    folders = [data_dir / name for name in task.folders]
     return next((folder for folder in folders if folder.is_dir()), data_dir)
 
 
 def _from_folder(task: PublicTexts, directory: Path) -> Labelled:
     if directory.is_dir() and not files.holds_data(directory):
-        wanted = " or ".join(f"`{name}`" for name in FOLDERS[task.name])
+        wanted = " or ".join(f"`{name}`" for name in task.folders)
         raise DataError(
             f"{directory}: task `{task.name}` must have its files there, or in a folder {wanted} there, but it holds "
             f"{listed(sorted(path.name for path in directory.iterdir()))}; name another with --data-dir."
@@ -88,7 +80,7 @@ def _from_folder(task: PublicTexts, directory: Path) -> Labelled:
 
 
 def _layout(task: PublicTexts) -> Layout:
-    return layout_of(task.columns, YAHOO if isinstance(task, YahooAnswers) else PLAIN)
+    return layout_of(task.columns, Layout(task.hub_columns[:-1], task.hub_columns[-1]))
 
 
 def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]) -> dict[str, Texts]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle.identity import digest
-from lt_ray.cycle.tasks import FileTexts, Folder, PublicTexts, Task, Toy
+from lt_ray.cycle.kinds import resolved
+from lt_ray.cycle.tasks import FileTexts, PublicTexts, Task
 from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import files, notes, public, text, toy
+from lt_ray.tasks import arrays as arrays  # its data can be loaded then
+from lt_ray.tasks import files, kept, notes, public, text
 from lt_ray.tasks.corpus import Corpus
-from lt_ray.tasks.text import TextData
+from lt_ray.tasks.task import Data
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,28 +33,31 @@ def load(
     source: Task | None = None,
     group: str = "task",
     positions: int | None = None,
-) -> tuple[TextData, Path | None]:
-    """Return the task's encoded data, and the directory it can be loaded from; None without a cache.
+) -> tuple[Data, Path | None]:
+    """Return the task's data, and the directory they can be loaded from (`load_data`); None without a cache.
 
-    - `words`: most frequent train words that are kept [count]; or a folder with a Hugging Face tokenizer, whose tokens
-      are kept instead.
+    - `words`: of texts, the most frequent train words that are kept [count]; or a folder with a Hugging Face
+      tokenizer, whose tokens are kept instead.
     - `data_dir`: where the user's files are; None = where the task has them from by itself.
-    - `cache`: encoded data is kept there, under the digest of the texts and of how they are encoded. Workers
-      `text.load` the returned directory and so share one copy.
+    - `cache`: data are kept there, encoded once, under the digest of what they are made of and of how they are encoded.
+      Workers load the returned directory and so share one copy.
     - `source`: another task, whose train words are the vocabulary; None = the task's own. It is read from the same
       `data_dir`: each of the two has a folder there, named as the task, and one may have its files there themselves.
       A tokenizer has its own words, and makes the same of a task whatever its source.
     - `positions`: tokens that a model with a tokenizer can read of a document; None = any number [count].
     - `group`: who asks, `task` or `source`: the key that messages name.
 
-    Its `notes` say what has to be told before anything is trained on it, from the cache as the first time.
+    Their `notes` say what has to be told before anything is trained on them, from the cache as the first time.
 
-    Raises `DataError` where the texts or the tokenizer cannot be had or used.
+    Raises `DataError` where the data or the tokenizer cannot be had or used.
     """
+    if task.inputs != "text":
+        data: Data = resolved(task.implementation)(task, data_dir, group)
+        return _through(cache, data.digest[:16], lambda: data)
     if source is not None and data_dir is not None:
         _check_apart(task, source, data_dir)
     max_tokens = task.max_tokens if isinstance(task, FileTexts) else None
-    key: dict[str, Any] = {"task": task.model_dump(mode="json"), "encoding": text.ENCODING}
+    key: dict[str, Any] = {"task": task.meaning() | {"metric": None}, "encoding": text.ENCODING}
     if isinstance(words, Path):
         # Before the texts: to read it takes a moment, to read them may take minutes.
         tokens = tokenizer(words)
@@ -59,7 +65,7 @@ def load(
         texts, _ = _corpora(task, source, data_dir, group)
         key |= {"tokenizer": _identity(tokens), "max_tokens": max_tokens, "positions": positions}
 
-        def encoded() -> TextData:
+        def encoded() -> Data:
             return text.encode_with(texts, tokens, max_tokens, positions)
 
     else:
@@ -67,21 +73,34 @@ def load(
         texts, theirs = _corpora(task, source, data_dir, group)
         key |= {"vocabulary": vocabulary}
         if source is not None and theirs is not None:
-            key |= {"source": source.model_dump(mode="json"), "source_corpus": theirs.digest}
+            key |= {"source": source.meaning() | {"metric": None}, "source_corpus": theirs.digest}
 
-        def encoded() -> TextData:
+        def encoded() -> Data:
             return text.encode(texts, vocabulary, max_tokens, words_of=None if theirs is None else theirs.train)
 
+    return _through(cache, digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16], encoded)
+
+
+def load_data(directory: Path) -> Data:
+    """Return the data that `load` kept in a directory, mapped from their files; raises `DamagedError`."""
+    kind = kept.kind(directory)
+    if kind not in Data.KINDS:
+        raise DamagedError(f"{directory}: data of the kind `{kind}`, which nothing here can read.")
+    return Data.KINDS[kind].load(directory)
+
+
+def _through(cache: Path | None, name: str, made: Callable[[], Data]) -> tuple[Data, Path | None]:
+    """The data of a cache's directory, made and kept there where it has none that is whole."""
     if cache is None:
-        return encoded(), None
-    directory = cache / digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16]
+        return made(), None
+    directory = cache / name
     if directory.exists():
         try:
-            return text.load(directory), directory
+            return load_data(directory), directory
         except DamagedError as error:
-            log.warning("%s It is encoded again.", error)
-    text.save(encoded(), directory)
-    return text.load(directory), directory
+            log.warning("%s It is made again.", error)
+    made().save(directory)
+    return load_data(directory), directory
 
 
 def _corpora(task: Task, source: Task | None, data_dir: Path | None, group: str) -> tuple[Corpus, Corpus | None]:
@@ -102,24 +121,9 @@ def corpus(task: Task, data_dir: Path | None = None, group: str = "task") -> Cor
     - `group`: who asks, `task` or `source`: the key that messages name.
     """
     name = f"{group} `{task.name}`"
-    texts = replace(_read(task, data_dir, group), name=name)
+    read: Corpus = resolved(task.implementation)(task, data_dir, group)
+    texts = replace(read, name=name)
     return replace(texts, notes=(*texts.notes, *notes.of_corpus(name, texts)))
-
-
-def _read(task: Task, data_dir: Path | None, group: str) -> Corpus:
-    match task:
-        case Toy():
-            return toy.corpus(task)
-        case Folder():
-            if data_dir is None:
-                raise DataError(
-                    f"{group} `folder` must have a data directory, but got none; name the folder of your train file "
-                    "with --data-dir DIR, or use --toy."
-                )
-            return files.corpus(task, files.place(data_dir), group)
-        case PublicTexts():
-            return public.corpus(task, data_dir, group)
-    raise AssertionError(task)
 
 
 def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -183,23 +187,16 @@ def _check_apart(task: Task, source: Task, data_dir: Path) -> None:
 
 
 def _place(task: Task, data_dir: Path) -> Path | None:
-    match task:
-        case Toy():
-            return None
-        case Folder():
-            return files.place(data_dir)
-        case PublicTexts():
-            return public.place(task, data_dir)
-    raise AssertionError(task)
+    if isinstance(task, PublicTexts):
+        return public.place(task, data_dir)
+    return files.place(data_dir) if isinstance(task, FileTexts) else None
 
 
 def classes_of(task: Task) -> int:
-    """Return how many classes a task has, without its texts [count]; raises `DataError` where only they tell."""
-    if isinstance(task, Toy):
-        return 2
-    if isinstance(task, Folder):
+    """Return how many classes a task has, without its data [count]; raises `DataError` where only they tell."""
+    if task.class_count is None:
         raise DataError(
-            "task `folder` tells its classes by its files, which cannot be read without the model: name one "
+            f"task `{task.name}` tells its classes by its files, which cannot be read without the model: name one "
             "that is within reach."
         )
-    return public.CLASSES[task.name]
+    return task.class_count

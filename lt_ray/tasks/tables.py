@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from lt_ray.cycle.metrics import Targets
 from lt_ray.errors import DataError, nearest
 from lt_ray.tasks.corpus import Texts
 
@@ -24,6 +26,10 @@ class Layout:
     label: str = "label"
     named: bool = False
     """Whether a user named them: then no others will do"""
+    targets: Targets = "classes"
+    """What the label's column holds: a class, several labels, a number"""
+    separator: str = ","
+    """Between several labels in one text"""
 
     def of(self, names: Collection[str]) -> Layout:
         """Return what a table with the columns `names` has.
@@ -34,7 +40,8 @@ class Layout:
             return self
         plain, own = {*PLAIN.texts, PLAIN.label}, {*self.texts, self.label}
         # Where neither is whole, the one that is begun is what somebody meant: for the message.
-        return self if not plain <= set(names) and (own <= set(names) or not plain & set(names)) else PLAIN
+        mine = not plain <= set(names) and (own <= set(names) or not plain & set(names))
+        return self if mine else replace(self, texts=PLAIN.texts, label=PLAIN.label)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -53,7 +60,8 @@ class Table:
 
     source: str
     texts: list[str]
-    labels: list[str]
+    labels: list[Any]
+    """A class's name, the names of several labels, or a number"""
     rows: Sequence[int]
     """Row of each in the file, counted from 1"""
     classes: tuple[str, ...] | None = None
@@ -97,11 +105,11 @@ def table(
         raise DataError(f"{source}: a split must hold at least one row, but it holds none.")
     rows: Sequence[int] = range(1, len(columns[found.label]) + 1)
     notes: tuple[str, ...] = ()
-    if found == PLAIN:
+    if found.texts == PLAIN.texts:
         texts = [_text(source, row, value) for row, value in zip(rows, columns["text"], strict=True)]
     else:
         rows, texts, notes = _joined(source, [(name, columns[name]) for name in found.texts])
-    labels = [_label(source, found.label, row, columns[found.label][row - 1]) for row in rows]
+    labels = [_target(source, found, row, columns[found.label][row - 1]) for row in rows]
     return Table(source, texts, labels, rows, (classes or {}).get(found.label), notes)
 
 
@@ -138,6 +146,50 @@ def labelled(tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | Non
         for split, parts in tables.items()
     }
     return Labelled(splits, names, tuple(note for table in every for note in table.notes))
+
+
+def numbered(tables: Mapping[str, Sequence[Table]]) -> Labelled:
+    """Return the texts of each split with their numbers, float32 `(n, 1)`; there are no classes."""
+    splits = {
+        split: Texts(
+            [text for table in parts for text in table.texts],
+            np.array([[label] for table in parts for label in table.labels], dtype=np.float32),
+        )
+        for split, parts in tables.items()
+    }
+    return Labelled(splits, (), tuple(note for parts in tables.values() for table in parts for note in table.notes))
+
+
+def several(tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | None) -> Labelled:
+    """Return the texts of each split with the labels that each has, float32 `(n, L)` of 0 and 1.
+
+    - `names`: the labels in order; None = those of train, sorted
+
+    Raises `DataError` for fewer than two labels in train, and for one that is none of them.
+    """
+    train = sorted({name for table in tables["train"] for labels in table.labels for name in labels})
+    names = names or tuple(train)
+    if len(names) < 2:
+        raise DataError(
+            f"{tables['train'][0].source}: there must be at least two labels, but train has {listed(names)}; is the "
+            "separator right (--set task.separator=…)?"
+        )
+    places = {name.strip(): place for place, name in enumerate(names)}
+    splits, notes = {}, []
+    for split, parts in tables.items():
+        chosen = np.zeros((sum(len(table.labels) for table in parts), len(names)), dtype=np.float32)
+        rows = ((table, row, labels) for table in parts for row, labels in zip(table.rows, table.labels, strict=True))
+        for place, (table, row, labels) in enumerate(rows):
+            for name in labels:
+                if name.strip() not in places:
+                    raise DataError(
+                        f"{table.source}: a label must occur in train or in labels.json, but row {row} has `{name}`, "
+                        f"not one of {listed(names)}; correct or remove it.{nearest(name, names)}"
+                    )
+                chosen[place, places[name.strip()]] = 1
+        splits[split] = Texts([text for table in parts for text in table.texts], chosen)
+        notes += [note for table in parts for note in table.notes]
+    return Labelled(splits, tuple(name.strip() for name in names), tuple(notes))
 
 
 def _own_names(tables: Sequence[Table]) -> tuple[str, ...] | None:
@@ -231,6 +283,28 @@ def _text(source: str, row: int, value: object, name: str = "text") -> str:
     except UnicodeEncodeError as error:
         raise DataError(f"{source}: `{name}` must be valid Unicode, but row {row} is not ({error}).") from None
     return value
+
+
+def _target(source: str, layout: Layout, row: int, value: object) -> Any:
+    """What a row's label is: a name, several names, or a number."""
+    if layout.targets == "numbers":
+        number = value if isinstance(value, int | float) else _number(value)
+        if number is None or not math.isfinite(number):
+            raise DataError(f"{source}: `{layout.label}` must be a number, but row {row} has {value!r}; correct it.")
+        return float(number)
+    if layout.targets == "labels":
+        parts = value.split(layout.separator) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            parts = [] if value is None else [value]
+        return tuple(dict.fromkeys(_label(source, layout.label, row, part) for part in parts if str(part).strip()))
+    return _label(source, layout.label, row, value)
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
 
 
 def _label(source: str, name: str, row: int, value: object) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.metrics import Metric
+from lt_ray.cycle.metrics import Metric, Targets
 from lt_ray.tasks.metrics import Meter
 from lt_ray.training.batch import Batch
 
 Integers = npt.NDArray[np.int64]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+def asked(targets: npt.NDArray[Any], classes: tuple[str, ...]) -> tuple[Targets, int]:
+    """Return what kind of targets an array holds, and how many classes, labels or numbers there are [count]."""
+    if targets.ndim == 1:
+        return "classes", len(classes)
+    return ("labels" if classes else "numbers"), targets.shape[1]
 
 
 class Data(ABC):
@@ -43,6 +50,9 @@ class Data(ABC):
     classes: tuple[str, ...]
     """Names of the classes or labels; of numbers empty"""
 
+    longest: int = 0
+    """Tokens of the longest document of train; 0 where examples have no length [count]"""
+
     def __init_subclass__(cls, *, kind: str, **more: object) -> None:
         super().__init_subclass__(**more)
         cls.KINDS[kind] = cls
@@ -53,7 +63,7 @@ class Data(ABC):
         """What a model must know of it."""
 
     @abstractmethod
-    def targets(self, split: SplitName) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+    def targets(self, split: SplitName) -> npt.NDArray[Any]:
         """Return what is asked of a split's examples: classes int64 `(n,)`, labels float32 `(n, L)`, numbers float32
         `(n, W)`."""
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.identity import canonical
 from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import notes
+from lt_ray.tasks import kept, notes
 from lt_ray.tasks.corpus import Corpus, Texts
-from lt_ray.tasks.task import Data, SplitName
+from lt_ray.tasks.task import SPLITS, Data, SplitName, asked
 from lt_ray.training.batch import Batch
 
 if TYPE_CHECKING:
@@ -50,9 +46,6 @@ CHUNK = 1024
 # The tokenizer always parts brackets from letters, so no text can hold these two as words.
 SPECIAL_WORDS = {"[unknown]": UNKNOWN, "[padding]": PADDING}
 
-TENSORS = "arrays.safetensors"
-DESCRIPTION = "data.json"
-
 Integers = npt.NDArray[np.int64]
 
 
@@ -64,8 +57,8 @@ class Split:
     """Shape `(total,)`"""
     offsets: Integers
     """Shape `(n + 1,)`"""
-    labels: Integers
-    """Shape `(n,)`"""
+    labels: npt.NDArray[Any]
+    """Classes int64 `(n,)`, labels float32 `(n, L)` of 0 and 1, or numbers float32 `(n, 1)`"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,12 +87,17 @@ class TextData(Data, kind="text"):
     """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
 
     @property
+    def longest(self) -> int:  # type: ignore[override] # computed where others have a constant
+        """Tokens of the longest document of train [count]."""
+        return int(self.train.lengths.max())
+
+    @property
     def facts(self) -> Facts:
         """What a model must know of it."""
-        return Facts("text", "classes", len(self.classes), self.rows, self.padding)
+        return Facts("text", *asked(self.train.labels, self.classes), self.rows, self.padding)
 
-    def targets(self, split: SplitName) -> Integers:
-        """Return the classes of a split's documents, int64 `(n,)`."""
+    def targets(self, split: SplitName) -> npt.NDArray[Any]:
+        """Return what is asked of a split's documents."""
         return self._split(split).labels
 
     def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
@@ -162,7 +160,9 @@ class TextData(Data, kind="text"):
 
         Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
         """
-        save(self, directory)
+        told = {"classes": list(self.classes), "rows": self.rows, "padding": self.padding, "digest": self.digest}
+        arrays = _arrays(self.train, self.validation, self.test)
+        kept.save(directory, arrays, {**told, "kind": "text", "notes": list(self.notes)})
 
     @classmethod
     def load(cls, directory: Path) -> TextData:
@@ -325,59 +325,23 @@ def _unspeakable(name: str) -> str:
     return f"\ufdd0{name}\ufdd1"
 
 
-def save(data: TextData, directory: Path) -> None:
-    """Write `data` so that `load(directory)` returns it; the directory appears whole or not at all.
-
-    Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
-    """
-    from safetensors.numpy import save_file
-
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
-    temporary.mkdir()
-    try:
-        save_file(_arrays(data.train, data.validation, data.test), temporary / TENSORS)
-        description = {
-            "classes": list(data.classes), "rows": data.rows, "padding": data.padding, "digest": data.digest,
-            "notes": list(data.notes),
-        }  # fmt: skip
-        (temporary / DESCRIPTION).write_text(canonical(description))
-        for path in (temporary / TENSORS, temporary / DESCRIPTION, temporary):
-            _fsync(path)
-        _put(temporary, directory, data.digest)
-        _fsync(directory.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def load(directory: Path) -> TextData:
-    """Return what `save` wrote, its arrays mapped from the file and read-only.
+    """Return what `TextData.save` wrote, its arrays mapped from the file and read-only.
 
     Raises `DamagedError` if a file is missing, cut short, or not what its digest says.
     """
-    from safetensors import SafetensorError, safe_open
-
+    arrays, told = kept.load(directory)
     try:
-        # The torch reader maps the file; the numpy one copies it.
-        with safe_open(directory / TENSORS, framework="pt") as file:
-            arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - not a dict
-        description = json.loads((directory / DESCRIPTION).read_bytes())
         train, validation, test = (
-            Split(arrays[f"{name}.tokens"], arrays[f"{name}.offsets"], arrays[f"{name}.labels"])
-            for name in ("train", "validation", "test")
+            Split(arrays[f"{name}.tokens"], arrays[f"{name}.offsets"], arrays[f"{name}.labels"]) for name in SPLITS
         )
-        classes, rows, padding = tuple(description["classes"]), description["rows"], description["padding"]
-        data = _text_data(train, validation, test, classes, rows, padding)
-        written = description["digest"]
+        data = _text_data(train, validation, test, tuple(told["classes"]), told["rows"], told["padding"])
         # Data of an earlier release have none; what was trained on them can still be exported.
-        told = tuple(map(str, description.get("notes", ())))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        notes_told = tuple(map(str, told.get("notes", ())))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
-    if data.digest != written:
-        raise DamagedError(f"{directory}: the arrays' digest must be {written}, but is {data.digest}.")
-    for array in arrays.values():
-        array.flags.writeable = False
-    return replace(data, notes=told)
+    kept.check(directory, arrays, data.digest, told)
+    return replace(data, notes=notes_told)
 
 
 def _tokenizer(tokens: dict[str, int]) -> Tokenizer:
@@ -412,20 +376,16 @@ def _encode_split(texts: Texts, tokens_of: Callable[[list[str]], list[list[int]]
     return Split(
         tokens=np.concatenate(chunks),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        labels=texts.labels.astype(np.int64),
+        labels=texts.labels,
     )
 
 
 def _text_data(
     train: Split, validation: Split, test: Split, classes: tuple[str, ...], rows: int, padding: int
 ) -> TextData:
-    arrays = _arrays(train, validation, test)
-    shapes = {name: array.shape[0] for name, array in arrays.items()}
-    facts = {"classes": list(classes), "rows": rows, "padding": padding, "shapes": shapes}
-    sha = hashlib.sha256(canonical(facts).encode())
-    for array in arrays.values():
-        sha.update(array.data)
-    return TextData(train, validation, test, classes, rows, sha.hexdigest(), padding)
+    facts = {"classes": list(classes), "rows": rows, "padding": padding}
+    digest = kept.digest(facts, _arrays(train, validation, test))
+    return TextData(train, validation, test, classes, rows, digest, padding)
 
 
 def _arrays(train: Split, validation: Split, test: Split) -> dict[str, npt.NDArray[np.int32] | Integers]:
@@ -434,34 +394,3 @@ def _arrays(train: Split, validation: Split, test: Split) -> dict[str, npt.NDArr
         for name, split in (("train", train), ("validation", validation), ("test", test))
         for part in ("tokens", "offsets", "labels")
     }
-
-
-def _put(temporary: Path, directory: Path, digest: str) -> None:
-    """Rename `temporary` to `directory`, unless it already holds the same data."""
-    while True:
-        try:
-            temporary.rename(directory)
-            return
-        except OSError:
-            if not directory.exists():
-                raise
-        try:
-            if load(directory).digest == digest:
-                return
-        except DamagedError:
-            pass
-        # Aside first: a directory is removed file by file, and nobody may meet it half removed.
-        aside = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
-        try:
-            directory.rename(aside)
-        except FileNotFoundError:
-            continue  # another writer moved it
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -63,7 +63,7 @@ LONGEST = 64
 Draw = Callable[[], float]
 
 
-def corpus(task: Toy) -> Corpus:
+def corpus(task: Toy, data_dir: Path | None = None, group: str = "task") -> Corpus:
     """Return the corpus of `task.data_seed`: two balanced classes, 10 to 25 words a text."""
     train, validation, test = (
         _texts(task.data_seed, split, size)

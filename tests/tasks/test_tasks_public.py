@@ -12,12 +12,11 @@ import huggingface_hub.constants
 import pandas as pd
 import pytest
 
-from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, YahooAnswers, YelpFull, YelpPolarity
+from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, PublicTexts, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.tasks import public, registry
 from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.hub import BRANCH
-from lt_ray.tasks.public import Public
 
 DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
@@ -36,7 +35,7 @@ LAYOUTS = {
     ),
 }  # fmt: skip
 """Task → the configuration and the class names that its card on the hub has"""
-TASKS: dict[str, Public] = {
+TASKS: dict[str, PublicTexts] = {
     "imdb": Imdb(split="official"),
     "ag_news": AgNews(),
     "yelp_polarity": YelpPolarity(),
@@ -125,7 +124,7 @@ def test_the_hubs_layout_is_read(tmp_path: Path, name: str) -> None:
         assert [int(text.split()[1]) % len(corpus.classes) for text in split.texts] == split.labels.tolist()
 
 
-def cache_as_hub(directory: Path, task: Public, revision: str, configuration: str | None = None) -> None:
+def cache_as_hub(directory: Path, task: PublicTexts, revision: str, configuration: str | None = None) -> None:
     """Leave `directory` in the cache as a load of the task's data set at `revision` leaves it."""
     cache = Path(datasets.config.HF_DATASETS_CACHE)
     configuration = configuration or LAYOUTS[task.name][0]
@@ -187,7 +186,7 @@ def test_no_hub_is_one_error_with_two_ways_out(dataset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "folder"), [(task, folder) for task, folders in public.FOLDERS.items() for folder in [*folders, ""]]
+    ("task", "folder"), [(task, folder) for task in TASKS for folder in [*TASKS[task].folders, ""]]
 )
 def test_a_task_is_found_in_its_folder_or_in_the_directory_itself(tmp_path: Path, task: str, folder: str) -> None:
     """A task's files are in a folder that bears its name, or in the data directory itself, other folders beside it."""
@@ -222,7 +221,7 @@ def test_stars_become_polarity(tmp_path: Path, numbers: list[object] | None) -> 
         assert texts.labels.tolist() == [int(i % 5 > 2) for i in range(n) if i % 5 != 2]
 
 
-WRONG: dict[str, tuple[Public, int, list[str]]] = {
+WRONG: dict[str, tuple[PublicTexts, int, list[str]]] = {
     "imdb": (Imdb(), 3, ["`imdb` must have 2 classes, but there are 3: `0`, `1`, `2`"]),
     "ag_news": (AgNews(), 2, ["`ag_news` must have 4 classes, but there are 2"]),
     "yelp_polarity": (YelpPolarity(), 4, ["`yelp_polarity` must have 2 classes (or 5, the stars), but there are 4"]),

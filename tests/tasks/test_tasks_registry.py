@@ -21,7 +21,7 @@ from lt_ray.cycle.tasks import Folder, Imdb, Task, Toy, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.models import pretrained
 from lt_ray.rounds import inputs as datasets
-from lt_ray.tasks import registry, text, toy
+from lt_ray.tasks import kept, registry, text, toy
 
 TOY = Toy(train=40, validation=20, test=20)
 ROWS = "".join(f"film number {i},{i % 2}\n" for i in range(20))
@@ -38,10 +38,10 @@ def test_a_cached_task_is_not_encoded_again(tmp_path: Path) -> None:
     """The second load gives the same data from the same directory and writes nothing."""
     first, directory = registry.load(TOY, 100, cache=tmp_path)
     assert directory is not None
-    os.utime(directory / text.TENSORS, (1, 1))
+    os.utime(directory / kept.TENSORS, (1, 1))
     second, again = registry.load(TOY, 100, cache=tmp_path)
     assert (second.digest, again) == (first.digest, directory)
-    assert (directory / text.TENSORS).stat().st_mtime == 1
+    assert (directory / kept.TENSORS).stat().st_mtime == 1
     assert text.load(directory).digest == registry.load(TOY, 100)[0].digest == first.digest
 
 
@@ -64,12 +64,12 @@ def test_a_damaged_cache_is_encoded_again(tmp_path: Path, caplog: pytest.LogCapt
     """Damaged cached data gives a warning, and is replaced by the same data."""
     first, directory = registry.load(TOY, 100, cache=tmp_path)
     assert directory is not None
-    os.truncate(directory / text.TENSORS, 1000)
+    os.truncate(directory / kept.TENSORS, 1000)
     second, again = registry.load(TOY, 100, cache=tmp_path)
     assert (second.digest, again) == (first.digest, directory)
-    assert caplog.text.count("encoded again") == 1
+    assert caplog.text.count("made again") == 1
     registry.load(TOY, 100, cache=tmp_path)
-    assert caplog.text.count("encoded again") == 1
+    assert caplog.text.count("made again") == 1
 
 
 def test_a_folder_must_be_named() -> None:
@@ -185,10 +185,10 @@ def test_a_tokenizers_data_is_kept_by_what_it_does(tmp_path: Path, own: Path, da
     cache = tmp_path / "cache"
     first, directory = registry.load(Folder(), own, data_dir, cache)
     assert directory is not None
-    os.utime(directory / text.TENSORS, (1, 1))
+    os.utime(directory / kept.TENSORS, (1, 1))
     moved, again = registry.load(Folder(), changed(own, tmp_path / "moved"), data_dir, cache)
     assert (moved.digest, again) == (first.digest, directory)
-    assert (directory / text.TENSORS).stat().st_mtime == 1
+    assert (directory / kept.TENSORS).stat().st_mtime == 1
     others = [
         (changed(own, tmp_path / "program", program=('"lowercase": true', '"lowercase": false')), Folder()),
         (changed(own, tmp_path / "special", pad_token="[MASK]"), Folder()),

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import registry, text, toy
+from lt_ray.tasks import kept, registry, text, toy
 from lt_ray.tasks.corpus import Corpus, Texts, cut, permutation
 from lt_ray.tasks.text import PADDING, UNKNOWN, Split, TextData
 
@@ -396,11 +396,11 @@ def test_a_document_without_a_token_is_an_unknown_one(own: Path, tmp_path: Path)
 def test_tokens_come_back_from_their_files(own: Path, tmp_path: Path) -> None:
     """What a tokenizer made is loaded as it was saved, its padding too; data of another padding is other data."""
     data = text.encode_with(corpus_of("plot", "cast"), registry.tokenizer(own), None)
-    text.save(data, tmp_path / "data")
+    data.save(tmp_path / "data")
     loaded = text.load(tmp_path / "data")
     assert same(data, loaded)
     assert loaded.padding == 0
-    description = tmp_path / "data" / text.DESCRIPTION
+    description = tmp_path / "data" / kept.DESCRIPTION
     description.write_text(description.read_text().replace('"padding":0', '"padding":4'))
     with pytest.raises(DamagedError, match="digest"):
         text.load(tmp_path / "data")
@@ -436,7 +436,7 @@ def same(a: TextData, b: TextData) -> bool:
 def test_load_returns_what_was_saved(tmp_path: Path) -> None:
     """Loaded data is the saved data, read-only, and nothing else is left beside it."""
     data = text.encode(CORPUS, 25, None)
-    text.save(data, tmp_path / "a" / "data")
+    data.save(tmp_path / "a" / "data")
     loaded = text.load(tmp_path / "a" / "data")
     assert same(data, loaded)
     assert loaded.train.tokens.dtype == np.int32
@@ -452,7 +452,7 @@ def test_writers_at_once_agree(tmp_path: Path) -> None:
 
     def write() -> None:
         try:
-            text.save(data, tmp_path / "data")
+            data.save(tmp_path / "data")
         except BaseException as error:
             failures.append(error)
 
@@ -466,23 +466,23 @@ def test_writers_at_once_agree(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-@pytest.mark.parametrize("name", [text.TENSORS, text.DESCRIPTION])
+@pytest.mark.parametrize("name", [kept.TENSORS, kept.DESCRIPTION])
 @pytest.mark.parametrize("damage", ["missing", "empty", "short", "changed"])
 def test_damage_is_seen_and_mended(tmp_path: Path, name: str, damage: str) -> None:
     """A file that is missing, cut short or changed raises DamagedError, and saving again replaces it."""
     data = text.encode(CORPUS, 25, None)
-    text.save(data, tmp_path / "data")
+    data.save(tmp_path / "data")
     path = tmp_path / "data" / name
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()
     elif damage == "changed":
-        path.write_bytes(content.replace(b'"rows":', b'"rows":1') if name == text.DESCRIPTION else content[:-1] + b"\7")
+        path.write_bytes(content.replace(b'"rows":', b'"rows":1') if name == kept.DESCRIPTION else content[:-1] + b"\7")
     else:
         path.write_bytes(content[: len(content) - 3] if damage == "short" else b"")
     with pytest.raises(DamagedError, match="data"):
         text.load(tmp_path / "data")
-    text.save(data, tmp_path / "data")
+    data.save(tmp_path / "data")
     assert same(data, text.load(tmp_path / "data"))
 
 

@@ -1,0 +1,97 @@
+"""Arrays of numbers: the plainest task, and what a plugin's own data usually are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lt_ray.cycle.facts import Facts
+from lt_ray.errors import DamagedError, DataError
+from lt_ray.tasks import kept
+from lt_ray.tasks.task import SPLITS, Data, Integers, SplitName, asked
+from lt_ray.training.batch import Batch
+
+Pair = tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayData(Data, kind="arrays"):
+    """Examples that are arrays of one shape, whole in memory or mapped from a file.
+
+    - `arrays`: `{split}.inputs`, float32 `(n, …)`, and `{split}.targets`: classes int64 `(n,)`, labels float32
+      `(n, L)` of 0 and 1, or numbers float32 `(n, W)`
+    - `classes`: names of the classes or labels; empty where targets are numbers
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    classes: tuple[str, ...]
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, splits: Mapping[str, Pair], classes: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> ArrayData:
+        """Return data made of arrays.
+
+        - `splits`: `train`, `validation` and `test` → (inputs, targets)
+        - `classes`: names; without any, whole-number targets are classes named by their numbers
+
+        Raises `DataError` where arrays do not fit together.
+        """
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for split in SPLITS:
+            if split not in splits:
+                raise DataError(f"arrays must have the splits {', '.join(SPLITS)}, but there is no {split}; give it.")
+            inputs, targets = np.asarray(splits[split][0], dtype=np.float32), np.asarray(splits[split][1])
+            whole = targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer)
+            targets = targets.astype(np.int64) if whole else targets.astype(np.float32)
+            targets = targets if whole or targets.ndim == 2 else targets.reshape(len(targets), -1)
+            if len(inputs) != len(targets) or not len(inputs):
+                raise DataError(
+                    f"{split}: `inputs` and `targets` must be as many, one or more, but got {len(inputs)} and "
+                    f"{len(targets)}; give one target for each input."
+                )
+            arrays |= {f"{split}.inputs": inputs, f"{split}.targets": targets}
+        if not classes and arrays["train.targets"].ndim == 1:
+            classes = tuple(map(str, range(int(max(arrays[f"{split}.targets"].max() for split in SPLITS)) + 1)))
+        return cls(arrays, classes, kept.digest({"classes": list(classes)}, arrays), notes)
+
+    @property
+    def facts(self) -> Facts:
+        """What a model must know of it."""
+        kind, width = asked(self.arrays["train.targets"], self.classes)
+        return Facts("arrays", kind, width, shape=self.arrays["train.inputs"].shape[1:])
+
+    def targets(self, split: SplitName) -> npt.NDArray[Any]:
+        """Return what is asked of a split's examples."""
+        return self.arrays[f"{split}.targets"]
+
+    def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
+        """Yield some examples of a split, in the order given."""
+        for first in range(0, len(examples), size):
+            chosen = examples[first : first + size]
+            inputs, targets = self.arrays[f"{split}.inputs"][chosen], self.arrays[f"{split}.targets"][chosen]
+            yield Batch(torch.from_numpy(inputs), torch.from_numpy(targets))
+
+    def save(self, directory: Path) -> None:
+        """Write it so that `load(directory)` returns it; the directory appears whole or not at all."""
+        told = {"kind": "arrays", "classes": list(self.classes), "digest": self.digest, "notes": list(self.notes)}
+        kept.save(directory, self.arrays, told)
+
+    @classmethod
+    def load(cls, directory: Path) -> ArrayData:
+        """Return what `save` wrote, mapped from the file and read-only; raises `DamagedError`."""
+        found, told = kept.load(directory)
+        try:
+            arrays = {f"{split}.{part}": found[f"{split}.{part}"] for split in SPLITS for part in ("inputs", "targets")}
+            classes, notes = tuple(told["classes"]), tuple(map(str, told["notes"]))
+        except (KeyError, TypeError) as error:
+            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
+        data = cls(arrays, classes, kept.digest({"classes": list(classes)}, arrays), notes)
+        kept.check(directory, arrays, data.digest, told)
+        return data

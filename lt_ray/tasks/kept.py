@@ -1,0 +1,122 @@
+"""Data on disk: arrays that workers map from one file, in a directory that appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lt_ray.cycle.identity import canonical
+from lt_ray.errors import DamagedError
+
+TENSORS = "arrays.safetensors"
+DESCRIPTION = "data.json"
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def digest(facts: Mapping[str, Any], arrays: Arrays) -> str:
+    """Return the SHA-256 of facts, shapes and every value, in the arrays' order."""
+    shapes = {name: a.shape[0] if a.ndim == 1 else list(a.shape) for name, a in arrays.items()}
+    sha = hashlib.sha256(canonical({**facts, "shapes": shapes}).encode())
+    for array in arrays.values():
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+def save(directory: Path, arrays: Arrays, description: Mapping[str, Any]) -> None:
+    """Write arrays and what is told of them; the directory appears whole or not at all.
+
+    - `description`: plain values, its `digest` among them
+
+    Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
+    """
+    from safetensors.numpy import save_file
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+    temporary.mkdir()
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary / TENSORS)
+        (temporary / DESCRIPTION).write_text(canonical(dict(description)))
+        for path in (temporary / TENSORS, temporary / DESCRIPTION, temporary):
+            _fsync(path)
+        _put(temporary, directory, str(description["digest"]))
+        _fsync(directory.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load(directory: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Return the arrays, mapped from the file, and what is told of them.
+
+    Raises `DamagedError` if a file is missing or cut short; whether the values are those that were saved, the caller
+    sees by their digest.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # The torch reader maps the file; the numpy one copies it.
+        with safe_open(directory / TENSORS, framework="pt") as file:
+            arrays = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 - not a dict
+        description: dict[str, Any] = json.loads((directory / DESCRIPTION).read_bytes())
+        description["digest"]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
+    return arrays, description
+
+
+def check(directory: Path, arrays: Arrays, found: str, description: Mapping[str, Any]) -> None:
+    """Make arrays read-only; raises `DamagedError` where their digest is not the one that was written."""
+    if found != description["digest"]:
+        raise DamagedError(f"{directory}: the arrays' digest must be {description['digest']}, but is {found}.")
+    for array in arrays.values():
+        array.flags.writeable = False
+
+
+def kind(directory: Path) -> str:
+    """Return the name of the class that a directory's data are of; raises `DamagedError`."""
+    try:
+        return str(json.loads((directory / DESCRIPTION).read_bytes()).get("kind", "text"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
+
+
+def _put(temporary: Path, directory: Path, digest: str) -> None:
+    """Rename `temporary` to `directory`, unless it already holds the same data."""
+    from lt_ray.tasks.task import Data
+
+    while True:
+        try:
+            temporary.rename(directory)
+            return
+        except OSError:
+            if not directory.exists():
+                raise
+        try:
+            if Data.KINDS[kind(directory)].load(directory).digest == digest:
+                return
+        except (DamagedError, KeyError):
+            pass
+        # Aside first: a directory is removed file by file, and nobody may meet it half removed.
+        aside = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
+        try:
+            directory.rename(aside)
+        except FileNotFoundError:
+            continue  # another writer moved it
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
