@@ -109,8 +109,8 @@ def prepare(
     if base is not None and 2 * own.facts.rows < int(base.config.get("vocab_size", 0)):
         raise DataError(
             f"a model's tokenizer must be its own, but this one has {own.facts.rows:,} tokens and the model an "
-            f"embedding of {base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the smaller "
-            "`vocab_size` into its config.json."
+            f"embedding of {base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the "
+            "smaller `vocab_size` into its config.json."
         )
     folder = None if base is None else base.directory
     found, directories = Datasets(own, base=base), Directories(directory, base=folder)
