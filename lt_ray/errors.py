@@ -6,6 +6,7 @@ LtRayError
 │   ├── SpaceError        a search space breaks a rule
 │   ├── DataError         a data set cannot be had or is not usable
 │   ├── ModelError        a pretrained model cannot be had or is not usable
+│   ├── PluginError       a user's plugin cannot be run, or adds nothing
 │   ├── StorageError      a path cannot be used, or holds another sweep
 │   ├── ClusterError      no cluster, or one too small for what a trial asks
 │   └── TrackingError     a record cannot be kept where it was asked for
@@ -46,6 +47,10 @@ class DataError(InputError):
 
 class ModelError(InputError):
     """A pretrained model cannot be had, or is not usable."""
+
+
+class PluginError(InputError):
+    """A user's plugin cannot be run, or adds nothing; the message names its file and line."""
 
 
 class StorageError(InputError):

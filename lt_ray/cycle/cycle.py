@@ -40,6 +40,8 @@ class Cycle(Settings):
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the data order and the dropout"""
     training: Training = Training()
+    plugins: tuple[str, ...] = ()
+    """SHA-256 of the plugins that its kinds may come from (`plugins.run`)"""
     schedule: tuple[Annotated[SerializeAsAny[PruningSettings], BeforeValidator(PRUNINGS.parse)], ...] = ()
 
     @model_validator(mode="after")
@@ -58,6 +60,16 @@ class Cycle(Settings):
                 raise ValueError(
                     f"`magnitude.rewind_epoch < training.epochs` must hold with `rewind_budget: resume`, but got "
                     f"{got}: nothing would be retrained; lower it, or say `rewind_budget: full`"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _model_takes_the_tasks_examples(self) -> Cycle:
+        for task in (self.task, *([] if self.source is None else [self.source])):
+            if task.inputs != self.model.inputs:
+                raise ValueError(
+                    f"model {self.model.name} takes {self.model.inputs}, but task {task.name} has {task.inputs}: name "
+                    "another model or task"
                 )
         return self
 
@@ -174,7 +186,10 @@ class Cycle(Settings):
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         every = self.ticket_every if self.tickets == "source" else None
-        return self.model_dump(mode="json") | {
+        whole = self.model_dump(mode="json")
+        if not self.plugins:
+            del whole["plugins"]
+        return whole | {
             "ticket_every": every,
             "task": self.task.meaning(),
             "source": None if self.source is None else self.source.meaning(),
@@ -205,6 +220,8 @@ class Cycle(Settings):
         schedule = tree.pop("schedule")
         rows: dict[str, Scalar] = {"seed": tree.pop("seed"), "rounds": len(schedule), "schedule": folded(self.schedule)}
         rows |= {name: tree.pop(name) for name in ("tickets", "ticket_every")}
+        if self.plugins:
+            rows["plugins"] = _scalar(tree.pop("plugins"))
         for group, fields in tree.items():
             rows |= {f"{group}.{name}": _scalar(value) for name, value in (fields or {}).items()}
         if self.most_epochs != self.training.epochs:

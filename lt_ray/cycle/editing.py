@@ -37,9 +37,10 @@ def keys() -> tuple[str, ...]:
 def explain(error: ValidationError) -> Iterable[str]:
     """Yield one line for each rule that a pydantic validation found broken: the key, the rule, the value."""
     for item in error.errors():
-        where = ".".join(
-            str(part) for part in item["loc"] if part not in {*TASKS, *MODELS} and not isinstance(part, int)
-        )
+        loc = item["loc"]
+        if loc and loc[0] in ("task", "source", "model"):
+            loc = (loc[0], *loc[2:])  # without the kind's name, which follows
+        where = ".".join(str(part) for part in loc if not isinstance(part, int))
         where = where.removeprefix("schedule.")
         if item["type"] == "extra_forbidden":
             yield f"`{where}` is not a field of a cycle.{nearest(where, keys())}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,9 @@ from lt_ray.cycle.settings import Settings, Share
 
 class ModelSettings(Settings):
     """What all models have in common."""
+
+    inputs: ClassVar[Literal["text", "arrays"]] = "text"
+    """What an example is"""
 
     name: str
 

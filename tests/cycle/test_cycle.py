@@ -9,7 +9,7 @@ from lt_ray.cycle.editing import keys
 from lt_ray.cycle.identity import canonical, digest
 from lt_ray.cycle.models import Cnn, Encoder, Recurrent
 from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
-from lt_ray.cycle.tasks import Imdb, PublicTexts, Toy
+from lt_ray.cycle.tasks import Folder, Imdb, PublicTexts, Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
 
@@ -64,16 +64,22 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
         "model.name": "lstm", "tickets": "own", "ticket_every": 2,
         "source.name": "imdb", "source.train": 2001,
         "source.validation": 501, "source.test": 1001, "source.data_seed": 2,
+        "task.metric": "macro_f1", "source.metric": "macro_f1",
     }  # fmt: skip
     elsewhere = {"magnitude.shared_start"}
     elsewhere |= {"magnitude.masks", "magnitude.random_pruning"}  # `test_controls.py`: no field of a transfer
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in PublicTexts.model_fields}
+    elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in ("label", "separator")}
     elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
     elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda."))} | {"schedule"}
     elsewhere |= {f"model.{name}" for name in Encoder.model_fields}
     assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
     ids = {base.with_settings({key: value}).id for key, value in changes.items()}
     assert len(ids | {base.id}) == len(changes) + 1
+    folder = Cycle(task=Folder(label="several"))
+    assert len({folder.with_settings({"task.separator": x}).id for x in ",;"}) == 2
+    assert len({folder.with_settings({"task.label": x}).id for x in ("class", "several", "number")}) == 3
+    assert Cycle(task=Folder(separator=";")).id == Cycle(task=Folder()).id, "one class is not parted"
     lstm = base.with_settings({"model.name": "lstm"})
     other = {
         "hidden": 7,

@@ -1,0 +1,110 @@
+"""Plugins: a user's own tasks, models, prunings and metrics, from one file, known by its content.
+
+A plugin adds to the registries of this room (`TASKS.add`, `MODELS.add`, `PRUNINGS.add`, `metrics.declare`) when it is
+run. It is run once in each process that meets its cycles, from the text that the sweep began with; the digest of that
+text is a field of every such cycle, since it changes numbers. What it imports must be installed wherever it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import linecache
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lt_ray.cycle.metrics import METRICS
+from lt_ray.cycle.models import MODELS
+from lt_ray.cycle.prunings import PRUNINGS
+from lt_ray.cycle.tasks import TASKS
+from lt_ray.errors import PluginError
+
+GROUP = "lt_ray.plugins"
+"""Entry points of installed packages whose modules are plugins"""
+_texts: dict[str, str] = {}
+"""Digest → text of the plugins that this process has run"""
+
+
+def load(path: Path) -> str:
+    """Run a plugin's file, once in a process, and return the SHA-256 of its content.
+
+    Raises `PluginError`, with the file and the line, where it cannot be read or run, or adds nothing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PluginError(f"`--plugin {path}` must be a Python file, but it cannot be read ({error}).") from None
+    return run(text, str(path))
+
+
+def run(text: str, name: str) -> str:
+    """Run a plugin's text, once in a process, and return its SHA-256; see `load`.
+
+    - `name`: what messages call it
+    """
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    if digest in _texts:
+        return digest
+    module = ModuleType(f"lt_ray_plugin_{digest[:12]}")
+    module.__file__ = name
+    sys.modules[module.__name__] = module  # where pydantic looks up what annotations mean
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    with _whole_or_not():
+        before = _kinds()
+        try:
+            exec(compile(text, name, "exec"), module.__dict__)
+        except Exception as error:
+            raise PluginError(f"{name}, line {_line(error, name)}: {type(error).__name__}: {error}") from None
+        if _kinds() == before:
+            raise PluginError(
+                f"{name}: a plugin must add a task, a model, a pruning or a metric, but it adds none; say `TASKS.add`, "
+                "`MODELS.add`, `PRUNINGS.add` or `declare`."
+            )
+    _texts[digest] = text
+    return digest
+
+
+def installed() -> Iterator[Path]:
+    """Yield the files of the plugins that installed packages name as entry points of `lt_ray.plugins`."""
+    for point in importlib.metadata.entry_points(group=GROUP):
+        found = importlib.util.find_spec(point.module)
+        if found is None or found.origin is None:
+            raise PluginError(f"the entry point `{point.name}` names {point.value}, which cannot be found.")
+        yield Path(found.origin)
+
+
+def texts() -> dict[str, str]:
+    """Return digest → text of the plugins that this process has run, in their order."""
+    return dict(_texts)
+
+
+def _kinds() -> int:
+    return len(TASKS) + len(MODELS) + len(PRUNINGS) + len(METRICS)
+
+
+@contextmanager
+def _whole_or_not() -> Iterator[None]:
+    """Take back what a plugin added where it fails."""
+    registries: list[dict[str, Any]] = [TASKS, MODELS, PRUNINGS, METRICS]
+    before = [dict(kinds) for kinds in registries]
+    try:
+        yield
+    except PluginError:
+        for kinds, had in zip(registries, before, strict=True):
+            kinds.clear()
+            kinds.update(had)
+        raise
+
+
+def _line(error: Exception, name: str) -> int | None:
+    """The line of a file at which an error came up, or that it is about."""
+    if isinstance(error, SyntaxError) and error.filename == name:
+        return error.lineno
+    frames = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    return frames[-1] if frames else None
