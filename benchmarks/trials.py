@@ -23,12 +23,14 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.driver import flow as driver
+from lt_ray.driver.cluster import connected
 from lt_ray.driver.interruption import Interruption
-from lt_ray.driver.tuner import Resources
+from lt_ray.driver.resources import Resources
 from lt_ray.rounds import inputs as datasets
 from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.space import Distribution, Space
-from lt_ray.sweep.sweep import Planner, Sweep
+from lt_ray.sweep.sweep import Sweep
 
 TINY = Cycle(
     task=Toy(train=60, validation=20, test=20),
@@ -50,11 +52,11 @@ def measured(trials: int, reuse: bool) -> tuple[float, float, float]:
     sweep = Sweep(name="tiny", cycle=TINY, space=Space(distributions={"training.lr": lr}), samples=trials)
     with tempfile.TemporaryDirectory(prefix="lt_ray_bench_") as folder:
         data, where = datasets.prepare(TINY, TINY.model.vocabulary, None, Path(folder) / "cache")
-        planner = Planner(sweep, data.own.rows, data.own.outputs, data.own.digest)
+        planner = Planner(sweep, Grounds.of(data))
         directory = SweepDirectory(Path(folder) / "tiny")
         resources = Resources(reuse_actors=reuse)
         interruption = Interruption()
-        with driver.connected("local", resources, interruption):
+        with connected("local", resources, interruption):
             before = rss_mib()
             outcome = driver.run(
                 planner, planner.plan(), data, where, directory,

@@ -13,8 +13,8 @@ from typing import Any
 
 from lt_ray.board.row import BoardRow, State
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.sweep.directory import RecordedCycle
-from lt_ray.sweep.sweep import PlannedCycle
+from lt_ray.sweep.plan import PlannedCycle
+from lt_ray.sweep.recorded import RecordedCycle
 
 _ENDED = ("failed", "stopped", "done")
 

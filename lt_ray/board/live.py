@@ -21,8 +21,8 @@ from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener
+from lt_ray.sweep.plan import Plan, PlannedCycle
 from lt_ray.sweep.search import State
-from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 log = logging.getLogger("lt_ray")
 

@@ -14,10 +14,11 @@ from lt_ray.cycle.cycle import folded
 from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
-from lt_ray.sweep.sweep import Plan, PlannedCycle
+from lt_ray.store.storage import Keep
+from lt_ray.sweep.plan import Plan, PlannedCycle
 
 
-def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
+def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
     """Print what a sweep would do.
 
     - `keep`: which trained weights stay; `concurrent`: what a trial takes and how many run at once, in a few words
@@ -54,7 +55,7 @@ def show_plan(plan: Plan, *, keep: str, concurrent: str, stored: int) -> None:
     )
 
 
-def plan_tree(plan: Plan, *, keep: str) -> dict[str, object]:
+def plan_tree(plan: Plan, *, keep: Keep) -> dict[str, object]:
     """Return the plan as a tree of plain values, for `--plan --json`."""
     return {
         "sweep": plan.sweep.name,

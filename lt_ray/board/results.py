@@ -15,7 +15,7 @@ from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
 from lt_ray.sweep.objective import sign
 from lt_ray.sweep.outcome import Standing
-from lt_ray.sweep.sweep import Plan, PlannedCycle
+from lt_ray.sweep.plan import Plan, PlannedCycle
 
 _WINNERS = 10
 _MODELS = 50

@@ -19,7 +19,8 @@ from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import StorageError
 from lt_ray.store.store import StoredRound
-from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
+from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.recorded import RecordedCycle
 
 _LOOK_EVERY_S = 1.0
 _SILENT_S = 30.0

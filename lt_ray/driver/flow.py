@@ -5,36 +5,27 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable
 
 import torch
 
-from lt_ray.board import terminal
 from lt_ray.board.live import LiveBoard
-from lt_ray.driver.interruption import Interruption
+from lt_ray.driver import cluster
+from lt_ray.driver.interruption import END_TRIALS, INTERRUPTED, Interruption
 from lt_ray.driver.relay import Relay, finished_keys
-from lt_ray.driver.tuner import (
-    END_TRIALS,
-    Resources,
-    check_cluster,
-    cluster,
-    cluster_nodes,
-    describe_resources,
-    run_trials,
-)
+from lt_ray.driver.resources import Resources, describe_resources
 from lt_ray.rounds.inputs import Datasets, Directories
 from lt_ray.rounds.run import run_cycle
+from lt_ray.store.storage import Keep
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
+from lt_ray.sweep.plan import Plan, Planner
 from lt_ray.sweep.retention import Retention
-from lt_ray.sweep.sweep import Plan, Planner
 from lt_ray.tracking.recording import Recording, Reporting
 from lt_ray.tracking.records import Record
 from lt_ray.tracking.tracker import Tracker
 
-Keep = Literal["needed", "all"]
 _LOOK_S = 0.1
 """How long this process sleeps before it looks again whether a round may be computed [s]"""
 
@@ -58,7 +49,7 @@ def run(
     - `planner`, `plan`: the sweep on this data set, and its plan at the beginning
     - `data`, `data_directories`: the tokenised data, and where workers read it
     - `tracker`: sweep id → where to record, or None
-    - `on_cluster`: whether to run trials on the connected Ray cluster (`connected`), or cycles in this process
+    - `on_cluster`: whether to run trials on the connected Ray cluster (`cluster.connected`), or cycles in this process
     - `keep`: `needed` drops trained weights that nothing starts from any more, `all` drops nothing
     - `retry_errored`: run cycles again that failed before
     - `interruption`: ends the trials once a signal came, wherever its exception was swallowed
@@ -73,7 +64,7 @@ def run(
             plan = planner.resumed(directory.points())
         sweep_id = directory.define(plan, plan.sweep.definition(data.own.digest, data.source_digest))
         directory.store.clear_leftovers()
-        share = describe_resources(resources, cluster_nodes() if on_cluster else None)
+        share = describe_resources(resources, cluster.nodes() if on_cluster else None)
         board = stack.enter_context(LiveBoard(plan, directory, share))
         listeners = _listeners(directory, board, tracker(sweep_id), None if keep == "all" else plan.sweep.tolerance)
         relay = Relay(directory, planner, plan, listeners, retry_errored=retry_errored)
@@ -83,18 +74,14 @@ def run(
                 _run_here(relay, data, directory, resources)
         with interruption.noted(then=END_TRIALS):
             if on_cluster and not relay.agenda.exhausted:
+                from lt_ray.driver.tuner import run_trials  # Ray takes seconds to import
+
                 run_trials(
-                    relay.agenda,
+                    relay,
                     data=data_directories,
-                    directory=directory.path,
+                    directory=directory,
                     resources=resources,
-                    on_event=relay.event,
-                    on_failure=relay.failed,
-                    on_fault=relay.fell,
-                    on_start=relay.started,
-                    on_stop=relay.stop,
-                    log=directory.log,
-                    ended=lambda: interruption.came or bool(relay.outcome.why),
+                    interrupted=lambda: interruption.came,
                 )
             interruption.leaves = on_cluster and bool(relay.outcome.why)
             relay.close(before=before, seconds=time.monotonic() - started)
@@ -115,19 +102,6 @@ def _listeners(
     if tolerance is not None:
         listeners.append(Retention(directory.store, tolerance))
     return listeners
-
-
-@contextlib.contextmanager
-def connected(address: str, resources: Resources, interruption: Interruption) -> Iterator[None]:
-    """Be connected to a Ray cluster that has room for a trial; raises `ClusterError` where there is none."""
-    with contextlib.ExitStack() as stack:
-        with (
-            terminal.doing("starting Ray" if address == "local" else f"joining the Ray cluster at {address}"),
-            interruption.postponed(),
-        ):
-            stack.enter_context(cluster(address))
-            check_cluster(resources)
-        yield
 
 
 def _run_here(relay: Relay, data: Datasets, directory: SweepDirectory, resources: Resources) -> None:
@@ -162,7 +136,7 @@ def _run_here(relay: Relay, data: Datasets, directory: SweepDirectory, resources
 
 def exit_code(outcome: Outcome) -> int:
     """Return 0 all done · 1 some cycles failed · 75 interrupted."""
-    return 75 if outcome.interrupted else 1 if outcome.failures else 0
+    return INTERRUPTED if outcome.interrupted else 1 if outcome.failures else 0
 
 
 def mlflow_command(uri: str) -> str:

@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from lt_ray.board import terminal
 
-EXIT_CODE = 75
-"""EX_TEMPFAIL: the same command goes on"""
+INTERRUPTED = 75
+"""Exit code EX_TEMPFAIL: the same command goes on"""
+END_TRIALS = signal.SIGUSR1
+"""Sent to this process, it makes Tune end all trials and return"""
 
 
 class Interruption:
@@ -84,7 +86,7 @@ class Interruption:
         if self.came:
             # Nothing is lost: what is finished is whole on disk. Whatever hangs, hangs no longer.
             terminal.say_at_once("Ended at once; the same command goes on.")
-            os._exit(EXIT_CODE)
+            os._exit(INTERRUPTED)
         self.came = True
         terminal.say_at_once("stopping; again ends at once")
         if self._raises:

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO, Any
 
 from lt_ray.board import terminal
+from lt_ray.driver.interruption import INTERRUPTED
 
 _LOOK_S = 1.0
 """How often it is seen whether the head answers [s]"""
@@ -29,7 +30,6 @@ _CLOSES_S = 4.0
 _LAST_S = 3.0
 """Given to processes that are to die [s]"""
 _HEAD_LOST = signal.SIGUSR2
-_TEMPORARY_FAILURE = 75
 
 
 class HeadLost(BaseException):
@@ -122,7 +122,7 @@ def watched(head: str) -> Iterator[None]:
     """Within, `HeadLost` is raised in this thread, the main one, once the cluster's head is lost.
 
     Ray itself would try for a minute and then abort the process. Where this thread hangs in Ray, then or
-    while the sweep is closed, the process is left with a sentence and 75.
+    while the sweep is closed, the process is left with a sentence and `INTERRUPTED`.
 
     - `head`: HOST:PORT
     """
@@ -147,7 +147,7 @@ def watched(head: str) -> Iterator[None]:
             time.sleep(_CLOSES_S)
         kept = "what is finished is kept; the same command goes on"
         terminal.say_at_once(f"the Ray cluster's head at {head} answers no longer: {kept}")
-        os._exit(_TEMPORARY_FAILURE)
+        os._exit(INTERRUPTED)
 
     main = threading.get_ident()
     before = signal.signal(_HEAD_LOST, raised)

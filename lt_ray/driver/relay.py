@@ -12,9 +12,9 @@ from lt_ray.sweep.agenda import Agenda
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
+from lt_ray.sweep.plan import Plan, PlannedCycle, Planner
 from lt_ray.sweep.search import State
 from lt_ray.sweep.stopping import first_reason
-from lt_ray.sweep.sweep import Plan, PlannedCycle, Planner
 
 
 class Relay:

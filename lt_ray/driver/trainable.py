@@ -87,7 +87,7 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
             "kind": "round" if is_round else "epoch",
             "event": event.model_dump_json(),
             "round": event.round,
-            "val_accuracy": event.val_accuracy,
+            "score": event.score("val"),
             "done": is_round and event.round == self._cycle.trained_rounds[-1],
         }
 

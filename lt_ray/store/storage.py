@@ -6,9 +6,12 @@ import re
 import time
 import uuid
 from pathlib import Path
+from typing import Literal
 
 from lt_ray.errors import StorageError
 
+Keep = Literal["needed", "all"]
+"""Which trained weights stay: those that something starts from or that win, or all"""
 CACHE, REPORT, ARTIFACTS, DATABASE = "cache", "report", "mlartifacts", "mlflow.db"
 """What the storage folder holds beside its sweeps: encoded data and models, the report of several sweeps, MLflow's"""
 _RESERVED = frozenset({CACHE, REPORT, ARTIFACTS, DATABASE, f"{DATABASE}-journal", f"{DATABASE}-wal", f"{DATABASE}-shm"})

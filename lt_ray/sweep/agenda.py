@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Standing
+from lt_ray.sweep.plan import Plan, PlannedCycle, Planner
 from lt_ray.sweep.search import Asked, Ended, State, Told, best, tell
-from lt_ray.sweep.sweep import Plan, PlannedCycle, Planner
 
 
 class Agenda(Listener):
@@ -127,7 +127,7 @@ class Agenda(Listener):
 
     def _ask(self) -> None:
         asked = [Asked(s.cycles[0].asked, s.told) for s in self.standings()]
-        point = self._planner.suggestion(asked, {planned.id for planned in self.plan.cycles})
+        point = self.plan.sweep.suggestion(asked, {planned.id for planned in self.plan.cycles})
         if point is None:
             self._no_more = True
             return

@@ -31,7 +31,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
@@ -39,9 +38,12 @@ from lt_ray.errors import DamagedError, StorageError
 from lt_ray.rounds.run import round_result
 from lt_ray.store.storage import set_aside_suffix
 from lt_ray.store.store import RoundStore, StoredRound, write_file
+from lt_ray.sweep import recorded as recorded_cycles
+from lt_ray.sweep.difference import difference
 from lt_ray.sweep.listener import Listener
+from lt_ray.sweep.plan import Plan, PlannedCycle
+from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.search import Asked, Ended, State, tell
-from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 log = logging.getLogger("lt_ray")
 
@@ -49,22 +51,6 @@ FORMAT = 1
 """Of the directory; raised when an older one can no longer be read."""
 _LOOK_S = 0.5
 """How long a driver tries to get its lock, which who watches holds for a moment to see whether it is free [s]"""
-
-
-@dataclass(frozen=True)
-class RecordedCycle:
-    """A planned cycle as its file keeps it: enough to read the sweep without its data set."""
-
-    cycle: Cycle
-    point: int
-    """Place of its point among the space's points; −1 for a cycle that finds tickets for others [count]"""
-    asked: Mapping[str, Scalar]
-    """The point: searched fields as they were drawn or suggested"""
-    settings: Mapping[str, Scalar]
-    """The searched fields, as this cycle has them"""
-    keys: tuple[str, ...]
-    """Keys of its rounds, round 0 first"""
-    prunable: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -153,11 +139,11 @@ class SweepDirectory(Listener):
             return
         trees = (self.read()["definition"], json.loads(canonical(definition)))
         there, here = ({key: value for key, value in tree.items() if key not in but} for tree in trees)
-        difference = list(_difference(there, here))
-        if difference:
+        lines = list(difference(there, here))
+        if lines:
             raise StorageError(
                 f"{self.path} holds a sweep with another definition:\n"
-                + "\n".join(f"  {line}" for line in difference)
+                + "\n".join(f"  {line}" for line in lines)
                 + "\ngive another `--name`, or `--fresh` to set the old one aside and start over"
             )
 
@@ -180,7 +166,7 @@ class SweepDirectory(Listener):
             }
         tree["tolerance"] = plan.sweep.tolerance
         for path in sorted((self.path / "cycles").glob("*.json")):
-            if _recorded(path) is None:
+            if recorded_cycles.whole(path) is None:
                 log.warning("%s was damaged: it is written anew from the plan", path)
                 path.unlink()
         for planned in plan.cycles:
@@ -256,16 +242,7 @@ class SweepDirectory(Listener):
         """Keep a planned cycle, unless it is there."""
         path = self.path / "cycles" / f"{planned.id}.json"
         if not path.exists():
-            tree = {
-                "order": planned.order,
-                "point": planned.point,
-                "asked": dict(planned.asked),
-                "settings": dict(planned.settings),
-                "keys": [round.key for round in planned.rounds],
-                "prunable": planned.prunable,
-                "cycle": planned.cycle.model_dump(mode="json"),
-            }
-            write_file(path, json.dumps(tree, indent=1).encode())
+            recorded_cycles.write(path, planned)
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Keep why a cycle failed, or which rule ended it early."""
@@ -287,8 +264,8 @@ class SweepDirectory(Listener):
 
     def points(self) -> list[dict[str, Scalar]]:
         """Return the points of the planned cycles, in the order in which they were asked."""
-        whole = filter(None, map(_recorded, (self.path / "cycles").glob("*.json")))
-        found = {recorded.point: dict(recorded.asked) for _, recorded in whole}
+        whole = filter(None, map(recorded_cycles.whole, (self.path / "cycles").glob("*.json")))
+        found = {recorded.point: dict(recorded.asked) for recorded in whole}
         asked: list[dict[str, Scalar]] = []
         while len(asked) in found:
             asked.append(found[len(asked)])
@@ -299,15 +276,13 @@ class SweepDirectory(Listener):
         found = []
         for path in (self.path / "cycles").glob("*.json"):
             try:
-                order, recorded = _read_cycle(path)
-                found.append((order, path.name, recorded))
-            except _UNREADABLE as error:
+                found.append(recorded_cycles.read(path))
+            except (OSError, ValueError) as error:
                 said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise StorageError(
                     f"{path} cannot be read ({said}): run the sweep's command again, which writes it anew"
                 ) from None
-        for _, _, recorded in sorted(found, key=lambda item: item[:2]):
-            yield recorded
+        yield from sorted(found, key=lambda recorded: (recorded.order, recorded.cycle.id))
 
     def cycles_mark(self) -> object:
         """Return a value that is another one once other cycles are planned."""
@@ -382,64 +357,7 @@ class SweepDirectory(Listener):
         return self.path / kind / f"{cycle_id}.json"
 
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError)
-
-
-def _read_cycle(path: Path) -> tuple[int, RecordedCycle]:
-    """A cycle's place in its plan, and the cycle; raises one of `_UNREADABLE`."""
-    tree = json.loads(path.read_text())
-    recorded = RecordedCycle(
-        cycle=Cycle.model_validate(tree["cycle"]),
-        point=tree["point"],
-        asked=tree["asked"],
-        settings=tree["settings"],
-        keys=tuple(tree["keys"]),
-        prunable=tuple(tree["prunable"]),
-    )
-    return int(tree["order"]), recorded
-
-
-def _recorded(path: Path) -> tuple[int, RecordedCycle] | None:
-    """The same; None for a file that is not there or damaged."""
-    try:
-        return _read_cycle(path)
-    except _UNREADABLE:
-        return None
-
-
 def _no_sweep(path: Path) -> str:
     others = sorted(p.parent.name for p in path.parent.glob("*/sweep.json")) if path.parent.is_dir() else []
     found = f"; there are {', '.join(others)}" if others else "; there is none"
     return f"`{path.name}` must name a sweep below {path.parent}{found}: give another name, or `--storage DIR`"
-
-
-def _difference(before: object, after: object, key: str = "") -> Iterator[str]:
-    """Yield one line for each leaf that differs, by its dotted key."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in sorted({*before, *after}):
-            yield from _difference(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
-    elif before != after:
-        if key == "cycle.schedule" and isinstance(before, list) and isinstance(after, list):
-            yield from _schedules(before, after)
-        elif key == "data":
-            yield "data: other texts, labels, classes or splits here than there"
-        else:
-            yield f"{key}: {_short(before)} there, {_short(after)} here"
-
-
-def _schedules(before: list[Any], after: list[Any]) -> Iterator[str]:
-    """Yield how two schedules differ: in their methods, and where those agree in the fields of each."""
-    methods = [[step["method"] for step in schedule] for schedule in (before, after)]
-    if set(methods[0]) == set(methods[1]) and len(set(methods[0])) <= 1 and len(before) != len(after):
-        yield f"rounds: {len(before)} there, {len(after)} here"
-    elif methods[0] != methods[1]:
-        there, here = (" ".join(names) or "nothing" for names in methods)
-        yield f"schedule: {there} there, {here} here"
-        return
-    for old, new in dict.fromkeys((canonical(o), canonical(n)) for o, n in zip(before, after, strict=False)):
-        yield from _difference(json.loads(old), json.loads(new), json.loads(old)["method"])
-
-
-def _short(value: object) -> str:
-    text = "nothing" if value is None else json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -19,7 +19,8 @@ from lt_ray.models import encoder
 from lt_ray.models.pretrained import Base, quiet
 from lt_ray.rounds.network import Blocks, Network
 from lt_ray.store.store import StoredRound
-from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
+from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.recorded import RecordedCycle
 
 _WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.outcome import Outcome
+from lt_ray.sweep.plan import Plan, PlannedCycle
 from lt_ray.sweep.search import State
-from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 
 class Listener:

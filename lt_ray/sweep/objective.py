@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from lt_ray.cycle.metrics import METRICS, Metric
 from lt_ray.cycle.results import RoundResult, standing, winning_round
 
+Search = Literal["random", "grid", "optuna"]
+"""How a search chooses points: grids crossed and other keys drawn; all crossed; or adaptive, by TPE"""
 WINNING = "winning_sparsity"
 """Of the sparsest round that keeps what its own dense one had on validation, less the tolerance; 0 where none does"""
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lt_ray.cycle.results import RoundResult
+from lt_ray.sweep.plan import Plan, PlannedCycle
 from lt_ray.sweep.search import Told
-from lt_ray.sweep.sweep import Plan, PlannedCycle
 
 
 @dataclass(frozen=True)

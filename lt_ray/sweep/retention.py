@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
 from lt_ray.store.store import RoundStore
 from lt_ray.sweep.listener import Listener
-from lt_ray.sweep.sweep import PlannedCycle
+from lt_ray.sweep.plan import PlannedCycle
 
 
 class Retention(Listener):

@@ -10,8 +10,8 @@ from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.errors import LtRayError
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
+from lt_ray.sweep.plan import PlannedCycle
 from lt_ray.sweep.search import State
-from lt_ray.sweep.sweep import PlannedCycle
 from lt_ray.tracking.events import Closed, CycleEnded, Reported, RoundDone, Status
 from lt_ray.tracking.names import milliseconds
 from lt_ray.tracking.records import Record, first_start

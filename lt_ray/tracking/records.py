@@ -20,7 +20,8 @@ from lt_ray.report.document import Document
 from lt_ray.report.rows import ReportedCycle, ReportedSweep
 from lt_ray.rounds.run import epoch_result
 from lt_ray.store.store import StoredRound, write_file
-from lt_ray.sweep.directory import RecordedCycle, SweepDirectory
+from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.search import best
 from lt_ray.tracking.events import (
     Closed,

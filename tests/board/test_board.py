@@ -27,14 +27,16 @@ from lt_ray.board.live import LiveBoard
 from lt_ray.board.results import show_results
 from lt_ray.board.table import bar
 from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Cnn
 from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.plan import Grounds, Plan, PlannedCycle, Planner
 from lt_ray.sweep.space import Distribution, Space
-from lt_ray.sweep.sweep import Plan, PlannedCycle, Planner, Sweep
+from lt_ray.sweep.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 BASE = Cycle(
@@ -56,7 +58,7 @@ SPACE = Space(
 def planned(cycles: int) -> Plan:
     """A plan of 1, or of 12 points × seeds, cycles; those that differ in `rewind_epoch` alone share round 0."""
     sweep = Sweep(name="reviews", cycle=BASE, space=SPACE if cycles > 1 else Space(), seeds=max(1, cycles // 12))
-    plan = Planner(sweep, 100, 2, "data").plan()
+    plan = Planner(sweep, Grounds(Facts(rows=100), "data")).plan()
     assert len(plan.cycles) == cycles
     return plan
 

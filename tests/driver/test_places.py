@@ -14,7 +14,8 @@ from lt_ray.cycle.models import Cnn
 from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
-from lt_ray.driver.tuner import _SOCKET_LENGTH, Resources, _private_directory, describe_resources
+from lt_ray.driver.cluster import _SOCKET_LENGTH, _private_directory
+from lt_ray.driver.resources import Resources, describe_resources
 from lt_ray.sweep.directory import SweepDirectory
 
 TINY = Cycle(

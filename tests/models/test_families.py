@@ -11,6 +11,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
 from lt_ray.cycle.tasks import Toy
@@ -21,7 +22,8 @@ from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import masked
 from lt_ray.rounds import calibration
 from lt_ray.rounds.network import Network
-from lt_ray.sweep.sweep import Planner, Sweep
+from lt_ray.sweep.plan import Grounds, Planner
+from lt_ray.sweep.sweep import Sweep
 from lt_ray.training.randomness import generators
 
 RELATIVE = ("deberta", "deberta-v2")
@@ -49,7 +51,7 @@ def a_network(tree: dict, folder: Path) -> Network:
 def planned(network: Network, *schedule):
     cycle = Cycle(task=Toy(), model=network.model, training=Training(epochs=1), schedule=schedule)
     sweep = Sweep(name="families", cycle=cycle)
-    (one,) = Planner(sweep, network.rows, network.outputs, "digest", base=network.base).plan().cycles
+    (one,) = Planner(sweep, Grounds(Facts(width=3, rows=network.rows), "digest", base=network.base)).plan().cycles
     return one
 
 

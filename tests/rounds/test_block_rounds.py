@@ -27,8 +27,9 @@ from lt_ray.rounds.network import Network
 from lt_ray.rounds.run import run_cycle
 from lt_ray.rounds.start import next_stride
 from lt_ray.store.store import RoundStore
+from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.retention import Retention
-from lt_ray.sweep.sweep import Planner, Sweep
+from lt_ray.sweep.sweep import Sweep
 from lt_ray.tasks import registry as tasks
 from lt_ray.tasks import text
 from lt_ray.training.measure import measure
@@ -481,7 +482,7 @@ def test_the_plan_says_what_is_known(data, base, tmp_path):
     known = []
     for place, schedule in enumerate(schedules):
         cycle = make_cycle(base, *schedule)
-        planner = Planner(Sweep(name="x", cycle=cycle), data.rows, 2, data.digest, base=base)
+        planner = Planner(Sweep(name="x", cycle=cycle), Grounds(data.facts, data.digest, base=base))
         (planned,) = planner.plan().cycles
         results = run(cycle, data, RoundStore(tmp_path / str(place)), base)
         for expected, result in zip(planned.forecast, results, strict=True):
@@ -502,7 +503,7 @@ def test_a_plan_has_enough_to_calibrate_on(data, base, tmp_path):
     def planned(pruning, train: text.Split):
         cycle = make_cycle(base, pruning)
         few = Datasets(dataclasses.replace(data, train=train), base=base)
-        return Planner(Sweep(name="x", cycle=cycle), data.rows, 2, data.digest, base=base, data=few).plan()
+        return Planner(Sweep(name="x", cycle=cycle), Grounds(data.facts, data.digest, base=base, data=few)).plan()
 
     def first(count: int, tokens: int | None = None) -> text.Split:
         """The first documents of train, each cut."""
@@ -543,7 +544,7 @@ def test_weights_that_a_roll_back_may_need_are_kept(data, base, tmp_path, monkey
     )
     harsh = Similarity(threshold=0.01, max_drop=0.0, epochs=0, **COMPARED)
     cycle = make_cycle(base, *[harsh] * 5)
-    plan = Planner(Sweep(name="x", cycle=cycle, tolerance=0.0), data.rows, 2, data.digest, base=base).plan()
+    plan = Planner(Sweep(name="x", cycle=cycle, tolerance=0.0), Grounds(data.facts, data.digest, base=base)).plan()
     store = RoundStore(tmp_path)
     retention = Retention(store, plan.sweep.tolerance)
     retention.begun(plan)

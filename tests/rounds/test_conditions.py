@@ -17,8 +17,9 @@ from lt_ray.rounds.inputs import Datasets
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
 from lt_ray.sweep.agenda import Agenda
+from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.space import Distribution, Space
-from lt_ray.sweep.sweep import Planner, Sweep
+from lt_ray.sweep.sweep import Sweep
 from lt_ray.tasks import registry as tasks
 
 MODEL = Cnn(vocabulary=300, embedding=6, filters=4, widths=(2, 3), dropout=0.3)
@@ -99,7 +100,7 @@ def test_the_plan_predicts_what_remains(data, tmp_path):
     space = Space(distributions={"magnitude.strategy": Distribution(kind="grid", values=("iterative", "one_shot"))})
     cycle = BASE.with_settings({"magnitude.output_fraction": 0.1})
     sweep = Sweep(name="s", cycle=cycle, space=space)
-    for planned in Planner(sweep, data.rows, data.outputs, data.digest).plan().cycles:
+    for planned in Planner(sweep, Grounds(data.facts, data.digest)).plan().cycles:
         found = rounds_of(run_cycle(planned.cycle, data, RoundStore(tmp_path)))
         assert [result.remaining for result in found] == [expected.remaining for expected in planned.forecast]
 
@@ -179,8 +180,7 @@ def test_a_plan_finds_tickets_first(both):
         }
     )
     sweep = Sweep(name="s", cycle=TRANSFER.with_settings({"tickets": "own"}), space=space, seeds=2)
-    args = (both.own.rows, both.own.outputs, both.own.digest, both.source.outputs, both.source.digest)
-    plan = Planner(sweep, *args).plan()
+    plan = Planner(sweep, Grounds.of(both)).plan()
     origins = [planned for planned in plan.cycles if planned.finds_tickets]
     assert [planned.cycle.task for planned in origins] == [TRANSFER.source] * 2
     assert list(plan.cycles[:2]) == origins
@@ -195,8 +195,7 @@ def test_a_ticket_is_waited_for_without_a_slot(both):
     """While a running cycle finds tickets, the one that takes them is not handed out; once they are there, it is."""
     space = Space(distributions={"tickets": Distribution(kind="grid", values=("source",))})
     sweep = Sweep(name="s", cycle=TRANSFER, space=space)
-    args = (both.own.rows, both.own.outputs, both.own.digest, both.source.outputs, both.source.digest)
-    planner = Planner(sweep, *args)
+    planner = Planner(sweep, Grounds.of(both))
     plan = planner.plan()
     finder, taker = plan.cycles
     agenda = Agenda(planner, plan, lambda new: None)

@@ -14,9 +14,10 @@ from lt_ray.errors import CycleError
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
+from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.retention import Retention
 from lt_ray.sweep.space import Distribution, Space
-from lt_ray.sweep.sweep import Planner, Sweep
+from lt_ray.sweep.sweep import Sweep
 from lt_ray.tasks import registry as tasks
 
 MODEL = Cnn(vocabulary=300, embedding=6, filters=4, widths=(2, 3), dropout=0.3)
@@ -135,7 +136,7 @@ def test_a_control_stopped_at_every_event_is_bit_equal(control, data, tmp_path):
 
 def a_plan(data, *, cycle=TICKET, seeds=2, **grid):
     space = Space(distributions={f"magnitude.{k}": Distribution(kind="grid", values=v) for k, v in grid.items()})
-    return Planner(Sweep(name="s", cycle=cycle, space=space, seeds=seeds), data.rows, data.outputs, data.digest).plan()
+    return Planner(Sweep(name="s", cycle=cycle, space=space, seeds=seeds), Grounds(data.facts, data.digest)).plan()
 
 
 def test_a_plan_has_each_ticket_once_and_before_its_controls(data):

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from planted import a_round
 
 from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Cnn
 from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import SpaceError
 from lt_ray.sweep.agenda import Agenda
+from lt_ray.sweep.plan import Grounds, PlannedCycle, Planner
 from lt_ray.sweep.space import Distribution, Space
-from lt_ray.sweep.sweep import PlannedCycle, Planner, Sweep
+from lt_ray.sweep.sweep import Sweep
 
 BASE = Cycle(
     task=Toy(train=100, validation=40, test=40),
@@ -31,7 +33,7 @@ ADAPTIVE = {
 
 def planner(distributions, **options) -> Planner:
     sweep = Sweep(name="s", cycle=BASE, space=Space(distributions=distributions), **options)
-    return Planner(sweep, 202, 1, "0" * 64)
+    return Planner(sweep, Grounds(Facts(rows=202), "0" * 64))
 
 
 class World:

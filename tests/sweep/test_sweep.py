@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Cnn
 from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import not_above_chance, sparsest_on_test, winning_round
@@ -13,9 +14,10 @@ from lt_ray.cycle.training import Training
 from lt_ray.errors import SpaceError
 from lt_ray.rounds.run import round_result, run_cycle
 from lt_ray.store.store import RoundStore
+from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.retention import Retention
 from lt_ray.sweep.space import Distribution, Space
-from lt_ray.sweep.sweep import Sweep, plan
+from lt_ray.sweep.sweep import Sweep
 from lt_ray.tasks import registry as tasks
 
 MODEL = Cnn(vocabulary=200, embedding=4, filters=3, widths=(2,), dropout=0.1)
@@ -32,7 +34,7 @@ def make_plan(seeds: int = 1, base: Cycle = BASE, rows: int = 202, digest: str =
         f"magnitude.{name}": Distribution(kind="grid", values=tuple(values)) for name, values in grid.items()
     }
     sweep = Sweep(name="s", cycle=base, space=Space(distributions=distributions), seeds=seeds)
-    return plan(sweep, rows, 1, digest)
+    return Planner(sweep, Grounds(Facts(rows=rows), digest)).plan()
 
 
 def test_equal_cycles_are_merged():

@@ -18,7 +18,8 @@ from lt_ray.errors import TrackingError
 from lt_ray.rounds.chain import chain
 from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory
-from lt_ray.sweep.sweep import Plan, PlannedCycle, Sweep
+from lt_ray.sweep.plan import Plan, PlannedCycle
+from lt_ray.sweep.sweep import Sweep
 from lt_ray.tracking import reading as reports
 from lt_ray.tracking.names import FIELDS_TAG, KEYS_TAG, joined, whole_tags
 from lt_ray.tracking.records import document

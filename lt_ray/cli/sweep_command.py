@@ -1,0 +1,218 @@
+"""A sweep script's command, from its options to its exit code; imports torch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lt_ray.board import terminal
+from lt_ray.board.ending import command_line, show_outcome
+from lt_ray.board.plan import plan_tree, show_plan
+from lt_ray.cli.definition import sweep_of, words_of
+from lt_ray.cli.options import Options, Script
+from lt_ray.cycle.facts import Facts
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.settings import Scalar
+from lt_ray.driver import flow
+from lt_ray.driver.cluster import connected
+from lt_ray.driver.interruption import Interruption
+from lt_ray.driver.resources import Resources, check_machine, check_shares, describe_resources
+from lt_ray.errors import ModelError
+from lt_ray.models import encoder
+from lt_ray.models.pretrained import Base
+from lt_ray.rounds import bases
+from lt_ray.rounds import inputs as datasets
+from lt_ray.rounds.inputs import Datasets, Directories
+from lt_ray.store.storage import CACHE, check_folder, check_name
+from lt_ray.store.store import check_writable
+from lt_ray.sweep.checks import check
+from lt_ray.sweep.directory import SweepDirectory
+from lt_ray.sweep.outcome import Outcome
+from lt_ray.sweep.plan import Grounds, Plan, Planner
+from lt_ray.sweep.sweep import Sweep
+from lt_ray.tasks import registry as tasks
+from lt_ray.tasks.task import SPLITS
+from lt_ray.tracking import records, target
+from lt_ray.tracking.environment import environment
+from lt_ray.tracking.server import check_access
+from lt_ray.tracking.target import Target
+from lt_ray.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A sweep and how it is to run, checked as far as can be before anything is read."""
+
+    options: Options
+    sweep: Sweep
+    resources: Resources
+    uri: str
+    """Of MLflow, or `none`"""
+
+    @property
+    def address(self) -> str | None:
+        """The Ray cluster's; None = no cluster."""
+        return None if self.options.local else self.options.address
+
+    @property
+    def joins(self) -> bool:
+        """Whether a cluster is there that is joined before the data are read."""
+        return self.address not in (None, "local") and not self.options.plan
+
+    @property
+    def cache(self) -> Path:
+        return self.options.storage / CACHE
+
+    @property
+    def directory(self) -> SweepDirectory:
+        return SweepDirectory(self.options.storage / self.sweep.name)
+
+
+def run(script: Script, options: Options, interruption: Interruption) -> int:
+    """Run a sweep, or show its plan; return the exit code.
+
+    All that can be known to be wrong without the data is told before they are read, which may take minutes.
+    """
+    asked = _asked(script, options)
+    with terminal.doing(f"reading model {asked.sweep.cycle.model.name}"):
+        asked, base, reached = _with_model(asked)
+    words = words_of(asked.sweep, base)
+    points = asked.sweep.first_points()
+    check(asked.sweep, points, base)
+    if not reached:
+        facts = Facts(width=tasks.classes_of(asked.sweep.cycle.task), rows=1)
+        _show_plan(asked, Planner(asked.sweep, Grounds(facts, "unknown"), points).plan(), stored=0)
+        return 0
+    if not options.fresh:
+        asked.directory.check(asked.sweep.definition(""), but=("data", "source_data"))
+    with contextlib.ExitStack() as stack:
+        if asked.joins:
+            stack.enter_context(connected(options.address, asked.resources, interruption))
+        with terminal.doing(f"reading the data of task {asked.sweep.cycle.task.name}"):
+            data, places = datasets.prepare(asked.sweep.cycle, words, options.data_dir, asked.cache, base)
+        with terminal.doing("planning"):
+            planner = Planner(asked.sweep, Grounds.of(data), points)
+            plan = planner.plan()
+        if not options.fresh:
+            asked.directory.check(asked.sweep.definition(data.own.digest, data.source_digest))
+        if options.plan:
+            stored = 0 if options.fresh else sum(asked.directory.store.has(key) for key in plan.keys)
+            _show_plan(asked, plan, stored=stored)
+            return 0
+        with terminal.doing("asking MLflow"):
+            check_access(asked.uri, asked.sweep.name)
+        if asked.address is not None and not asked.joins:
+            stack.enter_context(connected(asked.address, asked.resources, interruption))
+        outcome = _swept(asked, planner, plan, data, places, interruption)
+    _show_end(asked, outcome)
+    return flow.exit_code(outcome)
+
+
+def _asked(script: Script, options: Options) -> _Asked:
+    check_folder("--storage", options.storage)
+    check_folder("--data-dir", options.data_dir)
+    sweep = sweep_of(script, options)
+    check_name(sweep.name)
+    check_shares(options.gpus_per_trial, options.cpus_per_trial)
+    resources = Resources(
+        gpus_per_trial=options.gpus_per_trial,
+        cpus_per_trial=options.cpus_per_trial,
+        max_concurrent=options.max_concurrent,
+        partial_every_s=options.partial_every,
+    )
+    if not options.plan and (options.local or options.address == "local"):
+        check_machine(resources)
+    check_writable(options.storage)
+    given = options.tracking_uri
+    uri = target.default_uri(options.storage) if given is None else target.checked(given)
+    words_of(sweep, None)  # what cannot be searched is told before a model is fetched
+    return _Asked(options, sweep, resources, uri)
+
+
+def _with_model(asked: _Asked) -> tuple[_Asked, Base | None, bool]:
+    """What was asked for with the model's digest, what the model is made of, and whether it was found.
+
+    A plan needs no more than a configuration, and some of those are known.
+    """
+    sweep = asked.sweep
+    try:
+        cycle, base = bases.prepare(sweep.cycle, asked.cache / "models")
+    except ModelError as error:
+        known = isinstance(sweep.cycle.model, Encoder) and encoder.known_model(sweep.cycle.model) is not None
+        if not (asked.options.plan and known):
+            raise
+        terminal.show_warning(f"{error}\nPlanned from its known configuration; what the store has of it is not known.")
+        return asked, None, False
+    return replace(asked, sweep=sweep.model_copy(update={"cycle": cycle})), base, True
+
+
+def _show_plan(asked: _Asked, plan: Plan, *, stored: int) -> None:
+    """Print a plan, as JSON where that is asked for.
+
+    - `stored`: rounds that are in the store [count]
+    """
+    if asked.options.json:
+        print(json.dumps(plan_tree(plan, keep=asked.options.keep), indent=1))
+    else:
+        share = describe_resources(asked.resources, None if asked.address is None else ())
+        show_plan(plan, keep=asked.options.keep, concurrent=share, stored=stored)
+
+
+def _swept(
+    asked: _Asked, planner: Planner, plan: Plan, data: Datasets, places: Directories, interruption: Interruption
+) -> Outcome:
+    options, directory = asked.options, asked.directory
+    if options.fresh:
+        aside = directory.set_aside()
+        if aside is not None:
+            terminal.show_warning(f"the sweep of this name was set aside as {aside}")
+    directory.take(datasets.inputs(asked.sweep.cycle, data.own, places.own, data.base))
+    return flow.run(
+        planner,
+        plan,
+        data,
+        places,
+        directory,
+        tracker=_tracker(asked, data),
+        on_cluster=asked.address is not None,
+        resources=asked.resources,
+        keep=options.keep,
+        retry_errored=options.retry_errored,
+        interruption=interruption,
+    )
+
+
+def _tracker(asked: _Asked, data: Datasets) -> Callable[[str], Tracker | None]:
+    """What makes the sweep's record in MLflow, once its id is known."""
+
+    def track(sweep_id: str) -> Tracker | None:
+        own, directory = data.own, asked.directory
+        facts: dict[str, Scalar] = {split: own.examples(split) for split in SPLITS}
+        facts["classes"] = len(own.classes)
+        if data.notes:
+            facts["notes"] = " ".join(data.notes)
+        directory.surround(environment(Path.cwd()), facts)
+        if asked.uri == "none":
+            return None
+        parent = records.parent(directory)
+        where = Target(asked.uri, parent.name, sweep_id, target.artifacts(asked.uri, asked.options.storage))
+        return Tracker(where, parent, spool=directory.spool, warn=terminal.show_warning)
+
+    return track
+
+
+def _show_end(asked: _Asked, outcome: Outcome) -> None:
+    """Print what the sweep came to, and the commands that lead on."""
+    place = [asked.sweep.name, "--storage", str(asked.options.storage)]
+    show_outcome(
+        outcome,
+        resume=target.without_password(command_line(sys.argv)),
+        status=shlex.join(["lt-ray", "status", *place]),
+        sync=shlex.join(["lt-ray", "sync", *place]),
+        mlflow=None if asked.uri == "none" else flow.mlflow_command(target.without_password(asked.uri)),
+    )

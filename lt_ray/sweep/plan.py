@@ -1,0 +1,271 @@
+"""The plan: a sweep's cycles and rounds on its data, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import nn
+
+from lt_ray.cycle.cycle import MASKS_KEY, Cycle
+from lt_ray.cycle.facts import Facts
+from lt_ray.cycle.models import Encoder
+from lt_ray.cycle.names import TASK_KEY, cycle_name
+from lt_ray.cycle.settings import Scalar
+from lt_ray.errors import CycleError
+from lt_ray.models import encoder, registry
+from lt_ray.models.pretrained import Base
+from lt_ray.rounds.chain import RewindEpoch, Round, chain, origin_chain, prunable_names, rewind_epochs
+from lt_ray.rounds.forecast import Forecast, forecast
+from lt_ray.rounds.inputs import Datasets
+from lt_ray.rounds.start import check_calibration
+from lt_ray.store.storage import Keep
+from lt_ray.sweep.checks import Models
+from lt_ray.sweep.sweep import MOST_POINTS, Point, Sweep
+
+_FLOAT_BYTES = 4
+_ORIGINS = MOST_POINTS
+"""Cycles that find tickets come before all others, so their order is negative"""
+
+
+@dataclass(frozen=True)
+class PlannedCycle:
+    """One cycle of a sweep before it runs."""
+
+    order: int
+    """Place among the sweep's cycles, before they were spread [count]"""
+    point: int
+    """Place of its point among the space's points; one point has a cycle for each seed; −1 for a cycle that finds
+    tickets for others [count]"""
+    asked: Mapping[str, Scalar]
+    """The point: searched fields as they were drawn or suggested"""
+    cycle: Cycle
+    settings: Mapping[str, Scalar]
+    """The searched fields, as this cycle has them; its task, where it finds tickets for others; and that its masks are
+    its own, where a control's are meant to be the ticket's"""
+    rounds: tuple[Round, ...]
+    prunable: tuple[str, ...]
+    """Parameters over which sparsity counts"""
+    forecast: tuple[Forecast, ...]
+    """What each round will have, as far as it is known before"""
+    found: tuple[Round, ...] = ()
+    """Rounds of another cycle that find its tickets"""
+
+    @property
+    def id(self) -> str:
+        """The cycle's identity."""
+        return self.cycle.id
+
+    @property
+    def name(self) -> str:
+        """What it is called: `rewind@0 s1 lr=0.0012`."""
+        return cycle_name(self.settings, self.cycle.seed)
+
+    @property
+    def finds_tickets(self) -> bool:
+        """Whether it runs on the source task, for the sake of cycles that take its tickets over."""
+        return self.point < 0
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Keys of the rounds that it takes, in the order in which they are looked for."""
+        return tuple(round.key for round in (*self.found, *self.rounds))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cycles of a sweep, in the order in which they start."""
+
+    sweep: Sweep
+    cycles: tuple[PlannedCycle, ...]
+    points: int
+    """Points of the space, before equal cycles were merged [count]"""
+    parameters: int
+    """Parameters of the model; of the largest one where models differ [count]"""
+    block_parameters: int | None = None
+    """Parameters of a block; None for models without blocks, and where they differ [count]"""
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The distinct rounds' keys."""
+        return tuple(dict.fromkeys(round.key for planned in self.cycles for round in planned.rounds))
+
+    @property
+    def rounds(self) -> int:
+        """Rounds of all cycles, shared ones counted once for each cycle [count]."""
+        return sum(len(planned.rounds) for planned in self.cycles)
+
+    def keep_epochs(self, planned: PlannedCycle) -> frozenset[RewindEpoch]:
+        """Return the epochs of a cycle's round 0 that it or a cycle sharing that round rewinds to."""
+        return self._rewinds[planned.rounds[0].key]
+
+    @cached_property
+    def _rewinds(self) -> dict[str, frozenset[RewindEpoch]]:
+        groups: dict[str, list[Cycle]] = {}
+        for planned in self.cycles:
+            groups.setdefault(planned.rounds[0].key, []).append(planned.cycle)
+        return {key: rewind_epochs(cycles) for key, cycles in groups.items()}
+
+    def disk_bytes(self, keep: Keep) -> int:
+        """Return what the finished store takes: masks of every round, and the weights that are kept.
+
+        - `keep`: `needed` = the last and (at most) one winning round's of each cycle, `all` = every round's and the
+          weights to rewind to
+        """
+        weights = self.parameters * _FLOAT_BYTES
+        masks = len(self.keys) * self.parameters // 8
+        if keep == "all":
+            rewinds = sum(len(epochs) for epochs in self._rewinds.values())
+            return masks + (len(self.keys) + rewinds) * weights
+        kept = {planned.rounds[-1].key for planned in self.cycles}
+        return masks + (len(kept) + sum(planned.cycle.rounds > 0 for planned in self.cycles)) * weights
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What a plan has to know besides its sweep."""
+
+    facts: Facts
+    """Of the task's data"""
+    digest: str
+    """Of the task's data"""
+    source_facts: Facts | None = None
+    """Of the source task's data, where there is one"""
+    source_digest: str | None = None
+    """Of the source task's data"""
+    base: Base | None = None
+    """What an encoder is made of"""
+    data: Datasets | None = None
+    """What the cycles train on, where it was read: it is enough, then, for what their prunings measure on it"""
+
+    @classmethod
+    def of(cls, data: Datasets) -> Grounds:
+        """Return what a plan has to know of these data."""
+        source = None if data.source is None else data.source.facts
+        return cls(data.own.facts, data.own.digest, source, data.source_digest, data.base, data)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Turns points of a sweep's space into cycles on one data set."""
+
+    sweep: Sweep
+    grounds: Grounds
+    first_points: Sequence[Point] | None = None
+    """The sweep's first points, where they are known already"""
+
+    def plan(self) -> Plan:
+        """Return the sweep's plan; of an adaptive search the points that need no result.
+
+        Equal cycles are merged: a field without a meaning (the rewind epoch of fine-tuning) makes no new cycle.
+        Cycles that share a round 0 are spread out, so that trials started together compute different ones.
+        Raises what `Sweep.first_points` does, and `CycleError` or `ModelError` for cycles that do not suit model or
+        data.
+        """
+        points = self.sweep.first_points() if self.first_points is None else self.first_points
+        if self.sweep.search == "optuna":
+            return self.extended(Plan(self.sweep, (), 0, 0), points)
+        planned: dict[str, PlannedCycle] = {}
+        origins: dict[str, PlannedCycle] = {}
+        for index, point in enumerate(points):
+            for cycle in self.sweep.cycles(point):
+                if cycle.id not in planned:
+                    self._add_origin(origins, cycle)
+                    planned[cycle.id] = self._planned(len(planned), index, point, cycle)
+        finders = [item for key, item in origins.items() if key not in planned]
+        both = (*finders, *planned.values())
+        block = _block_size(self._models.of(self.sweep.cycle)) if isinstance(self.sweep.cycle.model, Encoder) else None
+        return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both), block)
+
+    def resumed(self, asked: Sequence[Point]) -> Plan:
+        """Return the plan of an adaptive search that has asked these points before."""
+        return self.extended(Plan(self.sweep, (), 0, 0), asked) if asked else self.plan()
+
+    def extended(self, plan: Plan, asked: Sequence[Point]) -> Plan:
+        """Return the plan with further points at its end, each in the order it was asked."""
+        new: list[PlannedCycle] = []
+        origins = {planned.id: planned for planned in plan.cycles}
+        points = [self.sweep.cycles(point) for point in asked]
+        ids = {cycle.id for cycles in points for cycle in cycles}
+        for index, (point, cycles) in enumerate(zip(asked, points, strict=True), start=plan.points):
+            for cycle in cycles:
+                known = len(origins)
+                if not (cycle.takes_tickets and cycle.origin.id in ids):
+                    self._add_origin(origins, cycle)
+                new += list(origins.values())[known:]
+                new.append(self._planned(len(plan.cycles) + len(new), index, point, cycle))
+        parameters = max(plan.parameters, self._parameters(new))
+        return Plan(self.sweep, (*plan.cycles, *new), plan.points + len(asked), parameters)
+
+    def _add_origin(self, origins: dict[str, PlannedCycle], cycle: Cycle) -> None:
+        """Plan the cycle that finds this one's tickets, unless it is planned."""
+        if cycle.takes_tickets and cycle.origin.id not in origins:
+            if cycle.tickets == "source":
+                self._check_outputs(cycle)
+            origins[cycle.origin.id] = self._planned(len(origins) - _ORIGINS, -1, {}, cycle.origin)
+
+    def _planned(self, order: int, index: int, point: Point, cycle: Cycle) -> PlannedCycle:
+        module = self._models.of(cycle)
+        source = self.grounds.source_digest
+        digest = source if cycle.task == self.sweep.cycle.source else self.grounds.digest
+        assert digest is not None
+        self._models.check(cycle)
+        if self.grounds.data is not None and cycle.tickets == "own":
+            check_calibration(cycle.schedule, self.grounds.data.of(cycle), cycle.seed)
+        flat = cycle.flat()
+        rounds = chain(cycle, digest, source)
+        found = origin_chain(cycle, digest, source)
+        whole = found or rounds
+        expected = dict(zip([round.index for round in whole], forecast(cycle, whole, module), strict=True))
+        return PlannedCycle(
+            order=order,
+            point=index,
+            asked=point,
+            cycle=cycle,
+            settings=({TASK_KEY: cycle.task.name} if index < 0 else {})
+            | {key: flat[key] for key in self.sweep.space.distributions if key in flat}
+            | ({MASKS_KEY: "own"} if flat.get(MASKS_KEY) == "own" else {}),
+            rounds=rounds,
+            prunable=prunable_names(cycle, module),
+            forecast=tuple(expected[index] for index in cycle.trained_rounds),
+            found=found,
+        )
+
+    def _check_outputs(self, cycle: Cycle) -> None:
+        """Raise `CycleError` where a ticket of the source task has another last layer than the task needs."""
+        facts = (self.grounds.source_facts or self.grounds.facts, self.grounds.facts)
+        there, here = (registry.outputs_of(cycle.model, each) for each in facts)
+        if there != here:
+            raise CycleError(
+                "`tickets: source` needs tasks with as many outputs, but got "
+                f"({cycle.origin.task.name}={there}, {cycle.task.name}={here}): a ticket's last layer would not fit; "
+                "name another task"
+            )
+
+    def _parameters(self, planned: Iterable[PlannedCycle]) -> int:
+        return max((_size(self._models.of(item.cycle)) for item in planned), default=0)
+
+    @cached_property
+    def _models(self) -> Models:
+        return Models(self.grounds.facts, self.grounds.base)
+
+
+def _block_size(module: nn.Module) -> int | None:
+    sizes = {sum(parameter.numel() for parameter in block.parameters()) for block in encoder.blocks_of(module)}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _spread(planned: Iterable[PlannedCycle]) -> list[PlannedCycle]:
+    """The first cycle of each round 0, then the second of each, and so on; those that take tickets after all others."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for item in sorted(planned, key=lambda item: item.cycle.takes_tickets):
+        rank = seen.setdefault(item.rounds[0].key, 0)
+        seen[item.rounds[0].key] += 1
+        ranked.append((rank, item))
+    return [item for _, item in sorted(ranked, key=lambda pair: pair[0])]
