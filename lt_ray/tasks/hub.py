@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,13 @@ BRANCH = "main"
 
 
 def read(
-    dataset: str, revision: str, group: str, folder: str, layout: Layout = PLAIN, configuration: str | None = None
+    dataset: str,
+    revision: str,
+    group: str,
+    folder: str,
+    layout: Layout = PLAIN,
+    configuration: str | None = None,
+    wanted: Sequence[str] = SPLITS,
 ) -> Labelled:
     """Return split → texts of the hub's `dataset`, `train` always among them, the class names, and what is told.
 
@@ -30,6 +36,7 @@ def read(
     - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
     - `group`, `folder`: who asks (`task` or `source`), and where its files could be instead: for the message.
     - `layout`: the columns that count where `text` and `label` are not both there.
+    - `wanted`: the splits that are read, where they are there.
     - `configuration`: which one of a data set that has several; of its cache, the library takes any that is there.
 
     Raises `DataError` where the data set cannot be had or used.
@@ -37,7 +44,7 @@ def read(
     try:
         builder = _builder(dataset, revision, configuration)
         builder.download_and_prepare()
-        splits = {name: builder.as_dataset(split=name) for name in SPLITS if name in builder.info.splits}
+        splits = {name: builder.as_dataset(split=name) for name in wanted if name in builder.info.splits}
     except Exception as error:  # the hub's clients raise what their transports raise
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
         raise DataError(
@@ -48,8 +55,8 @@ def read(
         raise DataError(f"{dataset}: a data set must have a `train` split, but it has {list(splits)}.")
     tables = {}
     for name, split in splits.items():
-        wanted = [column for column in split.column_names if column in layout.columns]
-        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(wanted)[:]
+        read_ = [column for column in split.column_names if column in layout.columns]
+        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(read_)[:]
         tables[name] = [table(f"{dataset} ({name})", columns, layout)]
     names = getattr(splits["train"].features[layout.of(splits["train"].column_names).label], "names", None)
     return labelled(tables, tuple(names) if names else None)

@@ -36,15 +36,15 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
     """
     if data_dir is None:
         source = task.dataset
+        wanted = hub.SPLITS if task.tests_on == "test" else ("train", task.tests_on)
         splits, classes, notes = hub.read(
-            task.dataset, task.revision, group, task.folders[0], _layout(task), task.configuration
+            task.dataset, task.revision, group, task.folders[0], _layout(task), task.configuration, wanted
         )
     else:
         directory = place(task, data_dir)
         source, (splits, classes, notes) = str(directory), _from_folder(task, directory)
-    if task.tests_on != "test" and data_dir is None:
-        splits = {name: texts for name, texts in splits.items() if name != "test"}
-        splits["test"] = splits.pop(task.tests_on)
+    if "test" not in splits and task.tests_on in splits:
+        splits = {"train": splits["train"], "test": splits[task.tests_on]}
     if "test" not in splits:
         raise DataError(
             f"{source}: task `{task.name}` must have a `test` split besides `train`, but there is none; add a file "
