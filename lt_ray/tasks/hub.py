@@ -67,7 +67,8 @@ def _builder(dataset: str, revision: str, name: str | None) -> DatasetBuilder:
     from huggingface_hub import HfApi
 
     if Path(dataset).is_dir():
-        return datasets.load_dataset_builder(dataset)
+        named = name if name in datasets.get_dataset_config_names(dataset) else None
+        return datasets.load_dataset_builder(dataset, named)
     with _offline():
         try:
             cached = datasets.load_dataset_builder(dataset, name)
