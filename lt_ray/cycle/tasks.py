@@ -193,6 +193,23 @@ class Emotion(PublicTexts):
     revision: str = "cab853a1dbdf4c42c2b3ef2173804746df8825fe"
 
 
+class Sst2(PublicTexts):
+    """Sentences of film reviews, two classes (Socher et al. 2013, EMNLP; GLUE: Wang et al. 2019, ICLR). GLUE keeps the
+    labels of its test to itself, so the 872 of its validation test, and a cut of the 67,349 of train validates."""
+
+    folders: ClassVar[tuple[str, ...]] = ("sst2", "glue/sst2")
+    class_count: ClassVar[int | None] = 2
+    hub_columns: ClassVar[tuple[str, ...]] = ("sentence", "label")
+    configuration: ClassVar[str | None] = "sst2"
+    tests_on: ClassVar[str] = "validation"
+
+    name: Literal["sst2"] = "sst2"
+    dataset: str = "nyu-mll/glue"
+    revision: str = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+    validation_share: float = Field(default=0.05, gt=0, lt=1)
+    """Share that validates of the official train [0, 1]"""
+
+
 class YahooAnswers(PublicTexts):
     """Yahoo! Answers topics, ten classes (Zhang et al. 2015, NeurIPS)."""
 
@@ -243,5 +260,7 @@ class Folder(FileTexts):
         return self
 
 
-TASKS = Kinds[TaskSettings]("task", "name", (Toy, Imdb, AgNews, YelpPolarity, YelpFull, Emotion, YahooAnswers, Folder))
+TASKS = Kinds[TaskSettings](
+    "task", "name", (Toy, Imdb, AgNews, YelpPolarity, YelpFull, Emotion, Sst2, YahooAnswers, Folder)
+)
 Task = TaskSettings

@@ -12,7 +12,7 @@ import huggingface_hub.constants
 import pandas as pd
 import pytest
 
-from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, PublicTexts, YahooAnswers, YelpFull, YelpPolarity
+from lt_ray.cycle.tasks import AgNews, Emotion, Imdb, PublicTexts, Sst2, YahooAnswers, YelpFull, YelpPolarity
 from lt_ray.errors import DataError
 from lt_ray.tasks import public, registry
 from lt_ray.tasks.corpus import Corpus
@@ -510,3 +510,33 @@ def test_the_real_reviews() -> None:
     assert data.rows == 25_002
     assert data.outputs == 1
     assert directory is None
+
+
+def glue(directory: Path) -> Path:
+    """Lay a folder out as the hub keeps GLUE: several configurations, and a test split without labels."""
+    (directory / "sst2").mkdir(parents=True)
+    (directory / "cola").mkdir()
+    card = ["---", "configs:"]
+    for name in ("cola", "sst2"):
+        card += [f"- config_name: {name}", "  data_files:"]
+        for split, n, labels in (("train", 40, (0, 1)), ("validation", 12, (0, 1)), ("test", 8, (-1,))):
+            frame = rows(f"{name} {split}", n, labels).rename(columns={"text": "sentence"}).assign(idx=range(n))
+            frame.to_parquet(directory / name / f"{split}-00000-of-00001.parquet")
+            card += [f"  - split: {split}", f"    path: {name}/{split}-*"]
+    (directory / "README.md").write_text("\n".join([*card, "---", ""]))
+    return directory
+
+
+def test_sst2_tests_on_the_split_that_has_labels(tmp_path: Path) -> None:
+    """GLUE's test has no labels: its validation tests, train gives validation, from the hub's layout and a folder."""
+    for source in (Sst2(dataset=str(glue(tmp_path / "glue"))), Sst2()):
+        data_dir = None if source.dataset != Sst2().dataset else tmp_path / "data"
+        if data_dir is not None:
+            for split, n in (("train", 40), ("validation", 12)):
+                (data_dir / "sst2").mkdir(parents=True, exist_ok=True)
+                frame = rows(f"sst2 {split}", n).rename(columns={"text": "sentence"})
+                frame.to_parquet(data_dir / "sst2" / f"{split}.parquet")
+        corpus = public.corpus(source.model_copy(update={"validation_share": 0.25}), data_dir)
+        assert sizes_of(corpus) == [30, 10, 12]
+        assert all(text.startswith("sst2 validation") for text in corpus.test.texts)
+        assert all(text.startswith("sst2 train") for text in corpus.train.texts + corpus.validation.texts)
