@@ -36,6 +36,7 @@ METRICS: dict[str, Metric] = {
         Metric(name="micro_f1", label="micro-F1", targets=("labels",)),
         Metric(name="macro_f1", label="macro-F1", targets=("classes", "labels")),
         Metric(name="exact_match", label="exact match", targets=("labels",)),
+        Metric(name="mcc", label="Matthews correlation", unit="[−1, 1]", targets=("classes",)),
         Metric(name="rmse", label="RMSE", unit="of the target", best="lowest", targets=("numbers",)),
         Metric(name="r2", label="R²", unit="at most 1", targets=("numbers",)),
     )

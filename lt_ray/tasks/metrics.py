@@ -132,6 +132,15 @@ def macro_f1(counter: Confusion | Hits) -> float:
     return float(np.mean(2 * right[known] / (2 * right + there + missing)[known])) if known.any() else 0.0
 
 
+@measures("mcc", Confusion)
+def mcc(counter: Confusion) -> float:
+    """Return the correlation of classes and choices (Gorodkin 2004); 0 where one of them is constant."""
+    counts = counter.array.astype(np.float64)
+    there, chosen, many = counts.sum(axis=1), counts.sum(axis=0), counts.sum()
+    spread = (many**2 - (there**2).sum()) * (many**2 - (chosen**2).sum())
+    return float((np.trace(counts) * many - there @ chosen) / np.sqrt(spread)) if spread > 0 else 0.0
+
+
 @measures("micro_f1", Hits)
 def micro_f1(counter: Hits) -> float:
     """Return 2 · right / (2 · right + wrongly there + wrongly missing), of all labels together."""

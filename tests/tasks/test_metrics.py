@@ -36,6 +36,7 @@ def expected(kind: str, outputs: torch.Tensor, targets: torch.Tensor) -> dict[st
                 targets, chosen, labels=np.unique(targets), average="macro", zero_division=0
             ),
             "macro_f1": oracle.f1_score(targets, chosen, average="macro", zero_division=0),
+            "mcc": oracle.matthews_corrcoef(targets, chosen),
         }
     if kind == "labels":
         chosen = (outputs >= 0).numpy()
