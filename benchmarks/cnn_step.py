@@ -26,8 +26,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Cnn
-from lt_ray.models import registry
+from lt_ray.models.model import model_of
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.tasks import text
 from lt_ray.training.randomness import generators
@@ -122,10 +123,10 @@ def main() -> None:
     """Print the table of ratios."""
     torch.set_num_threads(1)
     split = documents()
-    ours = registry.build(Cnn(), ROWS, 1)
-    weights = registry.initial_weights(ours, generators(0, "init"))
+    described = model_of(Cnn(), Facts(rows=ROWS))
+    weights = described.initial(generators(0, "init"))
     masks = {name: torch.rand(w.shape, generator=torch.Generator().manual_seed(1)) > 0.4 for name, w in weights.items()}
-    ours.to_empty(device="cpu")
+    ours = described.live(weights, None, torch.device("cpu"))
     models = {LOGS: Logs(), "expert": Expert(), "lt_ray": ours}
     for name, model in models.items():
         shaped = {n: w * masks[n] for n, w in weights.items()}

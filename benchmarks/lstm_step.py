@@ -26,8 +26,9 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Lstm, Rnn
-from lt_ray.models import registry
+from lt_ray.models.model import model_of
 from lt_ray.tasks import text
 from lt_ray.training.randomness import generators
 
@@ -87,9 +88,9 @@ def stepper(model: nn.Module) -> Step:
 def ratios(model: Lstm | Rnn, mean: float, deviation: float, longest: int, steps: int) -> dict[str, float]:
     """Return how many times faster than the logs' way a token trains."""
     split = documents(mean, deviation, longest)
-    ours = registry.build(model, ROWS, 1)
-    weights = registry.initial_weights(ours, generators(0, "init"))
-    ours.to_empty(device="cpu").load_state_dict(weights)
+    described = model_of(model, Facts(rows=ROWS))
+    weights = described.initial(generators(0, "init"))
+    ours = described.live(weights, None, torch.device("cpu"))
     logs = Logs(model)
     logs.load_state_dict(dict(zip(logs.state_dict(), weights.values(), strict=True)))
     order = np.random.default_rng(1).permutation(len(split))

@@ -11,7 +11,6 @@ from rich.markup import escape
 from lt_ray.board.tables import many, some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.cycle import folded
-from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.store.storage import Keep
@@ -24,7 +23,7 @@ def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
     - `keep`: which trained weights stay; `concurrent`: what a trial takes and how many run at once, in a few words
     - `stored`: rounds that the store has [count]
     """
-    encoder = isinstance(plan.sweep.cycle.model, Encoder)
+    encoder = plan.sweep.cycle.model.has_blocks
     predicted = "parameters, predicted" if encoder else "remaining weights, predicted"
     shown = table("cycle", "<settings", "seed", "rounds", "shared", predicted)
     uses = Counter(round.key for planned in plan.cycles for round in planned.rounds)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lt_ray.cli.options import ADAPTIVE_SAMPLES, Options, Script
 from lt_ray.cycle import plain_yaml
 from lt_ray.cycle.cycle import Cycle, folded
-from lt_ray.cycle.models import MODELS, RECURRENT, TOY_ENCODER, Encoder, WordModel
+from lt_ray.cycle.models import MODELS, RECURRENT, TOY_ENCODER
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError, SpaceError, nearest
@@ -225,7 +225,7 @@ def words_of(sweep: Sweep, base: Base | None) -> int | Path:
     Raises `SpaceError` where the space searches what the data is made by.
     """
     shared: tuple[str, ...] = ("model.vocabulary", "model.path", "model.revision", "model.weights", "model.digest")
-    if isinstance(sweep.cycle.model, Encoder):
+    if sweep.cycle.model.brings_words:
         shared += ("model.name",)
     for key in sweep.space.distributions:
         if key in shared or key.startswith(("task.", "source.")):
@@ -233,8 +233,6 @@ def words_of(sweep: Sweep, base: Base | None) -> int | Path:
                 f"`{key}` cannot be searched within one sweep, whose data is tokenised once: "
                 f"run a sweep for each value, with `--set {key}=…` and a `--name`"
             )
-    model = sweep.cycle.model
-    if isinstance(model, Encoder):
-        return Path() if base is None else base.directory
-    assert isinstance(model, WordModel)
-    return model.vocabulary
+    from lt_ray.models.model import implementation
+
+    return implementation(sweep.cycle.model).reads(sweep.cycle.model, base).words

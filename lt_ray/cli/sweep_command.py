@@ -16,14 +16,13 @@ from lt_ray.board.plan import plan_tree, show_plan
 from lt_ray.cli.definition import sweep_of, words_of
 from lt_ray.cli.options import Options, Script
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.settings import Scalar
 from lt_ray.driver import flow
 from lt_ray.driver.cluster import connected
 from lt_ray.driver.interruption import Interruption
 from lt_ray.driver.resources import Resources, check_machine, check_shares, describe_resources
 from lt_ray.errors import ModelError
-from lt_ray.models import encoder
+from lt_ray.models.model import implementation
 from lt_ray.models.pretrained import Base
 from lt_ray.rounds import bases
 from lt_ray.rounds import inputs as datasets
@@ -143,8 +142,7 @@ def _with_model(asked: _Asked) -> tuple[_Asked, Base | None, bool]:
     try:
         cycle, base = bases.prepare(sweep.cycle, asked.cache / "models")
     except ModelError as error:
-        known = isinstance(sweep.cycle.model, Encoder) and encoder.known_model(sweep.cycle.model) is not None
-        if not (asked.options.plan and known):
+        if not (asked.options.plan and implementation(sweep.cycle.model).known(sweep.cycle.model)):
             raise
         terminal.show_warning(f"{error}\nPlanned from its known configuration; what the store has of it is not known.")
         return asked, None, False

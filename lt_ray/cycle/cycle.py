@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, mo
 from lt_ray.cycle.editing import edit, explain
 from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.metrics import Metric
-from lt_ray.cycle.models import MODELS, Cnn, Encoder, ModelSettings
+from lt_ray.cycle.models import MODELS, Cnn, ModelSettings
 from lt_ray.cycle.prunings import PRUNINGS, Magnitude, PruningSettings
 from lt_ray.cycle.settings import Scalar, Settings
 from lt_ray.cycle.tasks import TASKS, TaskSettings, Toy
@@ -86,12 +86,12 @@ class Cycle(Settings):
 
     @model_validator(mode="after")
     def _blocks_are_there(self) -> Cycle:
-        if isinstance(self.model, Encoder):
-            if self.source is not None:
-                raise ValueError(
-                    "`source` gives a model its words, but an encoder brings its own, and got "
-                    f"(source={self.source.name}, model=encoder): leave `source` out"
-                )
+        if self.model.brings_words and self.source is not None:
+            raise ValueError(
+                "`source` gives a model its words, but an encoder brings its own, and got "
+                f"(source={self.source.name}, model={self.model.name}): leave `source` out"
+            )
+        if self.model.has_blocks:
             return self
         for pruning in self.schedule:
             if not isinstance(pruning, Magnitude):
@@ -226,8 +226,7 @@ class Cycle(Settings):
             rows |= {f"{group}.{name}": _scalar(value) for name, value in (fields or {}).items()}
         if self.most_epochs != self.training.epochs:
             rows["most_epochs"] = self.most_epochs
-        if isinstance(self.model, Encoder):  # no part of the identity, but what one calls it by
-            rows |= {"model.path": self.model.path, "model.revision": self.model.revision}
+        rows |= {f"model.{name}": value for name, value in self.model.names.items()}
         for method in PRUNINGS:
             steps = [step for step in schedule if step["method"] == method]
             for name in steps[0] if steps else ():

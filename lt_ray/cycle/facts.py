@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from lt_ray.cycle.metrics import Targets
+
+UNKNOWN = 0
+"""Token of every word outside a vocabulary of train words; row 0 of the embedding"""
+PADDING = 1
+"""Token that fills a batch up to its longest document, with such a vocabulary; row 1 of the embedding"""
 
 
 @dataclass(frozen=True)
@@ -24,5 +31,19 @@ class Facts:
     targets: Targets = "classes"
     width: int = 2
     rows: int = 0
-    padding: int = 1
+    padding: int = PADDING
     shape: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> Facts:
+        """Return the facts whose fields a tree of plain values holds."""
+        return cls(**{**tree, "shape": tuple(tree["shape"])})
+
+
+class Reads(NamedTuple):
+    """What a model asks of texts: whose words they are told in, and how many it can read."""
+
+    words: int | Path = 1
+    """Most frequent train words kept [count], or the folder of the tokenizer that makes the tokens"""
+    positions: int | None = None
+    """Tokens of a document that can be read; None = any number [count]"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -11,12 +12,27 @@ from lt_ray.cycle.settings import Settings, Share
 
 
 class ModelSettings(Settings):
-    """What all models have in common."""
+    """What all models have in common, and what their settings say besides their fields."""
 
+    implementation: ClassVar[str | Callable[..., Any]]
+    """`module:Class` of the `lt_ray.models.model.Model` that they describe, loaded when it is needed, or the class"""
     inputs: ClassVar[Literal["text", "arrays"]] = "text"
     """What an example is"""
-
+    has_blocks: ClassVar[bool] = False
+    """Whether it has a stack of blocks, which can be removed one by one"""
+    brings_words: ClassVar[bool] = False
+    """Whether it has a vocabulary of its own, so that no task can give it another's words"""
     name: str
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Fields that are no part of the identity, but what one calls it by."""
+        return {}
+
+    @property
+    def title(self) -> str:
+        """What a model card calls it."""
+        return f"lt_ray's model `{self.name}`"
 
 
 class WordModel(ModelSettings):
@@ -31,6 +47,7 @@ class WordModel(ModelSettings):
 class Cnn(WordModel):
     """The logs' CNN: embedding, convolutions of several widths, max over time, dropout, linear (Kim 2014)."""
 
+    implementation = "lt_ray.models.text:CnnModel"
     name: Literal["cnn"] = "cnn"
     filters: int = Field(default=100, ge=1)
     """Filters of each width [count]"""
@@ -44,6 +61,7 @@ class Recurrent(WordModel):
     """What the logs' recurrent models have in common: embedding, dropout, recurrent layers, their last states,
     dropout, linear."""
 
+    implementation = "lt_ray.models.text:RecurrentModel"
     hidden: int = Field(default=256, ge=1)
     """Features of a state, in each direction [count]"""
     layers: int = Field(default=1, ge=1)
@@ -73,6 +91,9 @@ class Rnn(Recurrent):
 class Encoder(ModelSettings):
     """A Hugging Face sequence classifier whose encoder is one stack of blocks: BERT, DistilBERT, RoBERTa, …"""
 
+    implementation = "lt_ray.models.encoder:EncoderModel"
+    has_blocks = True
+    brings_words = True
     name: Literal["encoder"] = "encoder"
     path: str = Field(default="google-bert/bert-base-uncased", min_length=1)
     """Its name on the hub, a folder laid out as there, or `toy` = built in; where it is found, not what it is"""
@@ -92,6 +113,16 @@ class Encoder(ModelSettings):
         tree = self.model_dump(mode="json")
         return tree if self.digest is None else tree | {"path": None, "revision": None}
 
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Where it was found."""
+        return {"path": self.path, "revision": self.revision}
+
+    @property
+    def title(self) -> str:
+        """Its name on the hub, or the end of its folder's path."""
+        return f"`{model_name(self.path)}`"
+
 
 def model_name(path: str) -> str:
     """Return what a model is called by where it was found: its name on the hub, or the end of its folder's path."""
@@ -104,4 +135,4 @@ TOY_ENCODER = "toy"
 RECURRENT = ("lstm", "rnn")
 """Names of the recurrent ones"""
 MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Encoder))
-Model = ModelSettings
+"""Every model; a user's own is one more"""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle.models import Encoder
-from lt_ray.errors import ModelError
+from lt_ray.cycle.facts import Reads
+from lt_ray.cycle.models import TOY_ENCODER, Encoder
+from lt_ray.errors import ModelError, StorageError
 from lt_ray.models import dropout as drop
-from lt_ray.models import maps, positions
-from lt_ray.models.pretrained import quiet
+from lt_ray.models import positions, pretrained
+from lt_ray.models.model import Blocks, Generators, Model, Stack
+from lt_ray.models.pretrained import Base, quiet
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
-
-T = TypeVar("T")
 
 _PER_BLOCK = (
     "attention_layers", "attention_window", "indexer_types", "kv_source_layers", "kv_sharing_modes", "layer_rope_theta",
@@ -52,7 +55,6 @@ def configuration(
     with quiet():
         config = AutoConfig.for_model(kind, **{key: value for key, value in tree.items() if key != "model_type"})
         config.num_labels = outputs
-        config.problem_type = "single_label_classification"
         if dropout is not None:
             drop.set_(config, dropout)
         if padding is not None and getattr(config, "pad_token_id", None) is None:
@@ -118,110 +120,160 @@ def stack_name(module: nn.Module) -> str:
     return name
 
 
-def blocks_of(module: nn.Module) -> list[nn.Module]:
-    """Return the blocks, in order."""
-    stack = module.get_submodule(stack_name(module))
-    assert isinstance(stack, nn.ModuleList)
-    return list(stack)
-
-
-def logits(module: nn.Module, padding: int) -> Callable[[Tensor], Tensor]:
-    """Return tokens, int64 (B, T) → logits, float (B, outputs); attention leaves the padding out.
-
-    - `padding`: the token that fills a batch and stands in no document
-    """
-
-    def forward(tokens: Tensor) -> Tensor:
-        found: Tensor = module(input_ids=tokens, attention_mask=(tokens != padding).long()).logits
-        return found
-
-    return forward
-
-
-def renamed(name: str, stack: str, places: Mapping[int, int]) -> str | None:
-    """Return a parameter's name once blocks have other places; None where its block has none.
-
-    - `stack`: name of the stack of blocks
-    - `places`: place before → place after
-    """
-    found = re.match(rf"{re.escape(stack)}\.(\d+)(?=\.)", name)
-    if found is None:
-        return name
-    place = places.get(int(found[1]))
-    return None if place is None else f"{stack}.{place}{name[found.end() :]}"
-
-
-def without(tensors: Mapping[str, T], stack: str, kept: Sequence[int]) -> dict[str, T]:
-    """Return what belongs to a parameter's name, of the kept blocks alone, renumbered as they then stand.
-
-    - `kept`: places of the kept blocks, rising
-    """
-    places = {old: new for new, old in enumerate(kept)}
-    named = ((renamed(name, stack, places), value) for name, value in tensors.items())
-    return {name: value for name, value in named if name is not None}
-
-
-def initial_weights(module: nn.Module, generator: Callable[[str], torch.Generator]) -> dict[str, Tensor]:
-    """Return a draw of the initialiser, on the CPU: normal with the configuration's `initializer_range` for matrices,
-    biases 0, norms 1, an embedding's padding row 0.
-
-    - `generator`: parameter name → generator of its draw, so that no tensor's draw depends on another's shape
-
-    Source: Devlin et al. 2019 (arXiv:1810.04805), as transformers does it; the draws are ours.
-    """
-    spread = float(getattr(module.config, "initializer_range", 0.02))
-    norms = set(norm_names(module))
-    weights = {}
-    for name, parameter in module.named_parameters():
-        if name in norms:
-            weights[name] = torch.full(parameter.shape, float(name.endswith("weight")))
-        elif parameter.dim() > 1:
-            weights[name] = torch.empty(parameter.shape).normal_(0.0, spread, generator=generator(name))
-        else:
-            weights[name] = torch.zeros(parameter.shape)
-    for name, child in module.named_modules():
-        if isinstance(child, nn.Embedding) and child.padding_idx is not None:
-            weights[f"{name}.weight"][child.padding_idx] = 0
-    return weights
-
-
-def norm_names(module: nn.Module) -> Iterable[str]:
-    """Yield the names of the parameters of normalising layers."""
-    for name, child in module.named_modules():
-        if "norm" in type(child).__name__.lower():
-            yield from (f"{name}.{own}" for own, _ in child.named_parameters(recurse=False))
-
-
-def block_names(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of the blocks' parameters."""
-    stack = stack_name(module)
-    return tuple(name for name, _ in module.named_parameters() if name.startswith(f"{stack}."))
-
-
-def linear_names(module: nn.Module) -> tuple[str, ...]:
-    """Return the names of the weights of the linear maps within blocks, of every kind that is known."""
-    stack = stack_name(module)
-    return tuple(
-        f"{name}.weight"
-        for name, child in module.named_modules()
-        if maps.is_linear(child) and name.startswith(f"{stack}.")
-    )
-
-
-def freeze(module: nn.Module, frozen: Iterable[int]) -> None:
-    """Keep the parameters of these blocks as they are: no gradient reaches them, no optimizer holds them.
-
-    - `frozen`: places of the blocks
-    """
-    blocks = blocks_of(module)
-    for place in frozen:
-        blocks[place].requires_grad_(False)
-
-
 KNOWN = {"google-bert/bert-base-uncased": {"model_type": "bert"}}
 """Configurations that are transformers' defaults: enough to plan with where the hub is out of reach"""
+_TOY = {
+    "model_type": "bert",
+    "hidden_size": 64,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 2,
+    "intermediate_size": 128,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.05,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "pad_token_id": 0,
+}
+"""The built-in encoder: six small blocks"""
+_PROBLEMS = {
+    "classes": "single_label_classification",
+    "labels": "multi_label_classification",
+    "numbers": "regression",
+}
+"""What transformers calls the kinds of targets"""
 
 
-def known_model(encoder: Encoder) -> dict[str, Any] | None:
-    """Return the configuration of a model that is known without its files; None for others."""
-    return KNOWN.get(encoder.path)
+class EncoderModel(Model[Encoder]):
+    """A Hugging Face classifier: found on the hub or in a folder, cut shorter, saved for `from_pretrained`."""
+
+    card = ("library_name: transformers", "pipeline_tag: text-classification")
+
+    @property
+    def kind(self) -> str:
+        """What transformers calls its family."""
+        return str(self._configuration(None).model_type)
+
+    @property
+    def outputs(self) -> int:
+        """Logits of one example: as transformers has them, one a class [count]."""
+        return self.facts.width
+
+    def build(self, blocks: Blocks = None) -> nn.Module:
+        """Return the classifier; raises `ModelError` where it cannot be one, or is not what the settings say."""
+        config = self._configuration(blocks)
+        path, own = self.settings.path, int(getattr(config, "vocab_size", self.facts.rows))
+        if self.facts.rows > own:
+            raise ModelError(
+                f"`--model {path}`: its tokenizer must have no more tokens than its embedding has rows, but has "
+                f"{self.facts.rows:,} for {own:,}: give the tokenizer that belongs to it."
+            )
+        module = build(config, torch.get_default_device())
+        if self.settings.dropout is not None:
+            drop.check(module, self.settings.dropout, path)
+        return module
+
+    def blank(self, blocks: Blocks, device: torch.device) -> nn.Module:
+        """Return the classifier on a device, its weights without meaning."""
+        return build(self._configuration(blocks), device)
+
+    def state(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return its parameters: its buffers are made with it."""
+        return dict(module.named_parameters())
+
+    def forward(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """Return logits, float (B, outputs), of tokens, int64 (B, T); attention leaves the padding out."""
+        logits: Tensor = module(input_ids=inputs, attention_mask=self.kept(inputs).long()).logits
+        return logits
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """Its one stack."""
+        name = stack_name(self.dense)
+        return (Stack(name, len(list(self.dense.get_submodule(name).children()))),)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The parameters of its whole head."""
+        inner = f"{self.dense.base_model_prefix}."
+        return tuple(name for name in self.sizes if not name.startswith(inner))
+
+    def initial(self, generator: Generators) -> dict[str, Tensor]:
+        """Return the weights that were found where they have the module's shapes, and a draw of the rest."""
+        weights = self.drawn(generator)
+        found = self.base.weights() if self.base is not None else {}
+        return weights | {n: w for n, w in found.items() if n in weights and w.shape == weights[n].shape}
+
+    def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
+        """Write a draw: normal with the configuration's `initializer_range` for matrices, 0 for biases and for an
+        embedding's padding row.
+
+        Source: Devlin et al. 2019 (arXiv:1810.04805), as transformers does it; the draws are ours.
+        """
+        if weight.dim() < 2:
+            weight.zero_()
+            return
+        weight.normal_(0.0, float(getattr(self.dense.config, "initializer_range", 0.02)), generator=generator)
+        layer = self.dense.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
+            weight[layer.padding_idx] = 0
+
+    @classmethod
+    def found(cls, settings: Encoder, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[Encoder, Base]:
+        """Return the encoder with its digest, and its files, kept once for all workers; see `pretrained`."""
+        if settings.path != TOY_ENCODER:
+            return pretrained.keep(pretrained.find(settings), settings, cache)
+        with tempfile.TemporaryDirectory() as folder:
+            write_tokenizer(Path(folder))
+            write_toy(Path(folder))
+            return pretrained.keep(Path(folder), settings, cache)
+
+    @classmethod
+    def kept_files(cls, settings: Encoder, cache: Path) -> Base:
+        """Return the files that `found` kept; raises `StorageError` where they are gone."""
+        found = sorted(cache.glob(f"{settings.digest[:16]}-*")) if settings.digest else []
+        if not found:
+            raise StorageError(
+                f"{cache} must hold the configuration and tokenizer of {settings.path}, but does not: run the sweep's "
+                "command again, which finds its rounds and writes them anew"
+            )
+        return Base(found[0])
+
+    @classmethod
+    def known(cls, settings: Encoder) -> bool:
+        """Whether its configuration is known without its files."""
+        return settings.path in KNOWN
+
+    @classmethod
+    def reads(cls, settings: Encoder, base: Base | None) -> Reads:
+        """Return the folder of its tokenizer, and how many tokens it can read."""
+        return Reads(Path()) if base is None else Reads(base.directory, readable(base.config))
+
+    def export(self, state: Mapping[str, Tensor], blocks: Blocks, told: Mapping[str, Any], out: Path) -> None:
+        """Write what `save_pretrained` writes, its tokenizer beside it: `from_pretrained` loads it as it is."""
+        from transformers import AutoTokenizer
+
+        assert self.base is not None
+        config = self._configuration(blocks)
+        config.id2label = dict(enumerate(told["classes"]))
+        config.label2id = {name: index for index, name in enumerate(told["classes"])}
+        module = build(config, "cpu")
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(state[name])
+        with quiet():
+            module.save_pretrained(out)  # type: ignore[operator] # transformers' own method
+            tokenizer = AutoTokenizer.from_pretrained(self.base.directory, local_files_only=True)
+            tokenizer.model_max_length = told["longest"]
+            tokenizer.save_pretrained(out)
+
+    def _configuration(self, blocks: Blocks) -> PretrainedConfig:
+        tree = self.base.config if self.base is not None else KNOWN[self.settings.path]
+        config = configuration(tree, self.outputs, self.settings.dropout, blocks, self.facts.padding)
+        config.problem_type = _PROBLEMS[self.facts.targets]
+        return config
+
+
+def write_toy(folder: Path) -> None:
+    """Write the configuration of the built-in encoder for the tokenizer in a folder; its weights are drawn."""
+    words = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
+    (folder / "config.json").write_text(json.dumps(_TOY | {"vocab_size": words}))

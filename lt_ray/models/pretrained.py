@@ -22,7 +22,6 @@ from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.models import MODELS, TOY_ENCODER, Encoder
 from lt_ray.errors import DamagedError, ModelError
 
-OURS = ", ".join(name for name in MODELS if name != "encoder")
 CONNECT_S = 10.0
 """Longest wait for the hub's first answer [s]"""
 REVISIONS = {
@@ -130,8 +129,9 @@ def find(encoder: Encoder) -> Path:
         return Path(snapshot_download(encoder.path, revision=revision, allow_patterns=wanted))
     except Exception as error:  # … and what its transports raise
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+        ours = ", ".join(name for name, kind in MODELS.items() if not kind.brings_words)
         raise ModelError(
-            f"`--model {encoder.path}` must be one of {OURS}, or an encoder within reach, but it is not ({reason}).\n"
+            f"`--model {encoder.path}` must be one of {ours}, or an encoder within reach, but it is not ({reason}).\n"
             "Give a folder with its config.json, tokenizer and model.safetensors (--model DIR), with --from-config one "
             "without weights, or use --toy."
         ) from None

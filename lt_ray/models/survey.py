@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,15 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.errors import ModelError
-from lt_ray.models import encoder, maps, registry
+from lt_ray.models.model import Model
 from lt_ray.models.pretrained import quiet
 
 DOCUMENTS, TOKENS = 3, 5
 """The batch that is passed: unequal, so that axes in another order are seen [count]"""
 _SHORT = 3
-_WAY_OUT = "take another pruning, or name another model, such as BERT, DistilBERT or RoBERTa."
+WAY_OUT = "take another pruning, or name another model, such as BERT, DistilBERT or RoBERTa."
 
 Shape = tuple[int, ...]
 
@@ -46,14 +45,14 @@ class Survey:
         if self.called != list(range(self.blocks)):
             raise ModelError(
                 f"`similarity` and `wanda` need blocks that run once each, in order, but those of {self.stack} ran as "
-                f"{', '.join(map(str, self.called)) or 'none'}: {_WAY_OUT}"
+                f"{', '.join(map(str, self.called)) or 'none'}: {WAY_OUT}"
             )
         for place, found in self.outputs.items():
             if isinstance(found, str) or len(found) != 3 or found[:2] != (DOCUMENTS, TOKENS):
                 raise ModelError(
                     "`similarity` and `wanda` need blocks that return states (documents, tokens, features), but of "
                     f"{DOCUMENTS} documents with {TOKENS} tokens {self.stack}.{place} returns {_told(found)}: "
-                    + _WAY_OUT
+                    + WAY_OUT
                 )
 
     def check_maps(self) -> None:
@@ -63,7 +62,7 @@ class Survey:
                 seen = " and ".join(map(str, shapes)) or "nothing"
                 raise ModelError(
                     "`wanda` needs linear maps that see each token of the documents once and nothing else, but of "
-                    f"{DOCUMENTS} documents with {TOKENS} tokens {name} sees {seen}: {_WAY_OUT}"
+                    f"{DOCUMENTS} documents with {TOKENS} tokens {name} sees {seen}: {WAY_OUT}"
                 )
 
     def check_chain(self) -> None:
@@ -75,68 +74,31 @@ class Survey:
             )
 
 
-def check(prunings: Sequence[Pruning], module: nn.Module, surveyed: Callable[[], Survey]) -> None:
-    """Raise `ModelError` where a model is not what one of the prunings supposes; nothing to say of text models.
-
-    - `module`: the dense one, on the meta device
-    - `surveyed`: gives the `survey` of the module; asked only where a pruning depends on it
-    """
-    if not registry.is_encoder(module):
-        return
-    stack = encoder.stack_name(module)
-    if any(isinstance(pruning, Magnitude) and pruning.parameters == "weights" for pruning in prunings):
-        for name, kind in maps.unknown(module, others=registry.CONVOLUTIONS):
-            raise ModelError(
-                "`magnitude.parameters: weights` needs weights in layers of a known kind, but the model's "
-                f"{name or 'own parameters'} ({kind}) is none: take `all`, or name another model."
-            )
-    by_wanda = [pruning for pruning in prunings if isinstance(pruning, Wanda)]
-    if by_wanda:
-        for name, kind in maps.unknown(module, stack):
-            raise ModelError(
-                "`wanda` needs blocks whose weights are linear maps of a known kind, but the model's "
-                f"{name} ({kind}) is none: {_WAY_OUT}"
-            )
-    if by_wanda or any(isinstance(pruning, Similarity) for pruning in prunings):
-        found = surveyed()
-        found.check_blocks()
-        if by_wanda:
-            found.check_maps()
-        if any(pruning.mode == "sequential" for pruning in by_wanda):
-            found.check_chain()
-
-
-def survey(module: nn.Module) -> Survey:
-    """Return what one pass of a classifier like this one shows; its weights have no values and need none.
-
-    - `module`: on any device, the meta device too; it is built anew on the CPU, without weights being drawn
+def survey(model: Model[Any]) -> Survey:
+    """Return what one pass of a model with one stack of blocks shows; its weights have no values and need none.
 
     Raises `ModelError` where the model cannot take documents of different lengths in one batch.
     """
-    stack = encoder.stack_name(module)
-    made = encoder.build(module.config, "cpu").eval()
-    blocks = encoder.blocks_of(made)
-    found, watch = Survey(stack, len(blocks)), _Watch()
-    padding = getattr(module.config, "pad_token_id", None)
-    padding = padding if isinstance(padding, int) else 0
-    tokens = torch.full((DOCUMENTS, TOKENS), 0 if padding else 1)
-    tokens[1:, _SHORT:] = padding
+    module = model.blank(model.blocks, torch.device("cpu")).eval()
+    blocks = model.blocks_of(module)
+    found, watch = Survey(model.stacks[0].name, len(blocks)), _Watch()
     with torch.no_grad(), ExitStack() as hooks, quiet():
         for place, block in enumerate(blocks):
             before, after = partial(watch.before, found, place), partial(watch.after, found, place)
             hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
             hooks.enter_context(block.register_forward_hook(after))
-        for name, layer in made.named_modules():
-            if name.startswith(f"{stack}.") and maps.is_linear(layer):
-                found.inputs[name] = []
-                hooks.enter_context(layer.register_forward_pre_hook(partial(_note_input, found.inputs[name])))
+        for name in model.linear_names:
+            layer = name.removesuffix(".weight")
+            found.inputs[layer] = []
+            hooks.enter_context(
+                module.get_submodule(layer).register_forward_pre_hook(partial(_note_input, found.inputs[layer]))
+            )
         try:
-            encoder.logits(made, padding)(tokens)
+            model.forward(module, model.probe(DOCUMENTS, TOKENS, _SHORT))
         except Exception as error:  # a model's own code raises whatever it likes
             said = " ".join(str(error).split())[:200] or type(error).__name__
-            kind = module.config.model_type  # type: ignore[union-attr]
             raise ModelError(
-                f"an encoder must take {DOCUMENTS} documents of different lengths at once, but {kind} does not "
+                f"an encoder must take {DOCUMENTS} documents of different lengths at once, but {model.kind} does not "
                 f"({said}); name another model."
             ) from None
     return found

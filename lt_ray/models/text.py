@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
+from lt_ray.cycle.facts import PADDING, UNKNOWN
+from lt_ray.cycle.models import Cnn, Lstm, ModelSettings, Recurrent
 from lt_ray.models.max_over_time import max_over_time
+from lt_ray.models.model import Blocks, Model
 from lt_ray.models.through_time import through_time
 
 
@@ -64,7 +68,6 @@ class TextRecurrent(nn.Module):
     - `kind`: `nn.LSTM`, or `nn.RNN` with its tanh
     - `rows`: embedding rows, words and the unknown and padding rows together
     - `hidden`: features of a state, in each direction
-    - `orthogonal`: the weights from state to state are to be drawn orthogonal, which `registry.initial_weights` does
     - `outputs`: 1 for two classes (a logit of class 1), else the number of classes
     - `padding`: id of the padding, which follows a document and never stands within one
 
@@ -84,7 +87,6 @@ class TextRecurrent(nn.Module):
         hidden: int,
         layers: int,
         bidirectional: bool,
-        orthogonal: bool,
         dropout: float,
         outputs: int,
         padding: int,
@@ -98,13 +100,7 @@ class TextRecurrent(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(features, outputs)
         self._hidden = hidden
-        self._orthogonal = orthogonal
         self._padding = padding
-
-    @property
-    def orthogonal_names(self) -> tuple[str, ...]:
-        """The weights whose draw is orthogonal."""
-        return tuple(name for name, _ in self.named_parameters() if self._orthogonal and "weight_hh" in name)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits, float (B, outputs), for token ids, int64 (B, T), each document of at least one token."""
@@ -130,3 +126,59 @@ class TextRecurrent(nn.Module):
             return through_time(layer, inputs, sizes.tolist())
         states: Tensor = layer(PackedSequence(inputs, sizes))[0].data
         return states
+
+
+S = TypeVar("S", bound=ModelSettings)
+
+
+class TextModel(Model[S]):
+    """What the models have in common whose words are the train texts': an embedding of them, in a layer `embedding`."""
+
+    @property
+    def empty_rows(self) -> Mapping[str, int]:
+        """The padding's row of the embedding."""
+        return {"embedding.weight": PADDING}
+
+    def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
+        """As every model, and 0 for the rows of the unknown word and of the padding.
+
+        A matrix is drawn whole, as torch keeps it: an LSTM's four gates one below the other.
+        """
+        super().draw(name, weight, generator)
+        if name == "embedding.weight":
+            weight[[UNKNOWN, PADDING]] = 0
+
+
+class CnnModel(TextModel[Cnn]):
+    """The CNN of `TextCnn`."""
+
+    def build(self, blocks: Blocks = None) -> nn.Module:
+        """Return the module; it has no blocks."""
+        own, rows = self.settings, self.facts.rows
+        return TextCnn(rows, own.embedding, own.filters, own.widths, own.dropout, self.outputs, padding=PADDING)
+
+
+class RecurrentModel(TextModel[Recurrent]):
+    """The LSTM and the RNN of `TextRecurrent`."""
+
+    def build(self, blocks: Blocks = None) -> nn.Module:
+        """Return the module; it has no blocks."""
+        own = self.settings
+        return TextRecurrent(
+            nn.LSTM if isinstance(own, Lstm) else nn.RNN,
+            self.facts.rows,
+            own.embedding,
+            own.hidden,
+            own.layers,
+            own.bidirectional,
+            own.dropout,
+            self.outputs,
+            padding=PADDING,
+        )
+
+    def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
+        """As the text models, but for the weights from state to state where they are orthogonal."""
+        if "weight_hh" in name and self.settings.recurrent_init == "orthogonal":
+            nn.init.orthogonal_(weight, generator=generator)
+        else:
+            super().draw(name, weight, generator)

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
-
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
-from lt_ray.models import encoder, registry
+from lt_ray.models.model import Model
 from lt_ray.pruning.restart import matches
 
 RewindEpoch = int | Literal["last"]
@@ -153,30 +151,23 @@ def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
     return frozenset(wanted - {0})
 
 
-def fractions(pruning: Magnitude, module: nn.Module) -> dict[str, float]:
+def fractions(pruning: Magnitude, model: Model[Any]) -> dict[str, float]:
     """Return the parameters of which another share than `fraction` is removed, with that share."""
-    if pruning.output_fraction is None:
-        return {}
-    return dict.fromkeys(registry.output_names(module), pruning.output_fraction)
+    return {} if pruning.output_fraction is None else dict.fromkeys(model.output_names, pruning.output_fraction)
 
 
-def prunable_names(cycle: Cycle, module: nn.Module) -> tuple[str, ...]:
+def prunable_names(cycle: Cycle, model: Model[Any]) -> tuple[str, ...]:
     """Return the parameters that any pruning of the cycle may touch; all of them where it has none."""
-    names = [name for name, _ in module.named_parameters()]
-    touched = {name for pruning in cycle.schedule for name in touches(pruning, module)}
-    return tuple(name for name in names if name in touched or not cycle.schedule)
+    touched = {name for pruning in cycle.schedule for name in touches(pruning, model)}
+    return tuple(name for name in model.sizes if name in touched or not cycle.schedule)
 
 
-def touches(pruning: Pruning, module: nn.Module) -> tuple[str, ...]:
+def touches(pruning: Pruning, model: Model[Any]) -> tuple[str, ...]:
     """Return the parameters that one pruning may touch."""
     if isinstance(pruning, Similarity):
-        return encoder.block_names(module)
+        return model.block_names
     if isinstance(pruning, Wanda):
-        return encoder.linear_names(module)
+        return model.linear_names
     assert isinstance(pruning, Magnitude)
-    names = (
-        registry.weight_names(module)
-        if pruning.parameters == "weights"
-        else tuple(n for n, _ in module.named_parameters())
-    )
+    names = model.weight_names if pruning.parameters == "weights" else tuple(model.sizes)
     return tuple(name for name in names if not matches(name, pruning.exclude))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
-from lt_ray.models import maps, registry
+from lt_ray.models import maps
+from lt_ray.models.model import Model
 from lt_ray.pruning import wanda
 from lt_ray.pruning.magnitude import Rounding, removed_count
 from lt_ray.rounds.chain import Round, fractions, prunable_names, touches
@@ -30,32 +30,32 @@ class Forecast:
 _UNKNOWN = Forecast(None, None, None)
 
 
-def forecast(cycle: Cycle, rounds: Sequence[Round], module: nn.Module) -> tuple[Forecast, ...]:
+def forecast(cycle: Cycle, rounds: Sequence[Round], model: Model[Any]) -> tuple[Forecast, ...]:
     """Return what each round will have, by the rules of its prunings alone.
 
     - `rounds`: a whole chain, each round after its parent
-    - `module`: the dense one
+    - `model`: the cycle's
 
     Which blocks are alike, and how a global ranking falls on tensors, depends on the weights.
     """
-    counted = prunable_names(cycle, module)
-    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    counted = prunable_names(cycle, model)
+    sizes = model.sizes
     whole = sum(sizes.values())
     left: dict[str, dict[str, int] | None] = {}
     found: dict[str, Forecast] = {}
     for round in rounds:
         if round.pruning is None or round.parent is None:
-            now: dict[str, int] | None = registry.initial_counts(module)
+            now: dict[str, int] | None = model.initial_counts()
         else:
             before, parent = left[round.parent], found[round.parent]
-            together = _ranked_together(round, module, counted)
+            together = _ranked_together(round, model, counted)
             if together and parent.remaining is not None:
                 gone = removed_count(parent.remaining, *together)
                 nonzero = None if parent.nonzero is None else parent.nonzero - gone
                 left[round.key] = None
                 found[round.key] = Forecast(parent.remaining - gone, parent.parameters, nonzero)
                 continue
-            now = None if before is None else _after(round, module, before, sizes)
+            now = None if before is None else _after(round, model, before, sizes)
         left[round.key] = now
         if now is None:
             known = round.parent is not None and not isinstance(round.pruning, Similarity)
@@ -66,27 +66,27 @@ def forecast(cycle: Cycle, rounds: Sequence[Round], module: nn.Module) -> tuple[
     return tuple(found[round.key] for round in rounds)
 
 
-def _ranked_together(round: Round, module: nn.Module, counted: Sequence[str]) -> tuple[float, Rounding] | None:
+def _ranked_together(round: Round, model: Model[Any], counted: Sequence[str]) -> tuple[float, Rounding] | None:
     """(fraction, rounding) of a pruning that ranks all prunable weights together; None for another."""
     pruning = round.pruning
-    if not isinstance(pruning, Magnitude) or pruning.scope == "local" or set(touches(pruning, module)) != set(counted):
+    if not isinstance(pruning, Magnitude) or pruning.scope == "local" or set(touches(pruning, model)) != set(counted):
         return None
     return pruning.fraction, pruning.rounding
 
 
 def _after(
-    round: Round, module: nn.Module, before: Mapping[str, int], sizes: Mapping[str, int]
+    round: Round, model: Model[Any], before: Mapping[str, int], sizes: Mapping[str, int]
 ) -> dict[str, int] | None:
     """Remaining weights of each parameter; None where they depend on the weights."""
     pruning = round.pruning
     if isinstance(pruning, Magnitude) and pruning.scope == "local":
-        own, names = fractions(pruning, module), touches(pruning, module)
+        own, names = fractions(pruning, model), touches(pruning, model)
         gone = {n: removed_count(before[n], own.get(n, pruning.fraction), pruning.rounding) for n in names}
     elif isinstance(pruning, Wanda):
-        names = touches(pruning, module)
+        names = touches(pruning, model)
         if any(before[name] < sizes[name] for name in names):
             return None  # rows that were pruned before lose fewer weights, each its own number
-        gone = {name: _by_wanda(pruning, *maps.shape(module, name)) for name in names}
+        gone = {name: _by_wanda(pruning, *maps.shape(model.dense, name)) for name in names}
     else:
         return None
     return {name: count - gone.get(name, 0) for name, count in before.items()}

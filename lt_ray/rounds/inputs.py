@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.tasks import FileTexts
 from lt_ray.errors import CycleError, DataError
-from lt_ray.models import encoder
+from lt_ray.models.model import implementation, model_of
 from lt_ray.models.pretrained import Base
-from lt_ray.models.registry import outputs_of
 from lt_ray.tasks import registry
 from lt_ray.tasks.task import Data
 from lt_ray.tasks.text import longest_document
@@ -55,12 +54,13 @@ def inputs(cycle: Cycle, data: Data, directory: Path, base: Base | None) -> dict
         longest = longest_document(
             registry.tokenizer(base.directory),
             task.max_tokens if isinstance(task, FileTexts) else None,
-            encoder.readable(base.config),
+            implementation(cycle.model).reads(cycle.model, base).positions,
         )
     return {
         "classes": list(data.classes),
+        "facts": asdict(facts),
         "rows": facts.rows,
-        "outputs": outputs_of(cycle.model, facts),
+        "outputs": model_of(cycle.model, facts).outputs,
         "padding": facts.padding,
         "longest": longest,
         "data": str(directory),
@@ -103,7 +103,7 @@ def prepare(
 
     Raises `DataError` where the texts cannot be had or used.
     """
-    read = None if base is None else encoder.readable(base.config)
+    read = implementation(cycle.model).reads(cycle.model, base).positions
     own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=read)
     assert directory is not None  # there is a cache
     if base is not None and 2 * own.facts.rows < int(base.config.get("vocab_size", 0)):

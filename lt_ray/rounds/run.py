@@ -9,8 +9,9 @@ import math
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +19,12 @@ from torch import Tensor
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.prunings import Magnitude, Similarity
 from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, Measurement, RoundResult
-from lt_ray.models import registry
+from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.pruning.restart import sharing, ticket
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
 from lt_ray.rounds.measuring import Measured, Measuring
-from lt_ray.rounds.network import Network
 from lt_ray.rounds.start import Parent, Pruner, Start, next_stride
 from lt_ray.store.store import RoundStore, StoredRound
 from lt_ray.tasks.task import Data
@@ -144,11 +144,9 @@ class _Run:
         return {round.key: round for round in self.rounds}
 
     @cached_property
-    def network(self) -> Network:
-        """The model's shapes on this data."""
-        facts = self.data.facts
-        outputs = registry.outputs_of(self.cycle.model, facts)
-        return Network(self.cycle.model, facts.rows, outputs, facts.padding, self.base)
+    def model(self) -> Model[Any]:
+        """The model on this data."""
+        return model_of(self.cycle.model, self.data.facts, self.base)
 
     @cached_property
     def measuring(self) -> Measuring:
@@ -158,11 +156,11 @@ class _Run:
     @cached_property
     def pruner(self) -> Pruner:
         """What prunes the models of this cycle."""
-        return Pruner(self.network, self.data, self.cycle.seed, self.store, self.device)
+        return Pruner(self.model, self.data, self.cycle.seed, self.store, self.device)
 
     @cached_property
     def prunable(self) -> tuple[str, ...]:
-        return prunable_names(self.cycle, self.network.dense)
+        return prunable_names(self.cycle, self.model)
 
     def result(self, round: Round, stored: StoredRound) -> RoundResult:
         return round_result(self.cycle, round.key, stored, self.prunable)
@@ -210,7 +208,7 @@ class _Run:
             inputs=round.inputs,
             measurement=self._measurement(round, outcome),
             epochs=tuple(outcome.progress.history),
-            counts=self.network.counts(start.masks, start.blocks),
+            counts=self.model.counts(start.masks, start.blocks),
             computed_by=self.cycle.id,
             made_with={
                 "device": self.device.type,
@@ -357,9 +355,9 @@ class _Run:
         )
 
     def _trainee(self, start: Start) -> Trainee:
-        model = self.network.live(start.weights, start.blocks, self.device, start.frozen_places)
-        made = optimizer(self.cycle.training, dict(model.named_parameters()), registry.undecayed_names(model))
-        return Trainee(model, made, Progress(epoch=start.epoch), forward=self.network.logits(model))
+        module = self.model.live(start.weights, start.blocks, self.device, start.frozen)
+        made = optimizer(self.cycle.training, dict(module.named_parameters()), self.model.undecayed_names(module))
+        return Trainee(module, made, Progress(epoch=start.epoch), forward=partial(self.model.forward, module))
 
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
         training = self.cycle.training
@@ -369,10 +367,10 @@ class _Run:
     # What a round starts from
 
     def _start(self, round: Round) -> Start:
-        pruning, dense = round.pruning, self.network.blocks
+        pruning = round.pruning
         if pruning is None:
-            masks = registry.initial_masks(self.network.dense)
-            return Start(ticket(masks, self._initial()), masks, dense)
+            masks = self.model.initial_masks()
+            return Start(ticket(masks, self._initial()), masks, self.model.blocks)
         finding = self.origin if round.taken else self
         start = finding._ticket(round)
         if not isinstance(pruning, Magnitude) or pruning.restart == "final":
@@ -382,13 +380,13 @@ class _Run:
             first = epoch if pruning.rewind_budget == "resume" else 0
         else:
             first, epoch = 0, None
-            drawn = registry.initial_weights(self.network.dense, generators(self.cycle.seed, "reinit", round.index))
+            drawn = self.model.drawn(generators(self.cycle.seed, "reinit", round.index))
             weights = sharing(drawn, self._initial(), pruning.shared_start)
-        weights = ticket(start.masks, self.network.cut(weights, start.blocks))
+        weights = ticket(start.masks, self.model.cut(weights, start.blocks))
         return dataclasses.replace(start, weights=weights, epoch=first, restart_epoch=epoch, goes_on=False)
 
     def _initial(self) -> dict[str, Tensor]:
-        return registry.initial_weights(self.network.dense, generators(self.cycle.seed, "init"), self.base)
+        return self.model.initial(generators(self.cycle.seed, "init"))
 
     def _ticket(self, round: Round) -> Start:
         """A round's masks and blocks, with the weights that its parent, one of this run's rounds, ended with: {} where

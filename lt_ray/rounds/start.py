@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from torch import Tensor
 from lt_ray.cycle.identity import digest
 from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.cycle.results import BlockDecision
-from lt_ray.errors import CycleError
-from lt_ray.models import encoder
+from lt_ray.errors import CycleError, ModelError
+from lt_ray.models.model import Blocks, Model
+from lt_ray.models.survey import WAY_OUT, Survey
 from lt_ray.pruning import magnitude, similarity
 from lt_ray.pruning.masks import masked, pack, unpack
 from lt_ray.rounds import calibration
 from lt_ray.rounds.chain import fractions, touches
-from lt_ray.rounds.network import Blocks, Network
 from lt_ray.store.store import RoundStore
 from lt_ray.tasks.task import Data
 from lt_ray.training.randomness import generator, generators
@@ -55,11 +56,6 @@ class Start:
     """False where a comparison removed nothing, so that there is nothing to retrain"""
     goes_on: bool = False
     """The kept weights are the trained ones, so that the pruned model can be measured before it is retrained"""
-
-    @property
-    def frozen_places(self) -> tuple[int, ...]:
-        """Places of the frozen blocks in the model as it is."""
-        return tuple(place for place, origin in enumerate(self.blocks or ()) if origin in self.frozen)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the masks as `loaded` takes them; the weights are those of the running training."""
@@ -119,7 +115,7 @@ class Pruner:
     - `store`: keeps what was measured of a model, for other prunings of it
     """
 
-    network: Network
+    model: Model[Any]
     data: Data
     seed: int
     store: RoundStore
@@ -159,22 +155,22 @@ class Pruner:
         return replace(start, weights=masked(weights, masks), masks=masks)
 
     def _by_magnitude(self, pruning: Magnitude, parent: Parent) -> dict[str, Tensor]:
-        module = self.network.module(parent.blocks)
+        model, blocks = self.model, parent.blocks
         return magnitude.prune(
             parent.weights,
             parent.masks,
             pruning.fraction,
             scope=pruning.scope,
             rounding=pruning.rounding,
-            names=touches(pruning, module),
-            fractions=fractions(pruning, module),
+            names=model.cut(dict.fromkeys(touches(pruning, model)), blocks),
+            fractions=model.cut(fractions(pruning, model), blocks),
         )
 
     def _by_wanda(self, pruning: Wanda, parent: Parent) -> dict[str, Tensor]:
-        module = self.network.live(parent.weights, parent.blocks, self.device).eval()
-        blocks = encoder.blocks_of(module)
+        module = self.model.live(parent.weights, parent.blocks, self.device).eval()
+        blocks, kept = self.model.blocks_of(module), self.model.kept
         documents = self._documents(pruning.calibration)
-        forward, kept, batches = self.network.logits(module), self._kept, self._tokens(documents, _CALIBRATION_BATCH)
+        forward, batches = partial(self.model.forward, module), self._tokens(documents, _CALIBRATION_BATCH)
         sparsity = pruning.kept_of or pruning.sparsity
         if pruning.mode == "sequential":
             (after,) = calibration.wanda_masks(
@@ -219,11 +215,12 @@ class Pruner:
         )
         if not plan.removed:
             return replace(start, trains=False, decision=decision)
+        blocks = tuple(parent.blocks[place] for place in plan.kept)
         return replace(
             start,
-            weights=self.network.shortened(start.weights, parent.blocks, plan.kept),
-            masks=self.network.shortened(start.masks, parent.blocks, plan.kept),
-            blocks=tuple(parent.blocks[place] for place in plan.kept),
+            weights=self.model.cut(start.weights, blocks, parent.blocks),
+            masks=self.model.cut(start.masks, blocks, parent.blocks),
+            blocks=blocks,
             frozen=tuple(parent.blocks[place] for place in plan.frozen),
             decision=decision,
         )
@@ -235,13 +232,13 @@ class Pruner:
         found = self.store.statistics(key)
         if found is not None:
             return found["cka"]
-        module = self.network.live(parent.weights, parent.blocks, self.device).eval()
-        blocks, forward = encoder.blocks_of(module), self.network.logits(module)
+        module = self.model.live(parent.weights, parent.blocks, self.device).eval()
+        blocks, forward = self.model.blocks_of(module), partial(self.model.forward, module)
         documents = self._documents(pruning.calibration)
         if pruning.cka == "tokens":
             tokens = similarity.TokenCka(len(blocks))
             batches = self._tokens(documents, _CALIBRATION_BATCH)
-            for outputs, kept in calibration.block_outputs(blocks, forward, batches, self._kept):
+            for outputs, kept in calibration.block_outputs(blocks, forward, batches, self.model.kept):
                 tokens.add(outputs, kept)
             cka = tokens.matrix()
         else:
@@ -250,7 +247,7 @@ class Pruner:
             if rest < similarity.SMALLEST_BATCH:  # too few for the unbiased estimator
                 documents = documents[: len(documents) - rest]
             batches = self._tokens(documents, pruning.calibration_batch)
-            for outputs, kept in calibration.block_outputs(blocks, forward, batches, self._kept):
+            for outputs, kept in calibration.block_outputs(blocks, forward, batches, self.model.kept):
                 samples.add([similarity.pooled(states, kept) for states in outputs])
             cka = samples.matrix()
         self.store.put_statistics(key, {"cka": cka})
@@ -264,8 +261,33 @@ class Pruner:
         for batch in self.data.some("train", documents, size):
             yield batch.to(self.device).inputs
 
-    def _kept(self, tokens: Tensor) -> Tensor:
-        return tokens != self.network.padding
+
+def check_survey(prunings: Iterable[Pruning], model: Model[Any], surveyed: Callable[[], Survey]) -> None:
+    """Raise `ModelError` where a model is not what one of the prunings supposes.
+
+    - `surveyed`: gives the `survey` of the model; asked only where a pruning depends on it
+    """
+    prunings = list(prunings)
+    if any(isinstance(pruning, Magnitude) and pruning.parameters == "weights" for pruning in prunings):
+        for name, kind in model.unknown_maps():
+            raise ModelError(
+                "`magnitude.parameters: weights` needs weights in layers of a known kind, but the model's "
+                f"{name or 'own parameters'} ({kind}) is none: take `all`, or name another model."
+            )
+    by_wanda = [pruning for pruning in prunings if isinstance(pruning, Wanda)]
+    if by_wanda:
+        for name, kind in model.unknown_maps(in_blocks=True):
+            raise ModelError(
+                "`wanda` needs blocks whose weights are linear maps of a known kind, but the model's "
+                f"{name} ({kind}) is none: {WAY_OUT}"
+            )
+    if by_wanda or any(isinstance(pruning, Similarity) for pruning in prunings):
+        found = surveyed()
+        found.check_blocks()
+        if by_wanda:
+            found.check_maps()
+        if any(pruning.mode == "sequential" for pruning in by_wanda):
+            found.check_chain()
 
 
 def check_calibration(prunings: Iterable[Pruning], data: Data, seed: int) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from torch import nn
+from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.prunings import Magnitude, Wanda
 from lt_ray.errors import CycleError, nearest
-from lt_ray.models import maps, registry, survey
+from lt_ray.models import maps, survey
+from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.restart import matches
 from lt_ray.rounds.chain import touches
+from lt_ray.rounds.start import check_survey
 from lt_ray.sweep.sweep import Point, Sweep
 
 _MOST_NAMED = 40
@@ -29,21 +30,20 @@ class Models:
 
     def __init__(self, facts: Facts, base: Base | None) -> None:
         self._facts, self._base = facts, base
-        self._models: dict[str, nn.Module] = {}
+        self._models: dict[str, Model[Any]] = {}
         self._surveys: dict[str, survey.Survey] = {}
 
-    def of(self, cycle: Cycle) -> nn.Module:
-        """Return a cycle's dense module on the meta device; equal models are one."""
+    def of(self, cycle: Cycle) -> Model[Any]:
+        """Return a cycle's model; equal ones are one."""
         key = _key(cycle)
         if key not in self._models:
-            outputs = registry.outputs_of(cycle.model, self._facts)
-            self._models[key] = registry.build(cycle.model, self._facts.rows, outputs, self._base)
+            self._models[key] = model_of(cycle.model, self._facts, self._base)
         return self._models[key]
 
     def check(self, cycle: Cycle) -> None:
         """Raise `CycleError` or `ModelError` where a cycle's prunings do not suit its model."""
         _check_names(cycle, self.of(cycle))
-        survey.check(cycle.schedule, self.of(cycle), lambda: self._surveyed(cycle))
+        check_survey(cycle.schedule, self.of(cycle), lambda: self._surveyed(cycle))
 
     def _surveyed(self, cycle: Cycle) -> survey.Survey:
         key = _key(cycle)
@@ -69,12 +69,12 @@ def _key(cycle: Cycle) -> str:
     return canonical(cycle.model.model_dump(mode="json"))
 
 
-def _check_names(cycle: Cycle, module: nn.Module) -> None:
+def _check_names(cycle: Cycle, model: Model[Any]) -> None:
     """Raise `CycleError` for a pattern that names no parameter, and for a pruning that leaves nothing to prune."""
-    names = [name for name, _ in module.named_parameters()]
+    names = list(model.sizes)
     for pruning in cycle.schedule:
         if isinstance(pruning, Wanda) and pruning.kept_of is not None:
-            _check_pattern(pruning, module)
+            _check_pattern(pruning, model)
         if not isinstance(pruning, Magnitude):
             continue
         for field, patterns in (("exclude", pruning.exclude), ("shared_start", pruning.shared_start)):
@@ -84,15 +84,15 @@ def _check_names(cycle: Cycle, module: nn.Module) -> None:
                         f"`magnitude.{field}` must name parameters of the model, but got {pattern!r}."
                         f"{nearest(pattern, names) or ' There are: ' + ', '.join(names[:_MOST_NAMED]) + '.'}"
                     )
-        if not touches(pruning, module):
+        if not touches(pruning, model):
             raise CycleError(f"`magnitude.exclude` must leave something to prune, but got {', '.join(pruning.exclude)}")
 
 
-def _check_pattern(pruning: Wanda, module: nn.Module) -> None:
+def _check_pattern(pruning: Wanda, model: Model[Any]) -> None:
     """Raise `CycleError` where a row cannot be cut into groups of the pattern's size."""
     assert pruning.kept_of is not None
-    for name in touches(pruning, module):
-        _, inputs = maps.shape(module, name)
+    for name in touches(pruning, model):
+        _, inputs = maps.shape(model.dense, name)
         if inputs % pruning.kept_of[1]:
             raise CycleError(
                 f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {pruning.pattern} and {inputs} "

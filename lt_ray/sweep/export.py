@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.models import Encoder, model_name
+from lt_ray.cycle.facts import Facts
+from lt_ray.cycle.models import model_name
 from lt_ray.cycle.results import RoundResult
 from lt_ray.errors import StorageError, nearest
-from lt_ray.models import encoder
-from lt_ray.models.pretrained import Base, quiet
-from lt_ray.rounds.network import Blocks, Network
+from lt_ray.models.model import CONFIG, WEIGHTS, implementation, model_of
 from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.recorded import RecordedCycle
 
-_WEIGHTS, _CONFIG, _CARD = "model.safetensors", "config.json", "README.md"
+_CARD = "README.md"
 
 
 def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Path, cache: Path) -> RoundResult:
     """Write the model that a round ended with into a folder, and return the round's row.
 
     An encoder becomes what `save_pretrained` writes, its tokenizer beside it: `from_pretrained` loads it as it is, with
-    fewer blocks and with zeros. A text model becomes `model.safetensors` and a `config.json` with its fields.
+    fewer blocks and with zeros. A model of lt_ray's own becomes what `load` reads.
 
     - `cycle_id`: identity of one of the sweep's cycles, or the beginning of one
     - `round`: None = the cycle's last round that was not rejected
@@ -53,28 +51,28 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
     if out.exists() and any(out.iterdir()):
         raise StorageError(f"`--out` must be a folder that is empty or not there, but {out} holds files: name another")
     out.mkdir(parents=True, exist_ok=True)
-    inputs = directory.inputs()
-    if isinstance(recorded.cycle.model, Encoder):
-        base = _base(recorded.cycle.model, cache)
-        _save_encoder(recorded.cycle, base, weights, stored.blocks, inputs, out)
-    else:
-        _save_text_model(recorded.cycle, weights, inputs, out)
+    inputs, cycle = directory.inputs(), recorded.cycle
+    model = model_of(cycle.model, Facts.of(inputs["facts"]), implementation(cycle.model).kept_files(cycle.model, cache))
+    told = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
+    model.export(weights, stored.blocks, told, out)
     for path in out.iterdir():
         path.chmod(0o644)  # some libraries write for their own user alone
     (out / _CARD).write_text(_card(directory, recorded, results, chosen, stored, inputs["classes"]))
     return chosen
 
 
-def load_text_model(folder: Path) -> tuple[torch.nn.Module, dict[str, object]]:
-    """Return a text model that was exported, its weights in place, and its `config.json`.
+def load(folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Return a model of lt_ray's own that was exported, its weights in place, and its `config.json`.
 
-    The module takes tokens, int64 (B, T), and gives logits, float (B, outputs).
+    The module takes a batch's inputs, int64 (B, T) for texts, and gives outputs, float (B, outputs).
     """
-    tree = json.loads((folder / _CONFIG).read_text())
-    cycle = Cycle.model_validate(tree["cycle"])
-    network = Network(cycle.model, tree["rows"], tree["outputs"], tree["padding"])
-    weights = safetensors.torch.load_file(folder / _WEIGHTS)
-    return network.live(weights, None, torch.device("cpu")).eval(), tree
+    tree = json.loads((folder / CONFIG).read_text())
+    model = model_of(
+        Cycle.model_validate(tree["cycle"]).model, Facts(**tree["facts"] | {"shape": tuple(tree["facts"]["shape"])})
+    )
+    blocks = None if tree["blocks"] is None else tuple(tree["blocks"])
+    state = safetensors.torch.load_file(folder / WEIGHTS)
+    return model.live(state, blocks, torch.device("cpu")).eval(), tree
 
 
 def _recorded(directory: SweepDirectory, cycle_id: str) -> RecordedCycle:
@@ -101,48 +99,6 @@ def _chosen(recorded: RecordedCycle, results: Sequence[RoundResult], round: int 
     raise StorageError(f"`--round` must be a finished round of cycle {recorded.cycle.id} ({have}), but got {round}")
 
 
-def _base(model: Encoder, cache: Path) -> Base:
-    found = sorted(cache.glob(f"{(model.digest or '')[:16]}-*")) if model.digest else []
-    if not found:
-        raise StorageError(
-            f"{cache} must hold the configuration and tokenizer of {model.path}, but does not: run the sweep's command "
-            "again, which finds its rounds and writes them anew"
-        )
-    return Base(found[0])
-
-
-def _save_encoder(
-    cycle: Cycle,
-    base: Base,
-    weights: dict[str, Tensor],
-    blocks: Blocks,
-    inputs: Mapping[str, Any],
-    out: Path,
-) -> None:
-    from transformers import AutoTokenizer
-
-    assert isinstance(cycle.model, Encoder)
-    classes = inputs["classes"]
-    config = encoder.configuration(base.config, len(classes), cycle.model.dropout, blocks, inputs["padding"])
-    config.id2label = dict(enumerate(classes))
-    config.label2id = {name: index for index, name in enumerate(classes)}
-    module = encoder.build(config, "cpu")
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(weights[name])
-    with quiet():
-        module.save_pretrained(out)  # type: ignore[operator] # transformers' own method
-        tokenizer = AutoTokenizer.from_pretrained(base.directory, local_files_only=True)
-        tokenizer.model_max_length = inputs["longest"]
-        tokenizer.save_pretrained(out)
-
-
-def _save_text_model(cycle: Cycle, weights: dict[str, Tensor], inputs: dict[str, object], out: Path) -> None:
-    safetensors.torch.save_file(weights, out / _WEIGHTS)
-    tree = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
-    (out / _CONFIG).write_text(json.dumps(tree, indent=1))
-
-
 def _card(
     directory: SweepDirectory,
     recorded: RecordedCycle,
@@ -154,19 +110,13 @@ def _card(
     """A model card in Markdown: what it is, its figures, how it came to be."""
     cycle, task = recorded.cycle, recorded.cycle.task.name
     dense = results[0]
-    is_encoder = isinstance(cycle.model, Encoder)
-    of = (
-        f"`{model_name(cycle.model.path)}`"
-        if isinstance(cycle.model, Encoder)
-        else f"lt_ray's model `{cycle.model.name}`"
-    )
     lines = [
         "---",
-        *(["library_name: transformers", "pipeline_tag: text-classification"] if is_encoder else []),
+        *implementation(cycle.model).card,
         "tags: [pruning]",
         "---",
         "",
-        f"# {of} on {task}, pruned",
+        f"# {cycle.model.title} on {task}, pruned",
         "",
         f"Round {chosen.round} of cycle `{cycle.id}` of the sweep `{directory.path.name}`, seed {cycle.seed}: "
         f"{cycle.flat()['schedule'] or 'no pruning'}. Classes: {', '.join(classes)}.",
@@ -187,7 +137,6 @@ def _card(
     if chosen.nonzero is not None and chosen.nonzero < chosen.parameters:
         lines += ["", "Pruned weights are exact zeros within dense matrices: they make no pass faster."]
     fields = cycle.flat()
-    if isinstance(cycle.model, Encoder):
-        fields["model.path"] = model_name(cycle.model.path)  # no path of somebody's machine
+    fields |= {key: model_name(str(fields[key])) for key in fields if key == "model.path"}  # no path of a machine
     lines += ["", "Every field of the cycle:", "", "```json", json.dumps(fields, indent=1), "```", ""]
     return "\n".join(lines)

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torch import nn
-
 from lt_ray.cycle.cycle import MASKS_KEY, Cycle
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.names import TASK_KEY, cycle_name
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError
-from lt_ray.models import encoder, registry
+from lt_ray.models.model import model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, origin_chain, prunable_names, rewind_epochs
 from lt_ray.rounds.forecast import Forecast, forecast
@@ -175,7 +172,7 @@ class Planner:
                     planned[cycle.id] = self._planned(len(planned), index, point, cycle)
         finders = [item for key, item in origins.items() if key not in planned]
         both = (*finders, *planned.values())
-        block = _block_size(self._models.of(self.sweep.cycle)) if isinstance(self.sweep.cycle.model, Encoder) else None
+        block = self._models.of(self.sweep.cycle).block_size
         return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both), block)
 
     def resumed(self, asked: Sequence[Point]) -> Plan:
@@ -206,7 +203,7 @@ class Planner:
             origins[cycle.origin.id] = self._planned(len(origins) - _ORIGINS, -1, {}, cycle.origin)
 
     def _planned(self, order: int, index: int, point: Point, cycle: Cycle) -> PlannedCycle:
-        module = self._models.of(cycle)
+        model = self._models.of(cycle)
         source = self.grounds.source_digest
         digest = source if cycle.task == self.sweep.cycle.source else self.grounds.digest
         assert digest is not None
@@ -217,7 +214,7 @@ class Planner:
         rounds = chain(cycle, digest, source)
         found = origin_chain(cycle, digest, source)
         whole = found or rounds
-        expected = dict(zip([round.index for round in whole], forecast(cycle, whole, module), strict=True))
+        expected = dict(zip([round.index for round in whole], forecast(cycle, whole, model), strict=True))
         return PlannedCycle(
             order=order,
             point=index,
@@ -227,7 +224,7 @@ class Planner:
             | {key: flat[key] for key in self.sweep.space.distributions if key in flat}
             | ({MASKS_KEY: "own"} if flat.get(MASKS_KEY) == "own" else {}),
             rounds=rounds,
-            prunable=prunable_names(cycle, module),
+            prunable=prunable_names(cycle, model),
             forecast=tuple(expected[index] for index in cycle.trained_rounds),
             found=found,
         )
@@ -235,7 +232,7 @@ class Planner:
     def _check_outputs(self, cycle: Cycle) -> None:
         """Raise `CycleError` where a ticket of the source task has another last layer than the task needs."""
         facts = (self.grounds.source_facts or self.grounds.facts, self.grounds.facts)
-        there, here = (registry.outputs_of(cycle.model, each) for each in facts)
+        there, here = (model_of(cycle.model, each, self.grounds.base).outputs for each in facts)
         if there != here:
             raise CycleError(
                 "`tickets: source` needs tasks with as many outputs, but got "
@@ -244,20 +241,11 @@ class Planner:
             )
 
     def _parameters(self, planned: Iterable[PlannedCycle]) -> int:
-        return max((_size(self._models.of(item.cycle)) for item in planned), default=0)
+        return max((sum(self._models.of(item.cycle).sizes.values()) for item in planned), default=0)
 
     @cached_property
     def _models(self) -> Models:
         return Models(self.grounds.facts, self.grounds.base)
-
-
-def _block_size(module: nn.Module) -> int | None:
-    sizes = {sum(parameter.numel() for parameter in block.parameters()) for block in encoder.blocks_of(module)}
-    return sizes.pop() if len(sizes) == 1 else None
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _spread(planned: Iterable[PlannedCycle]) -> list[PlannedCycle]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lt_ray.cycle.facts import Facts
+from lt_ray.cycle.facts import PADDING, UNKNOWN, Facts
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import kept, notes
 from lt_ray.tasks.corpus import Corpus, Texts
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-UNKNOWN = 0
-"""Token of every word outside a vocabulary of train words; row 0 of the embedding."""
-PADDING = 1
-"""Token that fills a batch up to its longest document, with such a vocabulary; row 1 of the embedding."""
 ENCODING = 3
 """Raised when `encode` or `encode_with` comes to give other data, or tell other things, for the same corpus."""
 LONGEST = 512

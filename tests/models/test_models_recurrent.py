@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from modelling import a_model
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
@@ -12,7 +13,6 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import TIMES
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
-from lt_ray.models import registry
 from lt_ray.models.through_time import through_time
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.rounds.chain import chain
@@ -35,9 +35,9 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def make(model, outputs=3):
-    module = registry.build(model, rows=40, outputs=outputs)
-    module.to_empty(device="cpu").load_state_dict(registry.initial_weights(module, generators(0, "init")))
+def make(settings, targets=3):
+    model = a_model(settings, 40, targets)
+    module = model.live(model.initial(generators(0, "init")), None, torch.device("cpu"))
     # Biases start at 0; other values show whether each of them is in its place.
     with torch.no_grad():
         for number, (name, parameter) in enumerate(module.named_parameters()):
@@ -90,20 +90,20 @@ def count(module):
 
 def test_parameter_counts_of_the_logs_lstm():
     """The LSTM has METHODS §2's parameters: 4,810,857 with 25,002 rows and one output, 4,812,396 with four."""
-    assert count(registry.build(Lstm(), rows=25_002, outputs=1)) == 4_810_857
-    assert count(registry.build(Lstm(), rows=25_002, outputs=4)) == 4_812_396
+    assert sum(a_model(Lstm(), 25_002).sizes.values()) == 4_810_857
+    assert sum(a_model(Lstm(), 25_002, 4).sizes.values()) == 4_812_396
 
 
 def test_parameter_count_of_the_logs_rnn():
     """The RNN has an embedding, one matrix from words and one from states, two biases, and a linear layer."""
     by_hand = 25_002 * 100 + 256 * 100 + 256 * 256 + 2 * 256 + (256 + 1)
     assert by_hand == 2_592_105
-    assert count(registry.build(Rnn(), rows=25_002, outputs=1)) == by_hand
+    assert sum(a_model(Rnn(), 25_002).sizes.values()) == by_hand
 
 
 def test_the_tensors_are_those_of_one_torch_lstm():
     """The recurrent tensors have the shapes and the order of one nn.LSTM of two layers and both directions."""
-    module = registry.build(Lstm(), rows=50, outputs=1)
+    module = a_model(Lstm(), 50).dense
     ours = [tuple(p.shape) for name, p in module.named_parameters() if name.startswith("recurrent.")]
     with torch.device("meta"):
         logs = nn.LSTM(100, 256, num_layers=2, bidirectional=True)
@@ -214,8 +214,7 @@ def test_autocast_leaves_the_recurrent_layers_in_float32(model):
 def test_initial_weights(model):
     """State-to-state weights have orthonormal columns, the others Xavier's deviation; biases and rows 0 and 1 are 0."""
     large = model.model_copy(update={"embedding": 60, "hidden": 50})
-    module = registry.build(large, 400, 1)
-    weights = registry.initial_weights(module, generators(7, "init"))
+    weights = a_model(large, 400).initial(generators(7, "init"))
     for name, weight in weights.items():
         if "bias" in name:
             assert not bool(weight.any())
@@ -224,8 +223,8 @@ def test_initial_weights(model):
         elif "weight_ih" in name:
             assert float(weight.std()) == pytest.approx((2 / sum(weight.shape)) ** 0.5, rel=0.05)
     assert not bool(weights["embedding.weight"][:2].any())
-    xavier = registry.build(large.model_copy(update={"recurrent_init": "xavier"}), 400, 1)
-    drawn = registry.initial_weights(xavier, generators(7, "init"))
+    xavier = a_model(large.model_copy(update={"recurrent_init": "xavier"}), 400)
+    drawn = xavier.initial(generators(7, "init"))
     different = {name for name, weight in weights.items() if not torch.equal(weight, drawn[name])}
     assert different == {name for name in weights if "weight_hh" in name}
     state = drawn["recurrent.0.weight_hh_l0"]
@@ -234,7 +233,7 @@ def test_initial_weights(model):
 
 def test_weight_names_hold_the_recurrent_weights():
     """OpenLTH's prunable tensors of the LSTM are its eight recurrent matrices and the linear layer's."""
-    names = registry.weight_names(registry.build(Lstm(), 50, 1))
+    names = a_model(Lstm(), 50).weight_names
     recurrent = [
         f"recurrent.{layer}.weight_{part}_l0{suffix}"
         for layer in (0, 1)
@@ -253,8 +252,7 @@ def test_weights_zeroed_in_place_are_those_that_compute(model):
         n: torch.rand(p.shape, generator=torch.Generator().manual_seed(1)) > 0.5 for n, p in module.named_parameters()
     }
     ZeroPruned(dict(module.named_parameters()), masks)()
-    fresh = registry.build(model, rows=40, outputs=3).to_empty(device="cpu").eval()
-    fresh.load_state_dict(module.state_dict())
+    fresh = a_model(model, 40, 3).live(module.state_dict(), None, torch.device("cpu")).eval()
     assert torch.equal(module(tokens), fresh(tokens))
     assert not torch.equal(module(tokens), before)
 

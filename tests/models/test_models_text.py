@@ -3,26 +3,23 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from modelling import a_model
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import Cnn, Encoder, Lstm, Rnn
-from lt_ray.models import registry
 from lt_ray.rounds import bases
-from lt_ray.rounds.network import Network
 from lt_ray.training.randomness import generators
 
 
 @pytest.mark.parametrize(("rows", "parameters"), [(25_002, 2_620_801), (50_002, 5_120_801)])
 def test_parameter_counts_of_the_logs_cnn(rows, parameters):
     """The CNN has METHODS §2's parameters: 2,620,801 with 25,002 rows and one output."""
-    module = registry.build(Cnn(), rows=rows, outputs=1)
-    assert sum(parameter.numel() for parameter in module.parameters()) == parameters
+    assert sum(a_model(Cnn(), rows).sizes.values()) == parameters
 
 
-def make(outputs=1):
-    module = registry.build(Cnn(embedding=7, filters=6, widths=(1, 3, 4), dropout=0.4), rows=40, outputs=outputs)
-    weights = registry.initial_weights(module, generators(0, "init"))
-    module.to_empty(device="cpu").load_state_dict(weights)
+def make(targets=2):
+    model = a_model(Cnn(embedding=7, filters=6, widths=(1, 3, 4), dropout=0.4), 40, targets)
+    module = model.live(model.initial(generators(0, "init")), None, torch.device("cpu"))
     # Biases start at 0; other values show whether their gradients and the padding windows are right.
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -31,16 +28,18 @@ def make(outputs=1):
     return module
 
 
-@pytest.mark.parametrize("model", [Cnn(), Lstm(embedding=7, hidden=5), Rnn(embedding=7, hidden=5), Encoder(path="toy")])
-def test_a_live_model_is_another_one(model, tmp_path):
-    """Making a network's live model leaves its dense module, which is made once, on the meta device."""
-    _, base = bases.prepare(Cycle(model=model), tmp_path)
-    network = Network(model, rows=40, outputs=2, base=base)
-    weights = registry.initial_weights(network.dense, generators(0, "init"))
-    live = network.live(weights, network.blocks, torch.device("cpu"))
-    assert {parameter.device.type for parameter in network.dense.parameters()} == {"meta"}
+@pytest.mark.parametrize(
+    "settings", [Cnn(), Lstm(embedding=7, hidden=5), Rnn(embedding=7, hidden=5), Encoder(path="toy")]
+)
+def test_a_live_module_is_another_one(settings, tmp_path):
+    """Making a model's live module leaves its dense one, which is made once, on the meta device."""
+    _, base = bases.prepare(Cycle(model=settings), tmp_path)
+    model = a_model(settings, 40, base=base)
+    weights = model.initial(generators(0, "init"))
+    live = model.live(weights, model.blocks, torch.device("cpu"))
+    assert {parameter.device.type for parameter in model.dense.parameters()} == {"meta"}
     assert {parameter.device.type for parameter in live.parameters()} == {"cpu"}
-    again = network.live(weights, network.blocks, torch.device("cpu"))
+    again = model.live(weights, model.blocks, torch.device("cpu"))
     ours, theirs = dict(live.named_parameters()), dict(again.named_parameters())
     assert all(ours[name].data_ptr() != theirs[name].data_ptr() for name in ours)
 
@@ -52,14 +51,14 @@ def plain(module, tokens):
     return module.output(F.dropout(torch.relu(torch.cat(maxima, 1)), 0.4, training=module.training))
 
 
-@pytest.mark.parametrize("outputs", [1, 6])
+@pytest.mark.parametrize("targets", [2, 6])
 @pytest.mark.parametrize("training", [True, False])
-def test_logits_and_gradients_are_plain_autograds(outputs, training):
+def test_logits_and_gradients_are_plain_autograds(targets, training):
     """Logits and every gradient equal Conv1d and autograd's under the same dropout draw."""
     tokens = torch.randint(1, 40, (9, 12), generator=torch.Generator().manual_seed(2))
     seen = []
     for forward in (lambda module: module(tokens), lambda module: plain(module, tokens)):
-        module = make(outputs).train(training)
+        module = make(targets).train(training)
         torch.manual_seed(5)
         logits = forward(module)
         logits.square().sum().backward()
@@ -79,13 +78,13 @@ def test_logits_do_not_depend_on_neighbours():
 
 def test_initial_padding_and_unknown_rows_are_zero_and_draws_are_per_tensor():
     """Rows 0 and 1 start at 0, and a tensor's draw does not change with another's shape."""
-    small = registry.initial_weights(registry.build(Cnn(filters=3), 50, 1), generators(7, "init"))
-    large = registry.initial_weights(registry.build(Cnn(filters=9), 50, 1), generators(7, "init"))
+    small = a_model(Cnn(filters=3), 50).initial(generators(7, "init"))
+    large = a_model(Cnn(filters=9), 50).initial(generators(7, "init"))
     assert bool((small["embedding.weight"][:2] == 0).all())
     assert torch.equal(small["embedding.weight"], large["embedding.weight"])
 
 
 def test_weight_names_are_openlths():
     """The weights of convolutions and linear layers, without biases and embeddings."""
-    names = registry.weight_names(registry.build(Cnn(), 50, 1))
+    names = a_model(Cnn(), 50).weight_names
     assert names == (*(f"convolutions.{i}.weight" for i in range(3)), "output.weight")

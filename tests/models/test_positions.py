@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import BERT_LIKE, FAMILIES
+from modelling import a_model
 from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoModelForSequenceClassification
@@ -14,11 +15,10 @@ from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.tasks import Folder
 from lt_ray.errors import DataError, ModelError
-from lt_ray.models import encoder, registry
+from lt_ray.models import encoder
+from lt_ray.models.model import model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.rounds import inputs as datasets
-from lt_ray.rounds.network import Network
-from lt_ray.sweep import export
 from lt_ray.tasks import toy
 from lt_ray.training.randomness import generators
 
@@ -47,7 +47,7 @@ def one_thread():
 def passes(tree: dict, tokens: int) -> None:
     module = encoder.build(encoder.configuration(tree, 3, None), "cpu").eval()
     with torch.no_grad():
-        encoder.logits(module, -1)(torch.full((1, tokens), 7))
+        module(input_ids=torch.full((1, tokens), 7))
 
 
 @pytest.mark.parametrize("family", TABLES | OTHERS)
@@ -99,15 +99,13 @@ def test_documents_are_cut_at_what_the_model_reads(family, limit, tmp_path):
     longest = min(limit or 512, most or 512)
     assert data.train.lengths.max() == longest
     assert datasets.inputs(cycle, data, directory, base)["longest"] == longest
-    network = Network(cycle.model, data.rows, 2, data.padding, base)
-    live = network.live(
-        registry.initial_weights(network.dense, generators(0, "init")), network.blocks, torch.device("cpu")
-    )
+    model = model_of(cycle.model, data.facts, base)
+    live = model.live(model.drawn(generators(0, "init")), model.blocks, torch.device("cpu"))
     first = int(data.train.lengths.argmax())
     begin = int(data.train.offsets[first])
     document = torch.from_numpy(data.train.tokens[begin : begin + longest].astype("int64"))[None]
     with torch.no_grad():
-        assert bool(network.logits(live.eval())(document).isfinite().all())
+        assert bool(model.forward(live.eval(), document).isfinite().all())
 
 
 def test_more_tokens_than_the_model_reads_are_refused(tmp_path):
@@ -124,18 +122,16 @@ def test_a_decoder_without_padding_gets_the_datas(family, tmp_path):
     """A padded batch is classified as each document alone, by the live model and by the exported one."""
     tree = {key: value for key, value in FAMILIES[family].items() if key != "pad_token_id"}
     base = a_base(tmp_path / "model", tree, None)
-    cycle = Cycle(model=Encoder(path="small", digest="0" * 64))
-    network = Network(cycle.model, 20, 3, 7, base)
-    weights = registry.initial_weights(network.dense, generators(0, "init"))
-    live = network.live(weights, network.blocks, torch.device("cpu")).eval()
+    model = a_model(Encoder(path="small", digest="0" * 64), 20, 3, 7, base)
+    weights = model.drawn(generators(0, "init"))
+    live = model.live(weights, model.blocks, torch.device("cpu")).eval()
     batch = torch.tensor([[2, 3, 4, 5], [6, 3, 7, 7]])
-    inputs = {"classes": ["a", "b", "c"], "longest": 40, "padding": 7}
-    export._save_encoder(cycle, base, weights, network.blocks, inputs, tmp_path / "out")
+    model.export(weights, model.blocks, {"classes": ["a", "b", "c"], "longest": 40}, tmp_path / "out")
     exported = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     assert exported.config.pad_token_id == 7
     with torch.no_grad():
-        together = network.logits(live)(batch)
-        alone = torch.cat([network.logits(live)(batch[:1]), network.logits(live)(batch[1:, :2])])
+        together = model.forward(live, batch)
+        alone = torch.cat([model.forward(live, batch[:1]), model.forward(live, batch[1:, :2])])
         assert torch.allclose(together, alone, atol=1e-6)
         assert not torch.allclose(together[0], together[1], atol=1e-4)
         assert torch.equal(exported(input_ids=batch, attention_mask=(batch != 7).long()).logits, together)
@@ -164,7 +160,7 @@ def test_only_lists_with_a_value_for_each_block_are_cut(family, tmp_path):
     encoder.build(config, "cpu").save_pretrained(tmp_path)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert getattr(loaded.config, name) == expected
-    assert len(encoder.blocks_of(loaded)) == 1
+    assert len(loaded.get_submodule(encoder.stack_name(loaded))) == 1
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, "opt", "xlnet"])
@@ -191,9 +187,9 @@ def test_a_dropout_that_no_field_reaches_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(encoder, "build", stubborn)
     base = a_base(tmp_path / "model", FAMILIES["bert"], None)
-    registry.build(Encoder(path="small"), 20, 3, base)
+    assert a_model(Encoder(path="small"), 20, 3, base=base).dense
     with pytest.raises(ModelError, match=r"classifier\.0 drops 0\.25 whatever .* not 0\.1"):
-        registry.build(Encoder(path="small", dropout=0.1), 20, 3, base)
+        assert a_model(Encoder(path="small", dropout=0.1), 20, 3, base=base).dense
 
 
 def test_a_configuration_that_makes_no_model_is_a_sentence():
@@ -208,4 +204,4 @@ def test_a_padding_beyond_the_embedding_is_told(tmp_path):
     base = a_base(tmp_path / "model", tree, None)
     rows = base.config["vocab_size"]
     with pytest.raises(ModelError, match="must have no more tokens than its embedding has rows"):
-        registry.build(Encoder(path="small"), rows + 1, 3, base, padding=rows)
+        assert a_model(Encoder(path="small"), rows + 1, 3, rows, base).dense

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from modelling import a_model
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from lt_ray.cycle.models import Cnn, Lstm
-from lt_ray.models import registry
 from lt_ray.pruning import magnitude, masks
 from lt_ray.training.randomness import generators
 
@@ -39,16 +39,15 @@ def sequence(before: dict[str, Tensor], rounds: int) -> list[int]:
     return counts
 
 
-def lstm_masks(outputs: int) -> dict[str, Tensor]:
-    return registry.initial_masks(registry.build(Lstm(), rows=25_002, outputs=outputs))
+def lstm_masks(targets: int) -> dict[str, Tensor]:
+    return a_model(Lstm(), rows=25_002, targets=targets).initial_masks()
 
 
 def test_the_logs_21_sparsities():
     """Twenty prunings of 20 % give `000_*.txt`'s list, round(1 − 0.8^k, 3), on tensors of the logs' CNN."""
     listed = [0, 0.2, 0.36, 0.488, 0.59, 0.672, 0.738, 0.79, 0.832, 0.866, 0.893, 0.914, 0.931, 0.945, 0.956]
     listed += [0.965, 0.972, 0.977, 0.982, 0.986, 0.988]
-    module = registry.build(Cnn(), rows=25_002, outputs=1)
-    counts = sequence(registry.initial_masks(module), rounds=20)
+    counts = sequence(a_model(Cnn(), rows=25_002).initial_masks(), rounds=20)
     assert [round(1 - 0.8**k, 3) for k in range(21)] == listed
     # The padding row is pruned from the start: 100 of 2,620,801 weights, less than the third decimal.
     assert [round(1 - count / counts[0], 3) for count in counts] == listed
@@ -56,7 +55,7 @@ def test_the_logs_21_sparsities():
 
 def test_remaining_counts_of_the_ag_news_lstm():
     """The AG-news LSTM's 21 remaining counts are METHODS §2's, weight for weight."""
-    before = lstm_masks(outputs=4)
+    before = lstm_masks(targets=4)
     assert masks.size(before) == 4_812_396
     assert sequence(before, rounds=20) == [
         4812296, 3849833, 3079864, 2463888, 1971106, 1576880, 1261501, 1009195, 807353, 645882, 516697,
@@ -66,14 +65,14 @@ def test_remaining_counts_of_the_ag_news_lstm():
 
 def test_remaining_counts_of_the_imdb_lstm():
     """The IMDb LSTM has 4,810,857 parameters, of which 55,441 remain after 20 rounds."""
-    before = lstm_masks(outputs=1)
+    before = lstm_masks(targets=2)
     assert masks.size(before) == 4_810_857
     assert sequence(before, rounds=20)[-1] == 55_441
 
 
 def test_remaining_counts_of_the_imdb_cnn_with_50_002_words():
     """The IMDb CNN with 50,002 rows keeps 92,242, 73,794 and 59,035 weights after 18, 19 and 20 rounds."""
-    before = registry.initial_masks(registry.build(Cnn(), rows=50_002, outputs=1))
+    before = a_model(Cnn(), rows=50_002).initial_masks()
     assert masks.size(before) == 5_120_801
     assert sequence(before, rounds=20)[18:] == [92_242, 73_794, 59_035]
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,13 @@ from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError, DegenerateError
 from lt_ray.models import pretrained
+from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.similarity import MinibatchCka
 from lt_ray.rounds import bases
 from lt_ray.rounds import start as starts
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.inputs import Datasets
-from lt_ray.rounds.network import Network
 from lt_ray.rounds.run import run_cycle
 from lt_ray.rounds.start import next_stride
 from lt_ray.store.store import RoundStore
@@ -73,8 +74,8 @@ def run(cycle, data, store, base, **more) -> list[RoundResult]:
     return [event for event in run_cycle(cycle, data, store, base=base, **more) if isinstance(event, RoundResult)]
 
 
-def network_of(cycle, data, base) -> Network:
-    return Network(cycle.model, data.rows, len(data.classes), data.padding, base)
+def model_on(cycle, data, base) -> Model:
+    return model_of(cycle.model, data.facts, base)
 
 
 def keys_of(cycle, data) -> list[str]:
@@ -167,13 +168,13 @@ def test_frozen_blocks_keep_every_bit_and_the_others_do_not(data, base, tmp_path
     cycle = make_cycle(base, Similarity(freeze=True, **COMPARED), Wanda(sparsity=0.5, calibration=32, epochs=2))
     store = RoundStore(tmp_path)
     results = run(cycle, data, store, base)
-    network = network_of(cycle, data, base)
+    of = model_on(cycle, data, base)
     stored = [store.read(key) for key in keys_of(cycle, data)]
     weights = [store.weights(key) for key in keys_of(cycle, data)]
     assert stored[1].blocks == (0, 1, 3, 4, 5)
     assert stored[1].frozen == stored[2].frozen == (0, 4, 5)
     assert [result.frozen_blocks for result in results] == [0, 3, 3]
-    before = network.cut(weights[0], stored[1].blocks)
+    before = of.cut(weights[0], stored[1].blocks)
     frozen = {place for place, block in enumerate(stored[1].blocks) if block in stored[1].frozen}
     masks = store.masks(keys_of(cycle, data)[2])
     for name, weight in weights[1].items():
@@ -216,7 +217,7 @@ def test_what_wanda_prunes_stays_exactly_zero(mode, data, base, tmp_path):
     )
     store = RoundStore(tmp_path)
     results = run(cycle, data, store, base)
-    network = network_of(cycle, data, base)
+    of = model_on(cycle, data, base)
     masks = [store.masks(key) for key in keys_of(cycle, data)]
     linear = [name for name in masks[0] if ".layer." in name and masks[0][name].dim() == 2]
     for earlier, later in itertools.pairwise(masks):
@@ -229,7 +230,7 @@ def test_what_wanda_prunes_stays_exactly_zero(mode, data, base, tmp_path):
             assert (mask[name].sum(1) == inputs - int(inputs * share)).all(), name
         assert all(bool(mask[name].all()) for name in mask if name not in linear)
     assert results[1].nonzero == results[0].nonzero - sum(
-        network.sizes[name] // masks[0][name].shape[1] * int(masks[0][name].shape[1] * 0.25) for name in linear
+        of.sizes[name] // masks[0][name].shape[1] * int(masks[0][name].shape[1] * 0.25) for name in linear
     )
 
 
@@ -250,10 +251,10 @@ def test_a_model_is_measured_as_it_was_pruned(data, base, tmp_path):
         key = keys_of(cycle, data)[1]
         weights, masks = store.weights(key), store.masks(key)
         assert all(not weights[name][~masks[name]].any() for name in masks)
-        network = network_of(cycle, data, base)
-        model = network.live(weights, network.blocks, torch.device("cpu"))
+        of = model_on(cycle, data, base)
+        module = of.live(weights, of.blocks, torch.device("cpu"))
         batches, meter = data.measuring("test"), data.meter(cycle.task.metrics)
-        measured = measure(model, batches, torch.device("cpu"), network.logits(model), data, meter)
+        measured = measure(module, batches, torch.device("cpu"), partial(of.forward, module), data, meter)
         assert measured.loss == pruned.test_loss
         assert pruned.test_loss != dense.test_loss
 
@@ -560,7 +561,7 @@ def test_weights_that_a_roll_back_may_need_are_kept(data, base, tmp_path, monkey
 def test_a_published_model_of_two_classes_has_two_logits(data, base):
     """Hugging Face's classifiers have a logit a class: an exported one means what `from_pretrained` takes it for."""
     cycle = make_cycle(base)
-    assert network_of(cycle, data, base).dense.get_parameter("classifier.weight").shape[0] == 2
+    assert model_on(cycle, data, base).dense.get_parameter("classifier.weight").shape[0] == 2
 
 
 def test_paths_are_no_part_of_a_round(data, base):

@@ -10,7 +10,7 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import TIMES, RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
-from lt_ray.models import registry as models
+from lt_ray.models.model import model_of
 from lt_ray.pruning import magnitude
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.inputs import Datasets
@@ -114,10 +114,10 @@ def test_the_output_layer_has_its_own_fraction(data, tmp_path):
     cycle = BASE.with_settings({"magnitude.output_fraction": 0.1, "rounds": 1})
     rounds_of(run_cycle(cycle, data, store))
     dense, pruned = (store.masks(round.key) for round in chain(cycle, data.digest))
-    module = models.build(cycle.model, data.rows, data.outputs)
-    assert models.output_names(module) == ("output.weight", "output.bias")
+    model = model_of(cycle.model, data.facts)
+    assert model.output_names == ("output.weight", "output.bias")
     for name, mask in pruned.items():
-        share = 0.1 if name in models.output_names(module) else 0.2
+        share = 0.1 if name in model.output_names else 0.2
         before = int(dense[name].sum())
         assert before - int(mask.sum()) == magnitude.removed_count(before, share, "percentile"), name
 

@@ -15,7 +15,7 @@ from lt_ray.cycle.results import TIMES, EpochResult, RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import DivergedError
-from lt_ray.models import registry
+from lt_ray.models.model import model_of
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
@@ -102,7 +102,7 @@ def test_the_gradient_of_kept_weights_is_clipped(accumulation, data, tmp_path):
     cycle = Cycle(task=TASK, model=MODEL, training=training, seed=0, schedule=schedule)
     store = RoundStore(tmp_path)
     list(run_cycle(cycle, data, store))
-    initial = registry.initial_weights(registry.build(MODEL, data.rows, 1), generators(0, "init"))
+    initial = model_of(MODEL, data.facts).initial(generators(0, "init"))
     dense, pruned = chain(cycle, data.digest)
     for round in (dense, pruned):
         trained, masks = store.weights(round.key), store.masks(round.key)

@@ -17,7 +17,7 @@ from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.sweep.directory import SweepDirectory
-from lt_ray.sweep.export import load_text_model
+from lt_ray.sweep.export import load
 from lt_ray.tasks import toy
 
 TASK = Toy(train=400, validation=60, test=200)
@@ -131,10 +131,10 @@ def test_by_default_the_last_accepted_round(storage, tmp_path):
 
 
 def test_a_text_model_is_weights_and_fields(storage, tmp_path):
-    """A CNN becomes safetensors and a config.json, and `load_text_model` gives the recorded accuracy."""
+    """A CNN becomes safetensors and a config.json, and `load` gives the recorded accuracy."""
     row = results(storage, "cnn")[1]
     assert export(storage, "cnn", row.cycle, "--round", "1", "--out", str(tmp_path / "model")) == 0
-    module, tree = load_text_model(tmp_path / "model")
+    module, tree = load(tmp_path / "model")
     assert tree["classes"] == ["negative", "positive"]
     assert str(storage) not in (tmp_path / "model" / "config.json").read_text()
     from lt_ray.tasks import registry

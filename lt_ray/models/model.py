@@ -1,0 +1,369 @@
+"""The contract of a model: what learns, on the facts of one data set.
+
+A model is one class: it makes a torch module of its settings (`build`) and says how the module is called (`forward`).
+All else has a default that it may replace: how weights are drawn, which tensors are of which kind, which blocks can be
+removed, what it asks of texts, where its weights are found, how it is exported. Its settings name the class
+(`ModelSettings.implementation`), and `MODELS` has the settings: nothing else of lt_ray names a model.
+
+A model's *state* is its parameters and the buffers that are kept with them, such as the statistics of a batch norm, by
+the names that the module gives them; tied tensors are one. Masks are of parameters alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lt_ray.cycle.facts import Facts, Reads
+from lt_ray.cycle.kinds import resolved
+from lt_ray.cycle.models import ModelSettings
+from lt_ray.models import maps
+from lt_ray.models.pretrained import Base
+
+S = TypeVar("S", bound=ModelSettings)
+T = TypeVar("T")
+Blocks = tuple[int, ...] | None
+"""Positions of a model's blocks in the dense one, counted through all its stacks, rising; None where it has none"""
+Generators = Callable[[str], torch.Generator]
+"""Tensor name → generator of its draw, so that no tensor's draw depends on another's shape"""
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Blocks that run one after the other, each on what the one before returned."""
+
+    name: str
+    """Of the `nn.ModuleList` in the module, such as `bert.encoder.layer`"""
+    blocks: int
+    """[count]"""
+    fixed: tuple[int, ...] = ()
+    """Places in the stack that no pruning may remove, as a ResNet stage's first block"""
+
+
+class Model(Generic[S]):
+    """One model on one data set.
+
+    - `settings`: its fields
+    - `facts`: what the data tell
+    - `base`: the files that it was found as, where it has any
+    """
+
+    output = "output"
+    """Name of the layer that gives the answer"""
+    card: tuple[str, ...] = ()
+    """Lines of a model card's head"""
+
+    def __init__(self, settings: S, facts: Facts, base: Base | None = None) -> None:
+        self.settings = settings
+        self.facts = facts
+        self.base = base
+
+    # What every model says itself
+
+    def build(self, blocks: Blocks = None) -> nn.Module:
+        """Return the module on torch's default device, weights drawn or not.
+
+        - `blocks`: those that it keeps; None = all
+        """
+        raise NotImplementedError
+
+    # What it may say otherwise
+
+    def forward(self, module: nn.Module, inputs: Tensor) -> Tensor:
+        """Return the outputs, float (B, `outputs`), of a module of this model for a batch's inputs, (B, …)."""
+        outputs: Tensor = module(inputs)
+        return outputs
+
+    @property
+    def outputs(self) -> int:
+        """Outputs for one example: one a target, but one alone for two classes: a logit of class 1 [count]."""
+        return 1 if self.facts.targets == "classes" and self.facts.width == 2 else self.facts.width
+
+    def kept(self, inputs: Tensor) -> Tensor:
+        """Return where a batch's inputs are looked at, bool (B, T): False at padding."""
+        return inputs != self.facts.padding
+
+    def probe(self, examples: int, tokens: int, short: int) -> Tensor:
+        """Return a batch of documents without meaning, int64 (examples, tokens); all but the first are `short`."""
+        batch = torch.full((examples, tokens), 0 if self.facts.padding else 1)
+        batch[1:, short:] = self.facts.padding
+        return batch
+
+    def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
+        """Write a draw of the initialiser into a parameter: Xavier normal for matrices and kernels, 0 for vectors."""
+        if weight.dim() > 1:
+            nn.init.xavier_normal_(weight, generator=generator)
+        else:
+            weight.zero_()
+
+    def initial(self, generator: Generators) -> dict[str, Tensor]:
+        """Return the state that a training begins with, on the CPU: what was found, and a draw of the rest."""
+        return self.drawn(generator)
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The stacks of blocks."""
+        return ()
+
+    @property
+    def kind(self) -> str:
+        """What messages call it."""
+        return self.settings.name
+
+    @property
+    def empty_rows(self) -> Mapping[str, int]:
+        """Parameters of which a row is never read, and that row: it holds zeros that count as pruned."""
+        return {}
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The parameters of the output layer."""
+        return tuple(name for name in self.sizes if name.startswith(f"{self.output}."))
+
+    @classmethod
+    def found(cls, settings: S, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[S, Base | None]:
+        """Return the settings with the digest of the files that the model is made of, and the files; None without any.
+
+        - `cache`: where they are kept, on a path that every node sees
+        - `write_tokenizer`: writes the tokenizer of the built-in corpus into a folder
+
+        Raises `ModelError` where the files cannot be had or used.
+        """
+        return settings, None
+
+    @classmethod
+    def kept_files(cls, settings: S, cache: Path) -> Base | None:
+        """Return the files that `found` kept; raises `StorageError` where they are gone."""
+        return None
+
+    @classmethod
+    def known(cls, settings: S) -> bool:
+        """Whether its shapes are known without its files."""
+        return True
+
+    @classmethod
+    def reads(cls, settings: S, base: Base | None) -> Reads:
+        """Return what it asks of texts."""
+        return Reads(getattr(settings, "vocabulary", 1))
+
+    def export(self, state: Mapping[str, Tensor], blocks: Blocks, told: Mapping[str, Any], out: Path) -> None:
+        """Write a state into a folder: weights as safetensors, and in `config.json` what they are loaded by.
+
+        - `told`: plain values: the cycle, the facts, the classes, what else the data tell
+        """
+        safetensors.torch.save_file(dict(state), out / WEIGHTS)
+        tree = {**told, "blocks": blocks}
+        (out / CONFIG).write_text(json.dumps(tree, indent=1))
+
+    # What follows from it
+
+    @cached_property
+    def dense(self) -> nn.Module:
+        """The dense module on the meta device: shapes, no weights."""
+        with torch.device("meta"):
+            return self.build()
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """The dense model's parameters: name → weights [count]."""
+        return {name: parameter.numel() for name, parameter in self.dense.named_parameters()}
+
+    @cached_property
+    def block_size(self) -> int | None:
+        """Parameters of a block; None for a model without blocks, and where they differ [count]."""
+        sizes = {sum(p.numel() for p in block.parameters()) for block in self.blocks_of(self.dense)}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The dense model's blocks."""
+        return tuple(range(sum(stack.blocks for stack in self.stacks))) or None
+
+    def module(self, blocks: Blocks) -> nn.Module:
+        """Return the module with some blocks on the meta device."""
+        if blocks == self.blocks:
+            return self.dense
+        with torch.device("meta"):
+            return self.build(blocks)
+
+    def blank(self, blocks: Blocks, device: torch.device) -> nn.Module:
+        """Return the module with some blocks on a device: its buffers as they are made, its weights without meaning."""
+        made = copy.deepcopy(self.module(blocks)).to_empty(device=device)
+        buffers = dict(made.named_buffers())
+        if buffers:
+            with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+                for name, buffer in self.build(blocks).named_buffers():
+                    buffers[name].copy_(buffer)
+        return made
+
+    def state(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return the live tensors of a module's state."""
+        kept = module.state_dict().keys()
+        buffers = {name: buffer for name, buffer in module.named_buffers() if name in kept}
+        return {**dict(module.named_parameters()), **buffers}
+
+    def live(
+        self, state: Mapping[str, Tensor], blocks: Blocks, device: torch.device, frozen: Iterable[int] = ()
+    ) -> nn.Module:
+        """Return the module with some blocks and this state on a device.
+
+        - `frozen`: positions in the dense model of the blocks that no gradient reaches: no optimizer holds them
+        """
+        made = self.blank(blocks, device)
+        tensors = self.state(made)
+        assert tensors.keys() == state.keys()
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                tensor.copy_(state[name])
+        names = self._names(blocks)
+        for block in frozenset(frozen) & names.keys():
+            made.get_submodule(names[block]).requires_grad_(False)
+        return made
+
+    def blocks_of(self, module: nn.Module) -> list[nn.Module]:
+        """Return the blocks of a module of this model, in order."""
+        return [block for stack in self.stacks for block in module.get_submodule(stack.name).children()]
+
+    def drawn(self, generator: Generators) -> dict[str, Tensor]:
+        """Return a state that the initialiser draws, on the CPU: norms begin at 1 and 0, buffers as they are made."""
+        norms = frozenset(norm_names(self.dense))
+        drawn = {}
+        for name, parameter in self.dense.named_parameters():
+            drawn[name] = torch.zeros(parameter.shape, device="cpu")
+            if name in norms:
+                drawn[name] += float(name.endswith("weight"))
+            else:
+                self.draw(name, drawn[name], generator(name))
+        if self.state(self.dense).keys() - drawn.keys():
+            made = self.state(self.blank(self.blocks, torch.device("cpu")))
+            drawn |= {name: tensor for name, tensor in made.items() if name not in drawn}
+        return drawn
+
+    def initial_masks(self) -> dict[str, Tensor]:
+        """Return the masks of the dense model: all True, but for rows that are never read."""
+        shapes = {name: parameter.shape for name, parameter in self.dense.named_parameters()}
+        masks = {name: torch.ones(shape, dtype=torch.bool, device="cpu") for name, shape in shapes.items()}
+        for name, row in self.empty_rows.items():
+            masks[name][row] = False
+        return masks
+
+    def initial_counts(self) -> dict[str, int]:
+        """Return how many weights of each parameter the masks of the dense model keep, without making them [count]."""
+        gone = {name: self.dense.get_parameter(name)[row].numel() for name, row in self.empty_rows.items()}
+        return {name: size - gone.get(name, 0) for name, size in self.sizes.items()}
+
+    @cached_property
+    def weight_names(self) -> tuple[str, ...]:
+        """The weights of convolutional, linear and recurrent layers: OpenLTH's prunable tensors."""
+        return tuple(
+            f"{layer}.{name}" if layer else name
+            for layer, child in self.dense.named_modules()
+            if maps.is_linear(child) or isinstance(child, (*CONVOLUTIONS, nn.RNNBase))
+            for name, _ in child.named_parameters(recurse=False)
+            if name.startswith("weight")
+        )
+
+    @cached_property
+    def block_names(self) -> tuple[str, ...]:
+        """The parameters of the blocks."""
+        return tuple(name for name in self.sizes if self._block(name))
+
+    @cached_property
+    def linear_names(self) -> tuple[str, ...]:
+        """The weights of the linear maps within blocks, of every kind that is known."""
+        layers = (name for name, child in self.dense.named_modules() if maps.is_linear(child))
+        return tuple(f"{name}.weight" for name in layers if self._block(f"{name}.weight"))
+
+    def unknown_maps(self, *, in_blocks: bool = False) -> list[tuple[str, str]]:
+        """Return (name, class) of the layers that keep matrices and are of no kind that `weight_names` knows.
+
+        - `in_blocks`: of those within blocks, and of no kind that `linear_names` knows
+        """
+        if not in_blocks:
+            return list(maps.unknown(self.dense, others=(*CONVOLUTIONS, nn.RNNBase)))
+        return [item for stack in self.stacks for item in maps.unknown(self.dense, stack.name)]
+
+    def undecayed_names(self, module: nn.Module) -> frozenset[str]:
+        """Return the biases and the parameters of normalising layers, which decay of `matrices` spares."""
+        vectors = {name for name, parameter in module.named_parameters() if parameter.dim() < 2}
+        return frozenset(vectors | set(norm_names(module)))
+
+    def cut(self, tensors: Mapping[str, T], after: Blocks, before: Blocks = None) -> dict[str, T]:
+        """Return what belongs to a state's names, of the blocks that are kept alone and by the names they then have.
+
+        - `after`: blocks that are kept
+        - `before`: blocks of the model that the names are of; None = the dense one
+        """
+        before = before or self.blocks
+        if after is None or after == before:
+            return dict(tensors)
+        names = self._renamed(before, after)
+        found = ((names(name), value) for name, value in tensors.items())
+        return {name: value for name, value in found if name is not None}
+
+    def counts(self, masks: Mapping[str, Tensor], blocks: Blocks) -> dict[str, tuple[int, int]]:
+        """Return the dense model's parameters: name → (weights that masks and blocks keep, weights) [count]."""
+        kept = {name: int(mask.sum()) for name, mask in masks.items()}
+        names = self._renamed(self.blocks, blocks)
+        return {name: (kept.get(names(name) or "", 0), size) for name, size in self.sizes.items()}
+
+    def _names(self, blocks: Blocks) -> dict[int, str]:
+        """Block, by its position in the dense model → its name in the model with some blocks."""
+        names: dict[int, str] = {}
+        first = 0
+        for stack in self.stacks:
+            own = [block for block in blocks or () if first <= block < first + stack.blocks]
+            names |= {block: f"{stack.name}.{place}" for place, block in enumerate(own)}
+            first += stack.blocks
+        return names
+
+    def _block(self, name: str) -> str | None:
+        """The block that a parameter's name begins with."""
+        stacks = "|".join(re.escape(stack.name) for stack in self.stacks)
+        found = re.match(rf"(?:{stacks})\.\d+(?=\.)", name) if stacks else None
+        return None if found is None else found[0]
+
+    def _renamed(self, before: Blocks, after: Blocks) -> Callable[[str], str | None]:
+        """Name in the model with some blocks → in the one with others; None where its block is none of these."""
+        now, then = self._names(before), self._names(after)
+        places = {name: then.get(block) for block, name in now.items()}
+
+        def renamed(name: str) -> str | None:
+            block = self._block(name)
+            if block is None:
+                return name
+            return None if places[block] is None else f"{places[block]}{name[len(block) :]}"
+
+        return renamed
+
+
+def model_of(settings: ModelSettings, facts: Facts, base: Base | None = None) -> Model[Any]:
+    """Return the model that settings describe, on a data set's facts; see `Model`."""
+    model: Model[Any] = implementation(settings)(settings, facts, base)
+    return model
+
+
+def implementation(settings: ModelSettings) -> type[Model[Any]]:
+    """Return the class of the model that settings describe."""
+    found = resolved(settings.implementation)
+    assert isinstance(found, type)
+    assert issubclass(found, Model)
+    return found
+
+
+def norm_names(module: nn.Module) -> Sequence[str]:
+    """Return the names of the parameters of normalising layers."""
+    norms = [(name, child) for name, child in module.named_modules() if "norm" in type(child).__name__.lower()]
+    return [f"{name}.{own}" for name, child in norms for own, _ in child.named_parameters(recurse=False)]
