@@ -136,8 +136,8 @@ def pruned_masks(model: Model, module: nn.Module, pruning) -> dict[str, torch.Te
             names=touches(pruning, model),
         )  # fmt: skip
     (after,) = calibration.wanda_masks(
-        module, model.blocks_of(module), partial(model.forward, module), batches(model.facts.padding), model.kept, masks,
-        [pruning.kept_of or pruning.sparsity], mode=pruning.mode,
+        module, model.blocks_of(module), partial(model.forward, module), batches(model.facts.padding), model.kept,
+        masks, [pruning.kept_of or pruning.sparsity], mode=pruning.mode,
     )  # fmt: skip
     return after
 
