@@ -102,14 +102,20 @@ def report(
     published: Annotated[
         Path | None, typer.Option(help="Folder of published tables to compare with; default: the logs'.")
     ] = None,
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="Plugin of the sweeps' own tasks, models or prunings, with --tracking-uri.")
+    ] = None,
 ) -> int:
     """Answer a sweep's question: verdicts, curves and tables as Markdown, CSV, pictures and one HTML page."""
     with terminal.doing("reading"):
+        from lt_ray.cycle import plugins
         from lt_ray.tracking import reading as reports
         from lt_ray.tracking.target import checked
 
         check_folder("--storage", storage)
         uri = None if tracking_uri is None else checked(tracking_uri)
+        for one in plugin or ():
+            plugins.load(one)
     with terminal.doing("writing the report"):
         page = reports.report(names, storage=storage, uri=uri, out=out, published_folder=published)
     terminal.console.print(f"report  {page}", soft_wrap=True)

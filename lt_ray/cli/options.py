@@ -96,6 +96,10 @@ class Options:
     ] = None
     drop_rounds: Annotated[int | None, _option("With --max-drop: rounds in a row; default 2.", min=1)] = None
     tolerance: Annotated[float, _option("Validation {metric} that a winning ticket may lose.", min=0, max=1)]
+    plugin: Annotated[
+        list[str] | None,
+        _option("Python file with tasks, models, prunings or metrics of your own, or an installed plugin's name."),
+    ] = None
     data_dir: Annotated[
         Path | None,
         _option("Folder with DIR/<task>/{{train,validation,test}}.parquet (.csv, .jsonl), or these files themselves."),

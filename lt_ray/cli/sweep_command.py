@@ -15,6 +15,7 @@ from lt_ray.board.ending import command_line, show_outcome
 from lt_ray.board.plan import plan_tree, show_plan
 from lt_ray.cli.definition import sweep_of, words_of
 from lt_ray.cli.options import Options, Script
+from lt_ray.cycle import plugins
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.settings import Scalar
 from lt_ray.driver import flow
@@ -115,7 +116,9 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
 def _asked(script: Script, options: Options) -> _Asked:
     check_folder("--storage", options.storage)
     check_folder("--data-dir", options.data_dir)
-    sweep = sweep_of(script, options)
+    digests = {*script.cycle.plugins, *map(plugins.load, options.plugin or ())}
+    own = script.cycle.model_copy(update={"plugins": tuple(sorted(digests))})
+    sweep = sweep_of(replace(script, cycle=own), options)
     check_name(sweep.name)
     check_shares(options.gpus_per_trial, options.cpus_per_trial)
     resources = Resources(
@@ -169,6 +172,7 @@ def _swept(
         aside = directory.set_aside()
         if aside is not None:
             terminal.show_warning(f"the sweep of this name was set aside as {aside}")
+    directory.keep_plugins(asked.sweep.cycle.plugins)
     directory.take(datasets.inputs(asked.sweep.cycle, data.own, places.own, data.base))
     return flow.run(
         planner,

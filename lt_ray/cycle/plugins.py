@@ -31,11 +31,14 @@ _texts: dict[str, str] = {}
 """Digest → text of the plugins that this process has run"""
 
 
-def load(path: Path) -> str:
+def load(path: Path | str) -> str:
     """Run a plugin's file, once in a process, and return the SHA-256 of its content.
+
+    - `path`: the file, or the name by which an installed package has it among the entry points of `GROUP`
 
     Raises `PluginError`, with the file and the line, where it cannot be read or run, or adds nothing.
     """
+    path = _installed(str(path)) or Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -70,18 +73,18 @@ def run(text: str, name: str) -> str:
     return digest
 
 
-def installed() -> Iterator[Path]:
-    """Yield the files of the plugins that installed packages name as entry points of `lt_ray.plugins`."""
-    for point in importlib.metadata.entry_points(group=GROUP):
-        found = importlib.util.find_spec(point.module)
-        if found is None or found.origin is None:
-            raise PluginError(f"the entry point `{point.name}` names {point.value}, which cannot be found.")
-        yield Path(found.origin)
-
-
 def texts() -> dict[str, str]:
     """Return digest → text of the plugins that this process has run, in their order."""
     return dict(_texts)
+
+
+def _installed(name: str) -> Path | None:
+    """The file of the plugin that an installed package has under this name."""
+    for point in importlib.metadata.entry_points(group=GROUP, name=name):
+        found = importlib.util.find_spec(point.module)
+        if found is not None and found.origin is not None:
+            return Path(found.origin)
+    return None
 
 
 def _kinds() -> int:

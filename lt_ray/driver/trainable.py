@@ -14,6 +14,7 @@ from ray import tune
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError
 from ray.tune.search import Searcher
 
+from lt_ray.cycle import plugins
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.driver.faults import is_fault, one_line
@@ -45,6 +46,8 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
         trial = config["trial"]
         torch.set_num_threads(trial["threads"])
         self._warnings = _warnings(self)
+        for digest, text in trial["plugins"].items():
+            plugins.run(text, f"plugin {digest[:12]}")
         self._cycle = Cycle.model_validate(trial["cycle"])
         data = _data(self, trial["data"])
         self._events: Iterator[Event] = run_cycle(
@@ -112,6 +115,7 @@ def trial_config(
     """Return the plain values that a trial is told, by whichever process runs it."""
     return {
         "id": cycle.id,
+        "plugins": {digest: text for digest, text in plugins.texts().items() if digest in cycle.plugins},
         "cycle": cycle.model_dump(mode="json"),
         "data": [None if path is None else str(path) for path in (data.own, data.source, data.base)],
         "store": str(store),

@@ -7,6 +7,7 @@ stopped/<id>.json   cycles that a rule ended early, and why
 rounds/ rewind/ partial/ claims/ damaged/   the round store
 environment.json    what the last run of it ran on, and the sizes of its data
 inputs.json         what an exported model needs: classes, sizes of the encoded data
+plugins/<digest>.py what the sweep's cycles were planned with
 report/             the final table and the accuracy-sparsity curve, written when a run ends
 spool/              what MLflow was not told yet; can be deleted: `lt-ray sync` reads the store
 faults.log          tracebacks, and what Ray says of lost workers and nodes; can be deleted at any time
@@ -31,6 +32,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lt_ray.cycle import plugins
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
@@ -100,6 +102,17 @@ class SweepDirectory(Listener):
     def take(self, inputs: Mapping[str, Any]) -> None:
         """Keep what its models need besides weights: classes, sizes of the encoded data, where the data is."""
         write_file(self.path / "inputs.json", json.dumps(inputs, indent=1).encode())
+
+    def keep_plugins(self, digests: Collection[str]) -> None:
+        """Keep the plugins that its cycles come from, for those who read them without the sweep's command."""
+        for digest, text in plugins.texts().items():
+            if digest in digests:
+                write_file(self.path / "plugins" / f"{digest}.py", text.encode())
+
+    def run_plugins(self) -> None:
+        """Run the plugins that its cycles come from, once in this process; raises `PluginError`."""
+        for path in sorted((self.path / "plugins").glob("*.py")):
+            plugins.load(path)
 
     def inputs(self) -> dict[str, Any]:
         """Return what `take` kept; raises `StorageError` where it is not there."""
@@ -273,6 +286,7 @@ class SweepDirectory(Listener):
 
     def cycles(self) -> Iterator[RecordedCycle]:
         """Yield the planned cycles in the order of their plan; raises `StorageError` for a file that is none."""
+        self.run_plugins()
         found = []
         for path in (self.path / "cycles").glob("*.json"):
             try:

@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from lt_ray.cycle import plugins
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import model_name
@@ -55,6 +56,9 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
     model = model_of(cycle.model, Facts.of(inputs["facts"]), implementation(cycle.model).kept_files(cycle.model, cache))
     told = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
     model.export(weights, stored.blocks, told, out)
+    for digest, text in plugins.texts().items():
+        if digest in cycle.plugins:
+            (out / f"plugin-{digest[:12]}.py").write_text(text)
     for path in out.iterdir():
         path.chmod(0o644)  # some libraries write for their own user alone
     (out / _CARD).write_text(_card(directory, recorded, results, chosen, stored, inputs["classes"]))
@@ -66,10 +70,10 @@ def load(folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
 
     The module takes a batch's inputs, int64 (B, T) for texts, and gives outputs, float (B, outputs).
     """
+    for path in sorted(folder.glob("plugin-*.py")):
+        plugins.load(path)
     tree = json.loads((folder / CONFIG).read_text())
-    model = model_of(
-        Cycle.model_validate(tree["cycle"]).model, Facts(**tree["facts"] | {"shape": tuple(tree["facts"]["shape"])})
-    )
+    model = model_of(Cycle.model_validate(tree["cycle"]).model, Facts.of(tree["facts"]))
     blocks = None if tree["blocks"] is None else tuple(tree["blocks"])
     state = safetensors.torch.load_file(folder / WEIGHTS)
     return model.live(state, blocks, torch.device("cpu")).eval(), tree
@@ -109,7 +113,8 @@ def _card(
 ) -> str:
     """A model card in Markdown: what it is, its figures, how it came to be."""
     cycle, task = recorded.cycle, recorded.cycle.task.name
-    dense = results[0]
+    dense, metric = results[0], cycle.metric
+    asked = f" Classes: {', '.join(classes)}." if classes else ""
     lines = [
         "---",
         *implementation(cycle.model).card,
@@ -119,13 +124,13 @@ def _card(
         f"# {cycle.model.title} on {task}, pruned",
         "",
         f"Round {chosen.round} of cycle `{cycle.id}` of the sweep `{directory.path.name}`, seed {cycle.seed}: "
-        f"{cycle.flat()['schedule'] or 'no pruning'}. Classes: {', '.join(classes)}.",
+        f"{cycle.flat()['schedule'] or 'no pruning'}.{asked}",
         "",
         "| | this model | dense |",
         "|:--|--:|--:|",
-        f"| test accuracy | {chosen.test_accuracy:.4f} | {dense.test_accuracy:.4f} |",
+        f"| test {metric.label} | {chosen.value('test'):.4f} | {dense.value('test'):.4f} |",
         f"| test loss [nats] | {chosen.test_loss:.4f} | {dense.test_loss:.4f} |",
-        f"| validation accuracy | {chosen.val_accuracy:.4f} | {dense.val_accuracy:.4f} |",
+        f"| validation {metric.label} | {chosen.value('val'):.4f} | {dense.value('val'):.4f} |",
         f"| parameters | {chosen.parameters:,} | {dense.parameters:,} |",
     ]
     if chosen.nonzero is not None and dense.nonzero is not None:

@@ -52,7 +52,7 @@ def load(
     Raises `DataError` where the data or the tokenizer cannot be had or used.
     """
     if task.inputs != "text":
-        data: Data = resolved(task.implementation)(task, data_dir, group)
+        data: Data = resolved(type(task).implementation)(task, data_dir, group)
         return _through(cache, data.digest[:16], lambda: data)
     if source is not None and data_dir is not None:
         _check_apart(task, source, data_dir)
@@ -121,7 +121,7 @@ def corpus(task: Task, data_dir: Path | None = None, group: str = "task") -> Cor
     - `group`: who asks, `task` or `source`: the key that messages name.
     """
     name = f"{group} `{task.name}`"
-    read: Corpus = resolved(task.implementation)(task, data_dir, group)
+    read: Corpus = resolved(type(task).implementation)(task, data_dir, group)
     texts = replace(read, name=name)
     return replace(texts, notes=(*texts.notes, *notes.of_corpus(name, texts)))
 

@@ -1,0 +1,82 @@
+"""README's own task, model and metric, as printed: a sweep through Ray, killed and resumed, recorded and exported."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from killing import ROOT, KillableSweep, wait_for
+
+from lt_ray.sweep import export
+from lt_ray.sweep.directory import SweepDirectory
+
+README = (ROOT / "README.md").read_text()
+SECTION = README[README.index("## Your own task, model and metric") : README.index("## From Python")]
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory) -> list[str]:
+    """The words of README's command, its plugins written as README prints them."""
+    folder = tmp_path_factory.mktemp("plugins")
+    codes = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+    names = re.findall(r"\(`(\w+\.py)`\)", SECTION)
+    assert len(codes) == len(names) >= 3
+    for name, code in zip(names, codes, strict=True):
+        assert code.count("\n") <= 25, f"{name} must be short"
+        (folder / name).write_text(code)
+    (command,) = re.findall(r"\$ python (.*?)\n```", SECTION, re.DOTALL)
+    return [str(folder / word) if word in names else word for word in shlex.split(command.replace("\\\n", ""))]
+
+
+def test_readmes_plugins_run_as_printed(words, tmp_path):
+    """In one process: the MLP learns the rings, the plugin's metric decides and is 1 − accuracy, and a round's model is
+    exported and loaded with the accuracy that was recorded."""
+    sweep = KillableSweep([*words, "--tracking-uri", "none", "--set", "training.epochs=4"], "imdb_lt-mlp-rings")
+    printed = sweep.run(tmp_path, "--local")
+    rows = sweep.rows(tmp_path)
+    assert len(rows) == 16
+    assert all(abs(row["test_missed"] + row["test_accuracy"] - 1) < 1e-12 for row in rows)
+    assert all((row["metric"], row["best"]) == ("missed", "lowest") for row in rows)
+    dense = [row for row in rows if row["round"] == 0]
+    assert all(row["test_missed"] < 0.1 for row in dense)
+    assert "share missed" in printed
+    directory = SweepDirectory(tmp_path / sweep.name)
+    cycle = next(iter(directory.cycles()))
+    chosen = export.export(directory, cycle.cycle.id, None, tmp_path / "out", tmp_path / "cache")
+    module, tree = export.load(tmp_path / "out")
+    assert tree["classes"] == ["inner", "outer"]
+    with torch.no_grad():
+        at_the_rings = module(torch.tensor([[1.0, 0.0], [0.0, -1.0], [2.2, 0.0], [0.0, 2.2]])).squeeze(1) >= 0
+    assert at_the_rings.tolist() == [False, False, True, True]
+    zeros = sum(int((p == 0).sum()) for p in module.parameters())
+    assert zeros >= chosen.prunable - chosen.remaining
+
+
+@pytest.mark.slow
+def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
+    """Four trials on two processes, killed -9 and resumed by the same command, end with the rows of an undisturbed
+    local run; the report from MLflow alone is the store's."""
+    sweep = KillableSweep([*words, "--set", "training.epochs=40", "--partial-every", "1"], "imdb_lt-mlp-rings")
+    storages = [tmp_path / name for name in ("local", "killed")]
+    for storage in storages:
+        storage.mkdir()
+    sweep.run(storages[0], "--local")
+    process = sweep.start(storages[1], "--max-concurrent", "2")
+    wait_for(lambda storage: sweep.finished(storage) >= 5, storages[1], process, delay=0.5)
+    process.kill()
+    process.wait()
+    sweep.run(storages[1], "--max-concurrent", "2")
+    assert sweep.rows(storages[0]) == sweep.rows(storages[1])
+    plugins = [word for word in words if word.endswith(".py") and "sweeps" not in word]
+    uri = f"sqlite:///{storages[1] / 'mlflow.db'}"
+    command = [str(Path(sys.executable).parent / "lt-ray"), "report", sweep.name, "--storage", str(storages[1])]
+    for out, more in (("store", []), ("mlflow", ["--tracking-uri", uri, *(f"--plugin={p}" for p in plugins)])):
+        done = subprocess.run(
+            [*command, "--out", str(tmp_path / out), *more], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "store" / "report.md").read_text() == (tmp_path / "mlflow" / "report.md").read_text()
+    assert "share missed" in (tmp_path / "store" / "report.md").read_text()
