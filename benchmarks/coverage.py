@@ -15,14 +15,18 @@ half of the reports no two arms differ and all stay at the bound of a winning ti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.compare import Compared, compare, groups
-from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.cycle.training import Training
+from lt_ray.report.findings.compare import Compared, compare, groups
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 
 ARMS, ROUNDS, TEST = 4, 4, 1000
 DENSE, TOLERANCE = 0.9, 0.005
@@ -103,7 +107,13 @@ def _cycle(arm: int, seed: int, draw: int, accuracies: Accuracies) -> ReportedCy
     own: dict[str, Scalar] = {"magnitude.restart": "rewind", _ARM: arm, _DRAW: 0.001 * (1 + draw)}
     name = f"{arm}-{seed}-{draw}"
     rounds = [_round(name, seed, place, float(value)) for place, value in enumerate((DENSE, *accuracies))]
-    return ReportedCycle(name, own, seed, "finished", tuple(rounds), dict(own))
+    return ReportedCycle(name, _asked(arm, seed, draw), own, "finished", tuple(rounds))
+
+
+@cache
+def _asked(arm: int, seed: int, draw: int) -> Cycle:
+    pruning = Magnitude(restart="rewind", rewind_epoch=arm)
+    return Cycle(seed=seed, training=Training(lr=0.001 * (1 + draw)), schedule=(pruning,) * ROUNDS)
 
 
 def _round(cycle: str, seed: int, round: int, accuracy: float) -> RoundResult:

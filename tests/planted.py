@@ -1,6 +1,17 @@
 """Planted results: rounds as a cycle would yield them, with the accuracies a test wants."""
 
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.training import Training
+
+
+def a_cnn(task: str = "imdb", seed: int = 0, rounds: int = 3, **settings: object) -> Cycle:
+    """A cycle of a CNN of 4 epochs a round; a setting that is None is left as it is."""
+    base = Cycle(model=Cnn(), training=Training(epochs=4, patience=2), schedule=(Magnitude(),) * rounds)
+    known = {key: value for key, value in settings.items() if value is not None}
+    return base.with_settings({"task.name": task, "seed": seed} | known)
 
 
 def a_round(

@@ -5,12 +5,16 @@ import random
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from planted import a_round
+from planted import a_cnn, a_round
 
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import Encoder
 from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.document import Column, Curve, CurvePoint, Curves, Document, Section, Settings, Table
-from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.cycle.tasks import Emotion
+from lt_ray.cycle.training import Training
+from lt_ray.report.findings.document import Column, Curve, CurvePoint, Curves, Document, ReportTable, Searched, Section
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 
 SEVERAL = 3
 ROUNDS = 21
@@ -44,19 +48,19 @@ def some_curves(arms: tuple[str, ...] = ARMS, slug: str = "test-accuracy", title
     return Curves(slug, title, tuple(curves), curves[0].points[0].mean, 0.005)
 
 
-def some_means(curves: Curves) -> Table:
+def some_means(curves: Curves) -> ReportTable:
     rows = [
         (p.round, p.sparsity, *(c.points[p.round].mean for c in curves.curves), c0.points[p.round].n)
         for c0 in curves.curves[:1]
         for p in c0.points
     ]
     names = (Column("round"), Column("sparsity", 3), *(Column(c.arm, 4) for c in curves.curves), Column("cycles"))
-    return Table(
+    return ReportTable(
         "means", "Mean test accuracy by round", names, tuple(rows), "Each distinct dense round is counted once."
     )
 
 
-def some_tickets() -> Table:
+def some_tickets() -> ReportTable:
     """Tickets of 9 cycles; two have none, and 10 is not before 9."""
     names = ("arm", "seed", "round", "sparsity", "test", "difference", "shared", "cycle")
     digits = (None, None, None, 3, 4, 4, None, None)
@@ -71,12 +75,12 @@ def some_tickets() -> Table:
         )
         rows.append((arm, seed, *own, seed == 0, f"{draw.getrandbits(48):012x}"))
     columns = tuple(Column(name, own) for name, own in zip(names, digits, strict=True))
-    return Table(
+    return ReportTable(
         "tickets", "Winning tickets", columns, tuple(rows), "The sparsest round within 0.005 of its own dense one."
     )
 
 
-def some_settings(cycles: int = 40) -> Settings:
+def some_settings(cycles: int = 40) -> Searched:
     """Cycles of a search over numbers, words and a field that only rewound cycles have."""
     draw = random.Random(3)
     rows = []
@@ -98,7 +102,7 @@ def some_settings(cycles: int = 40) -> Settings:
     keys = ("training.lr", "model.dropout", "training.batch_size", "magnitude.restart", "magnitude.rewind_epoch")
     importance = dict(zip(keys, (0.62, 0.17, 0.02, 0.15, 0.04), strict=True))
     note = "val_accuracy: validation accuracy of the last round, mean over seeds."
-    return Settings(
+    return Searched(
         "search", "Searched settings", keys, ("val_accuracy", "winning_sparsity"), tuple(rows), importance, note
     )
 
@@ -141,7 +145,7 @@ def a_document() -> Document:
         ),
         ("It cannot be told yet: the intervals of the arms overlap at every sparsity.",),
         (some_curves(names, "agnews", "Test accuracy, AG-news"),),
-        (Table("empty", "Transferred tickets", (Column("arm"), Column("round")), ()),),
+        (ReportTable("empty", "Transferred tickets", (Column("arm"), Column("round")), ()),),
         (),
     )
     return Document("Lottery tickets of the first week", (arms, search, incomplete))
@@ -149,16 +153,7 @@ def a_document() -> Document:
 
 LAYER, BERT = 7_087_872, 109_486_854
 """Parameters of a layer of BERT-base, and of all of it with 6 labels"""
-ENCODER = {
-    "task.name": "emotion", "model.name": "encoder", "model.path": "google-bert/bert-base-uncased",
-    "training.optimizer": "adamw", "training.lr": 5e-5, "training.batch_size": 32, "training.epochs": 3,
-    "tickets": "own", "ticket_every": None,
-}  # fmt: skip
-SIMILARITY = {
-    "similarity.threshold": 0.98, "similarity.stride": 1, "similarity.clusters": "anchor", "similarity.freeze": False,
-    "similarity.max_drop": None, "similarity.epochs": None,
-}  # fmt: skip
-WANDA = {"wanda.sparsity": 0.5, "wanda.pattern": "row", "wanda.epochs": None}
+ENCODER = Cycle(task=Emotion(), model=Encoder(), training=Training(optimizer="adamw", lr=5e-5, batch_size=32, epochs=3))
 
 
 def an_encoder_round(cycle: str, round: int, test: float, *, blocks: int = 12, masked: int = 0, **more) -> RoundResult:
@@ -178,9 +173,11 @@ def an_encoder(
     name: str, seed: int, results: Sequence[RoundResult], settings: Mapping[str, Scalar], schedule: str, **more
 ) -> ReportedCycle:
     """A cycle of BERT-base; cycles of one seed share their dense round."""
-    params = {**ENCODER, **SIMILARITY, **WANDA, **settings, "schedule": schedule, "rounds": len(results) - 1}
+    cycle = ENCODER.with_settings(
+        {"schedule": schedule, "seed": seed} | {k: v for k, v in settings.items() if v is not None}
+    )
     own = [r.model_copy(update={"seed": seed} | ({"key": f"dense {seed}"} if r.round == 0 else {})) for r in results]
-    return ReportedCycle(name, settings, seed, "finished", tuple(own), params, **more)
+    return ReportedCycle(name, cycle, settings, "finished", tuple(own), **more)
 
 
 def a_decision(
@@ -286,8 +283,8 @@ def some_arms(seeds: int) -> ReportedSweep:
             key = f"dense {seed}" if index == 0 else None
             results.append(a_round(f"{restart}-{seed}", index, val=test, key=key).model_copy(update={"seed": seed}))
         settings: dict[str, Scalar] = {"magnitude.restart": restart}
-        params = {"task.name": "imdb", "model.name": "cnn", "rounds": 3, "training.epochs": 4, **settings}
-        cycles.append(ReportedCycle(f"{restart}-{seed}", settings, seed, "finished", tuple(results), params))
+        cycle = a_cnn(seed=seed, **settings)
+        cycles.append(ReportedCycle(f"{restart}-{seed}", cycle, settings, "finished", tuple(results)))
     return ReportedSweep("imdb_lt", space, 0.005, "imdb", tuple(cycles), {}, {"train": 28000})
 
 
@@ -304,6 +301,5 @@ def a_search(points: int = 12) -> ReportedSweep:
         test = 0.9 - 0.03 * math.log10(lr / 0.001) ** 2
         results = [a_round(f"c{index}", 0, val=test - 0.01), a_round(f"c{index}", 1, val=test)]
         settings: dict[str, Scalar] = {"training.lr": lr, "model.dropout": dropout}
-        params = {"task.name": "imdb", "model.name": "cnn", "rounds": 1, "training.epochs": 4, **settings}
-        cycles.append(ReportedCycle(f"c{index}", settings, 0, "finished", tuple(results), params))
+        cycles.append(ReportedCycle(f"c{index}", a_cnn(rounds=1, **settings), settings, "finished", tuple(results)))
     return ReportedSweep("imdb_search", space, 0.005, "imdb", tuple(cycles), {}, {"train": 28000})

@@ -1,1 +1,1 @@
-"""Finished rounds → names, tables and curves; pure."""
+"""Finished rounds → what a report says: reading → findings → pages."""

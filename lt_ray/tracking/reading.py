@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lt_ray.cycle.metrics import METRICS
+from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.errors import StorageError, TrackingError, nearest
-from lt_ray.report import files
-from lt_ray.report.rows import ReportedCycle, ReportedSweep, reported_sweep
+from lt_ray.report.pages import files
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.store.storage import REPORT
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking.names import (
@@ -148,14 +148,16 @@ def _read(client: MlflowClient, run: Run) -> ReadRun:
 
 def _cycle(run: ReadRun) -> ReportedCycle:
     fields = json.loads(run.tags[FIELDS_TAG])
+    if "cycle" not in fields:
+        raise _older(run.name)
+    cycle = parse(fields["cycle"])
     state = run.tags.get(STATE_TAG, "")
     return ReportedCycle(
         id=run.tags[CYCLE_TAG],
+        cycle=cycle,
         settings=fields["settings"],
-        seed=fields["params"]["seed"],
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
-        results=tuple(_results(run, fields["params"])),
-        params=fields["params"],
+        results=tuple(_results(run, cycle)),
         decisions=_decisions(run.name, run.tags),
         reason=run.tags.get(REASON_TAG, ""),
     )
@@ -168,21 +170,23 @@ def _decisions(name: str, tags: Mapping[str, str]) -> dict[int, BlockDecision]:
         if tag.startswith(f"{DECISION_TAG}."):
             round = tag.removeprefix(f"{DECISION_TAG}.")
             if not round.isdecimal():  # an older lt_ray's parts, of which none could be missed
-                raise TrackingError(
-                    f"the record of {name!r} in MLflow was written by an older lt_ray: give its store instead, or "
-                    "`lt-ray sync` it from there into a new database"
-                )
+                raise _older(name)
             found[int(round)] = BlockDecision.model_validate_json(text)
     return dict(sorted(found.items()))
 
 
-def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
+def _older(name: str) -> TrackingError:
+    return TrackingError(
+        f"the record of {name!r} in MLflow was written by an older lt_ray: give its store instead, or `lt-ray sync` it "
+        "from there into a new database"
+    )
+
+
+def _results(run: ReadRun, cycle: Cycle) -> list[RoundResult]:
     """The rounds of a cycle, made again of their metrics; one of which not all came yet is not there."""
-    every = params["ticket_every"] or 1
     names = [name.removeprefix("round/val_") for name in run.points if re.fullmatch(r"round/val_\w+(?<!_before)", name)]
     found = []
-    for place, key in enumerate(run.tags[KEYS_TAG].split()):
-        round = place * every
+    for round, key in zip(cycle.trained_rounds, run.tags[KEYS_TAG].split(), strict=True):
         if round not in run.points.get(ROUND_MARK, {}):
             break
         _, finished_ms = run.points[ROUND_MARK][round]
@@ -203,9 +207,9 @@ def _results(run: ReadRun, params: dict[str, Any]) -> list[RoundResult]:
             "round": round,
             "finished_at": finished_ms / 1000,
             "cycle": run.tags[CYCLE_TAG],
-            "seed": params["seed"],
-            "metric": params["task.metric"],
-            "best": METRICS[params["task.metric"]].best,
+            "seed": cycle.seed,
+            "metric": cycle.metric.name,
+            "best": cycle.metric.best,
             "key": key,
         }
         found.append(RoundResult(**values))

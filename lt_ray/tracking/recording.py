@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from lt_ray.board import terminal
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.errors import LtRayError
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
 from lt_ray.sweep.plan import PlannedCycle
@@ -89,7 +88,7 @@ class Recording(Listener):
         try:
             for summed in self._record.summaries():
                 self._tracker.put(summed)
-        except (LtRayError, OSError) as error:
+        except Exception as error:  # a report is made for it, which uses large libraries
             terminal.show_warning(f"the sweep could not be summed up ({error})")
         at = max(self._finished_at.values(), default=time.time()) if status == "FINISHED" else time.time()
         self._tracker.put(Closed(status=status, at_ms=milliseconds(at)))

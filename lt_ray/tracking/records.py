@@ -11,13 +11,17 @@ from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
-from lt_ray.cycle.metrics import METRICS
 from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report import assemble, curve, files, published, rows
-from lt_ray.report.document import Document
-from lt_ray.report.rows import ReportedCycle, ReportedSweep
+from lt_ray.report.findings import assemble
+from lt_ray.report.findings.document import Document
+from lt_ray.report.findings.headline import best_points
+from lt_ray.report.pages import files
+from lt_ray.report.pages.markdown import as_note
+from lt_ray.report.pages.rounds import rounds_csv
+from lt_ray.report.reading import published, rows
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 from lt_ray.rounds.run import epoch_result
 from lt_ray.store.store import StoredRound, write_file
 from lt_ray.sweep.directory import SweepDirectory
@@ -105,12 +109,9 @@ class Record:
             results = tuple(self.directory.results(recorded, self._known))
             cycle = recorded.cycle
             state, reason = self._state(recorded, results)
-            flat = cycle.flat()
             decided = {result.round: self._known[result.key].decision for result in results}
             decisions = {round: decision for round, decision in decided.items() if decision is not None}
-            reported = ReportedCycle(
-                cycle.id, recorded.settings, cycle.seed, state, results, flat, reason, decisions=decisions
-            )
+            reported = ReportedCycle(cycle.id, cycle, recorded.settings, state, results, reason, decisions)
             found.append((recorded, reported))
         return found
 
@@ -140,12 +141,11 @@ class Record:
         - `begun`: False for one that has had no place to run: its run begins anew once it has
         """
         arm = arm_name(settings, self._arm_keys)
-        params = cycle.flat()
-        fields = canonical({"settings": dict(settings), "params": params})
+        fields = canonical({"settings": dict(settings), "cycle": cycle.model_dump(mode="json")})
         return Opened(
             cycle=cycle.id,
             name=cycle_name(settings, cycle.seed),
-            params=params,
+            params=cycle.flat(),
             tags={FIELDS_TAG: fields, KEYS_TAG: " ".join(keys)} | ({ARM_TAG: arm} if arm else {}),
             dataset=self.parent.dataset,
             at_ms=milliseconds(began),
@@ -184,7 +184,7 @@ class Record:
             metric=self._metric,
             tolerance=self.tolerance,
             created_ms=self.parent.at_ms,
-            note=self._markdown,
+            note=self._note,
         )
 
     @property
@@ -203,14 +203,10 @@ class Record:
         )
 
     def write_report(self) -> None:
-        """Write the report, the final table, the curve and the definition into the report's folder."""
-        title = f"{self.directory.read()['name']}: test {METRICS[self._metric].label} against sparsity"
-        table = rows.final_table(self._arms, self.tolerance)
+        """Write the report, the final table and the definition into the report's folder."""
         folder = self.directory.report
-        write_file(folder / "rounds.csv", rows.as_csv(table).encode())
-        write_file(folder / "table.md", self._markdown.encode())
-        write_file(folder / "curve.png", curve.draw(self._arms, self.tolerance, title))
-        files.write(document([self.sweep]), folder)
+        write_file(folder / "rounds.csv", rounds_csv(self._arms, self.tolerance).encode())
+        files.write(self._document, folder)
         folder.joinpath("sweep.json").unlink(missing_ok=True)
         shutil.copyfile(self.directory.path / "sweep.json", folder / "sweep.json")
 
@@ -230,12 +226,17 @@ class Record:
         return _space(self.directory.read()["definition"])
 
     @cached_property
-    def _markdown(self) -> str:
-        tree = self.directory.read()
+    def _document(self) -> Document:
+        return document([self.sweep])
+
+    @cached_property
+    def _note(self) -> str:
+        """The report in short."""
         asked = self.directory.asked()
         found = [(asked[index].settings, asked[index].told) for index in best([item.told for item in asked])]
-        points = [rows.BestPoint(settings, told.values) for settings, told in found if told and len(asked) > 1]
-        return rows.as_markdown(tree["name"], self._arms, self.tolerance, self.directory.objectives, points)
+        points = [(settings, told.values) for settings, told in found if told and len(asked) > 1]
+        (section,) = self._document.sections
+        return as_note(section, [best_points(self.directory.objectives, points)] if points else ())
 
     @property
     def _metric(self) -> str:

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from lt_ray.cycle.results import RoundResult, winning_round
-from lt_ray.report import curve
-from lt_ray.report.rows import ReportedCycle
+from lt_ray.report.pages import curve
+from lt_ray.report.reading.rows import ReportedCycle
 from lt_ray.tracking.events import Point, Summed
 from lt_ray.tracking.names import COLOUR_TAG, NOTE_TAG, legal, round_values
 

@@ -1,19 +1,19 @@
 """What a report says of encoders, on planted sweeps small enough to compute by hand."""
 
+import csv
+import io
 from decimal import Decimal
 
 import pytest
 from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, some_encoders
 
-from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.models import Encoder, model_name
-from lt_ray.cycle.prunings import Similarity, Wanda
-from lt_ray.cycle.tasks import Emotion
-from lt_ray.report.assemble import assemble
-from lt_ray.report.bill import bills, total
-from lt_ray.report.published import Published
-from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm, final_table
-from lt_ray.report.schedule import lineage, method, methods, published_place, setting
+from lt_ray.cycle.models import model_name
+from lt_ray.report.findings.assemble import assemble
+from lt_ray.report.findings.bill import bills, total
+from lt_ray.report.pages.rounds import rounds_csv
+from lt_ray.report.reading.published import Published
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, by_arm
+from lt_ray.report.reading.schedule import lineage, published_place
 
 THRESHOLD, FREEZE, SPARSITY = "similarity.threshold", "similarity.freeze", "wanda.sparsity"
 SPACE = {FREEZE: {"kind": "grid", "values": (False, True), "when": {}}}
@@ -68,29 +68,11 @@ def test_names_tell_arms_apart():
     combinations: list[dict[str, object]] = [{}]
     for key, values in fields.items():
         combinations = [{**own, key: value} for own in combinations for value in values]
-    cycles = [ReportedCycle(str(i), own, 0, "finished", ()) for i, own in enumerate(combinations)]
+    cycles = [ReportedCycle(str(i), ENCODER, own, "finished", ()) for i, own in enumerate(combinations)]
     assert len(by_arm(cycles, tuple(fields), "all")) == len(combinations) == 72
 
 
 # Schedules
-
-
-def test_a_schedule_is_taken_apart():
-    """`similarity*2 wanda` is three rounds; values that differ between steps of one method are each round's own."""
-    cycle = Cycle(
-        task=Emotion(),
-        model=Encoder(),
-        schedule=(Similarity(epochs=0), Wanda(sparsity=0.3), Similarity(threshold=0.9, epochs=2)),
-    )
-    params = cycle.flat()
-    assert methods(params) == ("similarity", "wanda", "similarity")
-    assert [setting(params, "threshold", i) for i in range(5)] == [None, 0.98, None, 0.9, None]
-    assert [setting(params, "epochs", i) for i in (1, 2, 3)] == [0, None, 2]
-    assert [setting(params, "freeze", i) for i in (1, 3)] == [False, False]
-    assert setting(params, "pattern", 2) == "row"
-    reported = ReportedCycle("c", {}, 0, "finished", (), params)
-    assert [method(reported, i) for i in range(5)] == ["", "similarity", "wanda", "similarity", ""]
-    assert methods({}) == methods({"schedule": ""}) == ()
 
 
 def test_published_arms_are_those_of_the_prunings_that_count():
@@ -215,10 +197,10 @@ def test_a_mean_over_nothing_is_nothing():
 def test_the_final_table_has_block_columns_where_there_are_blocks():
     """A row of an encoder tells blocks and latency; one of a CNN has no such columns."""
     cycle = a_cycle(more=({}, {"accepted": False}))
-    table = final_table({"a": [cycle]}, 0.005)
-    assert (table[1]["blocks"], table[1]["accepted"], table[1]["ticket"]) == (8, False, False)
+    table = list(csv.DictReader(io.StringIO(rounds_csv({"a": [cycle]}, 0.005))))
+    assert (table[1]["blocks"], table[1]["accepted"], table[1]["ticket"]) == ("8", "False", "False")
     plain = a_cycle(more=({"blocks": None}, {"blocks": None}))
-    assert "latency_s" not in final_table({"a": [plain]}, 0.005)[0]
+    assert "latency_s" not in rounds_csv({"a": [plain]}, 0.005)
 
 
 # Sentences
@@ -326,7 +308,7 @@ def test_a_whole_sweep_of_encoders_is_told_the_same_twice():
         "google-bert/bert-base-uncased of 12 blocks and 109,486,854 parameters on emotion"
     )
     assert "12 cycles of 3 prunings (similarity*2 wanda)" in one.sections[0].lead
-    assert ENCODER["model.path"] in {row[3] for row in one.sections[0].tables[0].rows}
+    assert ENCODER.model.path in {row[3] for row in one.sections[0].tables[0].rows}
 
 
 def test_one_seed_settles_nothing_and_is_said_once():

@@ -23,13 +23,13 @@ from report_documents import (
     some_tickets,
 )
 
-from lt_ray.report.assemble import assemble
-from lt_ray.report.cells import as_csv, named, show
-from lt_ray.report.curve import accuracy_range, colour, draw_curves
-from lt_ray.report.document import Column, Curve, Curves, Document, Section, Settings, Table
-from lt_ray.report.files import write
-from lt_ray.report.html import as_html
-from lt_ray.report.markdown import as_markdown
+from lt_ray.report.findings.assemble import assemble
+from lt_ray.report.findings.document import Column, Curve, Curves, Document, ReportTable, Searched, Section
+from lt_ray.report.pages.cells import as_csv, named, show
+from lt_ray.report.pages.curve import colour, draw_curves, value_range
+from lt_ray.report.pages.files import write
+from lt_ray.report.pages.html import as_html
+from lt_ray.report.pages.markdown import as_markdown
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "it\'s" | `x` *y* _z_ <!--'
 
@@ -120,7 +120,7 @@ def test_fronts_and_heat_maps_have_folders_of_their_own(tmp_path):
 
 def test_names_of_files_are_plain_and_never_meet():
     """Sweeps of one name and tables of one slug are numbered; a slug that has its section's name keeps it once."""
-    twice = Table("../a/b", "", (), ())
+    twice = ReportTable("../a/b", "", (), ())
     parts = named(Document("", (a_section(title="s", tables=(twice, twice)), a_section(title="S!", tables=(twice,)))))
     assert [list(part.tables) for part in parts] == [["s-a-b", "s-a-b-2"], ["s-2-a-b"]]
     (part,) = named(Document("", (a_section(title="imdb lt", tables=(replace(twice, slug="imdb-lt-means"),)),)))
@@ -130,7 +130,7 @@ def test_names_of_files_are_plain_and_never_meet():
 def test_a_table_comes_back_from_its_csv():
     """Every digit, commas, quotes and line breaks survive; nothing is empty."""
     rows = ((1 / 3, 'a,"b"\nc', None, True), (-1e-17, "–", 7, False))
-    text = as_csv(Table("t", "T", tuple(map(Column, "abcd")), rows))
+    text = as_csv(ReportTable("t", "T", tuple(map(Column, "abcd")), rows))
     head, *back = csv.reader(io.StringIO(text))
     assert head == list("abcd")
     assert [(float(a), b, int(c) if c else None, d == "True") for a, b, c, d in back] == list(rows)
@@ -170,7 +170,7 @@ def test_markdown_says_what_the_document_says():
 
 def test_long_tables_are_cut_in_markdown_alone():
     """Of 100 rows Markdown shows 60 and says where the others are; the page and the CSV have all."""
-    table = Table("t", "T", (Column("a"),), tuple((i,) for i in range(100)))
+    table = ReportTable("t", "T", (Column("a"),), tuple((i,) for i in range(100)))
     document = Document("d", (a_section(tables=(table,)),))
     text = as_markdown(document)
     assert "| 59 |" in text
@@ -185,8 +185,8 @@ def full_of(word: str) -> Document:
     curves = some_curves((word, LONG), slug=word, title=word)
     settings = some_settings(4)
     rows = tuple({**row, "arm": word, "cycle": word, word: word} for row in settings.rows)
-    own = Settings(word, word, (word,), settings.objectives, rows, {word: 1.0}, word)
-    table = Table(word, word, (Column(word),), ((word,),), word)
+    own = Searched(word, word, (word,), settings.objectives, rows, {word: 1.0}, word)
+    table = ReportTable(word, word, (Column(word),), ((word,),), word)
     return Document(word, (a_section(title=word, curves=(curves,), tables=(table,), settings=(own,), texts=(word,)),))
 
 
@@ -230,8 +230,8 @@ def test_what_is_no_number_is_drawn_as_nothing(tmp_path):
         Document("d", (a_section(),)),
         Document("d", (a_section(curves=(Curves("c", "C", (), None, 0.1),)),)),
         Document("d", (a_section(curves=(Curves("e", "E", (Curve("a", ()),), 0.9, 0.1),)),)),
-        Document("d", (a_section(tables=(Table("t", "T", (), ()),)),)),
-        Document("d", (a_section(settings=(Settings("s", "S", (), (), (), None),)),)),
+        Document("d", (a_section(tables=(ReportTable("t", "T", (), ()),)),)),
+        Document("d", (a_section(settings=(Searched("s", "S", (), (), (), None),)),)),
     ],
 )  # fmt: skip
 def test_a_report_of_nothing_can_be_written(document, tmp_path):
@@ -287,9 +287,9 @@ def test_an_interval_of_few_seeds_does_not_flatten_the_rest():
     """Accuracies of 0.80 to 0.90 and an interval of ±0.9 are drawn from 0.76 to 0.94, a third more to each side; that
     of two seeds is not drawn at all."""
     two = (a_point(0, (0.9, 0.9)), replace(a_point(1, (0.8, 0.8)), low=-0.1, high=1.7))
-    assert accuracy_range(Curves("c", "C", (Curve("a", two),), None, 0.005)) == pytest.approx((0.796, 0.904))
+    assert value_range(Curves("c", "C", (Curve("a", two),), None, 0.005)) == pytest.approx((0.796, 0.904))
     points = (a_point(0, (0.9,) * 3), replace(a_point(1, (0.8,) * 3), low=-0.1, high=1.7))
     curves = Curves("c", "C", (Curve("a", points),), None, 0.005)
-    low, high = accuracy_range(curves)
+    low, high = value_range(curves)
     assert low == pytest.approx(0.8 - 0.1 / 3 - 0.04 * (0.1 + 0.2 / 3))
     assert high == pytest.approx(0.9 + 0.1 / 3 + 0.04 * (0.1 + 0.2 / 3))

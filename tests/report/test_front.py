@@ -12,13 +12,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from report_documents import an_encoder, an_encoder_round, some_encoders
 
-from lt_ray.report.assemble import assemble
-from lt_ray.report.cells import front_table
-from lt_ray.report.compare import groups
-from lt_ray.report.curve import colour
-from lt_ray.report.front import best, fronts, scaled, staircase
-from lt_ray.report.front_picture import draw_front
-from lt_ray.report.rows import ReportedSweep
+from lt_ray.report.findings.assemble import assemble
+from lt_ray.report.findings.compare import groups
+from lt_ray.report.findings.front import best, fronts
+from lt_ray.report.pages.cells import front_table
+from lt_ray.report.pages.curve import colour
+from lt_ray.report.pages.front_picture import draw_front, scaled, staircase
+from lt_ray.report.reading.rows import ReportedSweep
 
 FREEZE = "similarity.freeze"
 SPACE = {FREEZE: {"kind": "grid", "values": (False, True), "when": {}}}
@@ -81,9 +81,9 @@ def test_a_point_is_the_mean_over_seeds():
     front = a_front(a_cycle(0, [(0.90, 8)]), a_cycle(1, [(0.92, 10)]))
     ((arm,), (dense,)) = front.arms, front.dense
     (point,) = arm.points
-    assert (point.n, point.blocks, point.accuracy) == (2, 9, pytest.approx(0.91))
+    assert (point.n, point.blocks, point.value) == (2, 9, pytest.approx(0.91))
     assert point.cost == pytest.approx(109_486_854 - 3 * 7_087_872)
-    assert (dense.arm, dense.points[0].n, dense.points[0].accuracy) == ("dense", 2, 0.9)
+    assert (dense.arm, dense.points[0].n, dense.points[0].value) == ("dense", 2, 0.9)
 
 
 def test_the_dense_model_is_on_the_front_only_where_nothing_beats_it():

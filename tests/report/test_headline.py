@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from report_documents import a_search, some_arms, some_encoders
 
-from lt_ray.report.assemble import assemble
-from lt_ray.report.document import Document
-from lt_ray.report.markdown import as_markdown
-from lt_ray.report.rows import ReportedSweep
+from lt_ray.report.findings.assemble import assemble
+from lt_ray.report.findings.document import Document
+from lt_ray.report.pages.markdown import as_markdown
+from lt_ray.report.reading.rows import ReportedSweep
 
 
 def opened(sweep: ReportedSweep):

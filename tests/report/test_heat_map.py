@@ -11,26 +11,24 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from report_documents import a_decision, an_encoder, an_encoder_round, some_encoders
 
-from lt_ray.report.assemble import assemble
-from lt_ray.report.cells import MOST_MAPS, as_csv, named
-from lt_ray.report.compare import groups
-from lt_ray.report.document import Document, HeatMap, Reading
-from lt_ray.report.files import write
-from lt_ray.report.heat_map import (
+from lt_ray.report.findings.assemble import assemble
+from lt_ray.report.findings.compare import groups
+from lt_ray.report.findings.document import Document, HeatMap, Reading
+from lt_ray.report.findings.heat_map import fate, heat_maps
+from lt_ray.report.pages.cells import MOST_MAPS, as_csv, heat_map_table, named
+from lt_ray.report.pages.files import write
+from lt_ray.report.pages.heat_map_picture import (
     borders,
-    fate,
-    heat_map_table,
-    heat_maps,
+    draw_heat_map,
+    inline_heat_map,
     lowest,
     runs,
     shade,
     style_of,
     written,
 )
-from lt_ray.report.heat_map_picture import draw_heat_map
-from lt_ray.report.heat_map_svg import as_svg
-from lt_ray.report.markdown import as_markdown
-from lt_ray.report.rows import ReportedSweep
+from lt_ray.report.pages.markdown import as_markdown
+from lt_ray.report.reading.rows import ReportedSweep
 
 THRESHOLD = "similarity.threshold"
 SPACE = {THRESHOLD: {"kind": "grid", "values": (0.98, 0.99), "when": {}}}
@@ -111,18 +109,20 @@ def test_borders_are_drawn_around_blocks_that_are_alike():
     assert runs([5, 1, 2, 7, 6]) == [(1, 2), (5, 7)]
 
 
-def test_the_svg_has_its_borders_at_the_right_cells():
-    """Cells are 40 wide from (34, 44): blocks 1 and 2 are framed from (74, 84), 80 wide, and nothing else is."""
-    svg = as_svg(a_map(), "m")
-    assert re.findall(r'class="border" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"', svg) == [
-        ("74", "84", "80", "80")
-    ]
-    assert svg.count('class="cell"') == 16
-    assert "<title>blocks 1 and 2: CKA 0.9000\none cluster at threshold 0.98, stride 1, others frozen</title>" in svg
-    assert "<title>blocks 0 and 2: CKA 0.9000\ntwo clusters at threshold" in svg
-    assert "<title>block 2\nremoved at threshold 0.98" in svg
-    assert svg.count('class="mark"') == svg.count('class="hollow"') == 1
-    assert svg.count('class="full"') == 2
+def test_the_page_has_the_picture_in_the_colour_of_its_text():
+    """Its values and names are text, what lies beside the cells has the colour of the text around it, no two pictures
+    share an id, and it brings neither title nor date."""
+    one, two = inline_heat_map(a_map(), "one"), inline_heat_map(a_map(), "two")
+    assert one.startswith('<svg class="heat" role="img" aria-labelledby="one"')
+    assert one.count(">.900</text>") == 12
+    assert "threshold 0.98, stride 1, others frozen" in one
+    assert "currentColor" in one
+    assert "Similarity" not in one
+    assert "<metadata>" not in one
+    ids = [re.findall(r' id="([^"]*)"', svg) for svg in (one, two)]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
+    assert all(f'"#{name}"' in one or f"url(#{name})" in one or f'id="{name}"' in one for name in ids[0])
 
 
 def test_the_picture_has_its_borders_at_the_right_cells():
@@ -148,10 +148,9 @@ def test_the_picture_has_its_borders_at_the_right_cells():
 
 
 def test_values_are_written_where_there_is_room():
-    """16 blocks have their values in the cells, 17 have none; both have them where one points."""
-    assert ">.900</text>" in as_svg(a_map(16), "m")
-    assert ">.900</text>" not in as_svg(a_map(17), "m")
-    assert "CKA 0.9000" in as_svg(a_map(17), "m")
+    """16 blocks have their values in the cells, 17 have none."""
+    assert ">.900</text>" in inline_heat_map(a_map(16), "m")
+    assert ">.900</text>" not in inline_heat_map(a_map(17), "m")
     assert [written(value) for value in (1.0, 0.9996, 0.985, -0.0123, math.nan)] == ["1", "1.000", ".985", "−.012", "–"]
     assert len(draw_heat_map(a_map(17))) < len(draw_heat_map(a_map(16)))
 
@@ -189,7 +188,7 @@ def test_a_report_draws_a_dozen_and_tells_of_the_others(tmp_path):
     assert len([name for name in files if name.endswith(".csv")]) == MOST_MAPS + 1
     assert f"(cka/s-cka-seed-{MOST_MAPS}-round-1.csv)" in (tmp_path / "report.md").read_text()
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg class=") == MOST_MAPS
+    assert page.count('<svg class="heat"') == MOST_MAPS
     assert f"cka/s-cka-seed-{MOST_MAPS}-round-1.csv" in page
     assert 'id="plotly"' not in page, "heat maps need no script"
 

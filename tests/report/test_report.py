@@ -2,13 +2,17 @@
 
 import csv
 import io
+from dataclasses import replace
 
-import pytest
-from matplotlib.image import imread
+from planted import a_cnn
 
 from lt_ray.cycle.results import RoundResult
-from lt_ray.report.curve import colour, draw
-from lt_ray.report.rows import BestPoint, ReportedCycle, as_csv, as_markdown, by_arm, final_table
+from lt_ray.report.findings.document import Section
+from lt_ray.report.findings.headline import best_points
+from lt_ray.report.pages.curve import colour
+from lt_ray.report.pages.markdown import as_note
+from lt_ray.report.pages.rounds import rounds_csv
+from lt_ray.report.reading.rows import ReportedCycle, by_arm
 
 
 def a_round(cycle: str, index: int, test: float) -> RoundResult:
@@ -22,7 +26,7 @@ def a_round(cycle: str, index: int, test: float) -> RoundResult:
 
 def a_cycle(name: str, seed: int, tests: list[float], **settings: object) -> ReportedCycle:
     results = tuple(a_round(name, index, test) for index, test in enumerate(tests))
-    return ReportedCycle(name, settings, seed, "finished", results)  # type: ignore[arg-type]
+    return ReportedCycle(name, a_cnn(seed=seed), settings, "finished", results)  # type: ignore[arg-type]
 
 
 CYCLES = [
@@ -39,17 +43,20 @@ def test_cycles_are_told_by_arm():
     assert list(by_arm(CYCLES, (), "all")) == ["all"]
 
 
-def test_the_report_names_the_front_of_a_search():
-    """With several objectives the points that no other beats stand in the table, best first, by their settings."""
-    best = [BestPoint({"training.lr": 0.001}, (0.7, 0.5)), BestPoint({"training.lr": 0.002}, (0.9, 0.2))]
-    text = as_markdown("s", by_arm(CYCLES, KEYS, "all"), 0.01, ["val_accuracy", "winning_sparsity"], best)
+def test_a_note_names_the_front_of_a_search():
+    """With several objectives the points that no other beats stand in a table, best first, by their settings; where
+    less is better, by what was measured."""
+    points = [({"training.lr": 0.001}, (-0.7, 0.5)), ({"training.lr": 0.002}, (-0.2, 0.2))]
+    table = best_points(["val_rmse", "winning_sparsity"], points)
+    text = as_note(Section("s", "", (), ("It went well.",), (), (), ()), [table])
     assert "Pareto front" in text
-    assert text.index("| 0.9000 | 0.2000 | lr=0.002 |") < text.index("| 0.7000 | 0.5000 | lr=0.001 |")
+    assert text.index("| 0.2000 | 0.2000 | lr=0.002 |") < text.index("| 0.7000 | 0.5000 | lr=0.001 |")
+    assert text.startswith("## s\n\n**It went well.**")
 
 
 def test_the_final_table_has_a_row_for_each_cycle_and_round():
     """Rows tell arm, seed, round, accuracies and source; the sparsest round within the tolerance is the ticket."""
-    table = list(csv.DictReader(io.StringIO(as_csv(final_table(by_arm(CYCLES, KEYS, "all"), 0.01)))))
+    table = list(csv.DictReader(io.StringIO(rounds_csv(by_arm(CYCLES, KEYS, "all"), 0.01))))
     assert len(table) == 8
     assert [(row["cycle"], row["round"]) for row in table if row["ticket"] == "True"] == [("c1", "1"), ("c2", "1")]
     first = table[3]
@@ -62,25 +69,13 @@ def test_the_final_table_has_a_row_for_each_cycle_and_round():
     assert first["magnitude.rewind_epoch"] == "0"
 
 
-def test_markdown_has_the_means_and_the_tickets():
-    """The mean of two cycles at round 0 is 0.91; at round 2 one cycle of that arm is left."""
-    lines = as_markdown("tickets", by_arm(CYCLES, KEYS, "all"), 0.01).splitlines()
-    assert "| round | sparsity | random reinit | rewind@0 |" in lines
-    assert "| 0 | 0.000 | 0.9000 (1) | 0.9100 (2) |" in lines
-    assert "| 2 | 0.360 | 0.7000 (1) | 0.8500 (1) |" in lines
-    assert "| rewind@0 | 1 | 1 | 0.200 | 0.9100 | 0.9200 | 1 | c2 |" in lines
-    assert "| random reinit | 0 | – | – | – | – | – | c3 |" in lines
-
-
-@pytest.mark.parametrize("cycles", [CYCLES, [], [a_cycle("c1", 0, [0.9])], [a_cycle("c1", 0, [0.9] * 80)]])
-def test_the_curve_is_a_picture(cycles, tmp_path):
-    """Arms, no cycle at all, a dense round alone and one at a sparsity of nearly 1 can all be drawn."""
-    path = tmp_path / "curve.png"
-    path.write_bytes(draw(by_arm(cycles, KEYS, "all"), 0.005, "tickets"))
-    pixels = imread(path)
-    assert pixels.shape[:2] == (780, 1350)
-    drawn = {f"#{r:02x}{g:02x}{b:02x}" for r, g, b in (pixels[..., :3].reshape(-1, 3) * 255).round().astype(int)}
-    assert ({colour(0, 0)} <= drawn) == bool(cycles)
+def test_further_metrics_are_columns_of_the_final_table():
+    """What decides nothing stands at the end of a row, by its name."""
+    (cycle,) = [a_cycle("c1", 0, [0.9])]
+    more = cycle.results[0].model_copy(update={"test_macro_f1": 0.8})
+    (row,) = csv.DictReader(io.StringIO(rounds_csv({"a": [replace(cycle, results=(more,))]}, 0.01)))
+    assert list(row)[-2:] == ["state", "test_macro_f1"]
+    assert row["test_macro_f1"] == "0.8"
 
 
 def test_a_cycle_has_its_arms_colour_paler_with_its_place():

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from lt_ray.cycle.names import arm_name
 from lt_ray.cycle.results import winning_round
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.compare import Comparison, Group, at_rounds, dense, has_blocks, known_mean
-from lt_ray.report.document import Cell, Column, Settings, Table
-from lt_ray.report.estimates import Estimate, over_seeds
-from lt_ray.report.rows import ReportedCycle
-from lt_ray.report.words import listed, numbered, percent, points
+from lt_ray.report.findings.compare import Comparison, Group, above_dense, at_rounds, dense, has_blocks, known_mean
+from lt_ray.report.findings.document import Cell, Column, ReportTable, Searched
+from lt_ray.report.findings.estimates import Estimate
+from lt_ray.report.findings.words import Wording, listed, numbered, percent
+from lt_ray.report.reading.rows import ReportedCycle
+from lt_ray.sweep.objective import sign
 
 _MOST_NAMED = 3
 """Arms that a headline names [count]"""
 
 
-def is_search(group: Group, compared: Sequence[Comparison], searched: Settings | None) -> bool:
+def is_search(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> bool:
     """Return whether a group is a search for settings: many points, and no two arms that agree in the rest."""
     if searched is None or any(item.pairs for item in compared) or has_blocks(group):
         return False
     return len({_point(row, searched.keys) for row in searched.rows}) > max(len(group.arms), 1)
 
 
-def headline(group: Group, compared: Sequence[Comparison], searched: Settings | None) -> str:
+def headline(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> str:
     """Return one sentence on what came out.
 
     - `searched`: the settings that were searched and what they came to
@@ -41,7 +42,7 @@ def headline(group: Group, compared: Sequence[Comparison], searched: Settings | 
     return f"{_kept(group)}{'; ' if said else ''}{said}."
 
 
-def summary(group: Group, compared: Sequence[Comparison], slug: str) -> Table:
+def summary(group: Group, compared: Sequence[Comparison], slug: str) -> ReportTable:
     """Return arm × sparsest ticket, and its difference from the reference at the sparsest sparsity that both have.
 
     The reference is the last arm of those that are compared, a control where there is one; without another arm, and
@@ -49,22 +50,40 @@ def summary(group: Group, compared: Sequence[Comparison], slug: str) -> Table:
     """
     blocks = has_blocks(group)
     reference = "" if blocks else _reference(compared)
-    rows: list[tuple[Cell, ...]] = []
+    words, rows = group.words, list[tuple[Cell, ...]]()
     for arm, cycles in group.arms.items():
         ticket = () if blocks else (_ticket(group, cycles),)
         rows.append((arm, *ticket, *_difference(group, arm, reference, compared)))
     columns = (
         Column("arm"), *(() if blocks else (Column("sparsest ticket"),)), Column("at sparsity", 3),
-        Column("difference [points]", 2), Column("95 % interval"), Column("seeds"),
+        Column(f"difference{words.head}", words.digits), Column("95 % interval"), Column("seeds"),
     )  # fmt: skip
-    note = f"Differences of test accuracy from {reference or 'the own dense model'}, mean over seeds. "
+    note = f"Differences of test {words.name} from {reference or 'the own dense model'}, mean over seeds. "
     note += "Intervals are not corrected for how many are looked at."
     if not blocks:
-        note += f" A ticket: validation accuracy ≥ the own dense one − {group.sweep.tolerance:g}."
-    return Table(slug, "In short", columns, tuple(rows), note)
+        bound = words.bound("the own dense one", group.sweep.tolerance)
+        note += f" A ticket: validation {words.name} {words.at_least} {bound}."
+    return ReportTable(slug, "In short", columns, tuple(rows), note)
 
 
-def _best_point(searched: Settings) -> str:
+def best_points(
+    objectives: Sequence[str], points: Iterable[tuple[Mapping[str, Scalar], Sequence[float]]]
+) -> ReportTable:
+    """Return a search's best point, or the Pareto front of several objectives, the best first.
+
+    - `points`: settings, and the score of each objective (`sweep.objective.score`), mean over seeds
+    """
+    ranked = sorted(points, key=lambda point: tuple(point[1]), reverse=True)
+    rows = tuple(
+        (*(sign(name) * score for name, score in zip(objectives, scores, strict=True)), arm_name(settings) or None)
+        for settings, scores in ranked
+    )
+    title = "Best point" if len(objectives) == 1 else "Pareto front"
+    columns = (*(Column(name, 4) for name in objectives), Column("settings"))
+    return ReportTable("best", title, columns, rows, "Of validation results, mean over seeds.")
+
+
+def _best_point(searched: Searched) -> str:
     objective = searched.objectives[0]
     found: dict[tuple[Scalar, ...], list[float]] = {}
     of: dict[tuple[Scalar, ...], Mapping[str, Scalar]] = {}
@@ -75,7 +94,7 @@ def _best_point(searched: Settings) -> str:
             of.setdefault(_point(row, searched.keys), row)
     if not found:
         return f"None of {numbered(len(searched.rows), 'cycle')} came to a {objective}."
-    best = max(found, key=lambda point: statistics.fmean(found[point]))
+    best = max(found, key=lambda point: sign(objective) * statistics.fmean(found[point]))
     settings = arm_name({key: of[best].get(key) for key in searched.keys})
     seeds = len(found[best])
     return (
@@ -89,32 +108,32 @@ def _point(row: Mapping[str, Scalar], keys: Sequence[str]) -> tuple[Scalar, ...]
 
 
 def _smallest(group: Group) -> str:
-    """The smallest encoder that keeps the dense accuracy, or what the nearest one loses."""
+    """The smallest encoder that keeps what the dense one has, or what the nearest one loses."""
     found = []
     for arm, cycles in group.arms.items():
         for index, results in at_rounds(cycles, standing=True).items():
-            lost = _against_dense(cycles, index) if index > 0 else None
+            lost = above_dense(cycles, index, standing=True) if index > 0 else None
             if lost is not None:
                 size, blocks = (known_mean(getattr(r, name) for r in results) or 0.0 for name in ("nonzero", "blocks"))
                 found.append((size, blocks, arm, index, lost))
     if not found:
         return "No pruned model was kept."
-    tolerance = group.sweep.tolerance
-    keeps = [item for item in found if item[4].mean >= -tolerance]
+    tolerance, words = group.sweep.tolerance, group.words
+    keeps = [item for item in found if words.sign * item[4].mean >= -tolerance]
     if keeps:
-        size, blocks, arm, index, lost = min(keeps, key=lambda item: (item[0], -item[4].mean))
+        size, blocks, arm, index, lost = min(keeps, key=lambda item: (item[0], -words.sign * item[4].mean))
     else:
-        size, blocks, arm, index, lost = max(found, key=lambda item: (item[4].mean, -item[0]))
+        size, blocks, arm, index, lost = max(found, key=lambda item: (words.sign * item[4].mean, -item[0]))
     whole = known_mean(r.nonzero for c in group.cycles for r in c.results if r.round == 0) or size
     what = f"{arm} (round {index}, {blocks:g} blocks, {percent(size / whole)} of the parameters nonzero)"
-    end = f"{what}, at {points(lost.mean)} points{_doubt(lost)}."
+    end = f"{what}, at {words.points(lost.mean)}{words.unit}{_doubt(lost, words)}."
     if keeps:
-        return f"The smallest model within {tolerance:g} of the dense accuracy is {end}"
-    return f"No pruned model keeps the dense accuracy − {tolerance:g}; the nearest is {end}"
+        return f"The smallest model within {tolerance:g} of the dense {words.name} is {end}"
+    return f"No pruned model keeps the {words.bound(f'dense {words.name}', tolerance)}; the nearest is {end}"
 
 
 def _kept(group: Group) -> str:
-    """To which sparsity arms keep the dense accuracy, in every seed."""
+    """To which sparsity arms keep what their dense models have, in every seed."""
     kept: dict[str, float] = {}
     none = []
     for arm, cycles in group.arms.items():
@@ -130,7 +149,7 @@ def _kept(group: Group) -> str:
     for arm in sorted(kept, key=lambda arm: (-kept[arm], arm)):
         levels.setdefault(percent(kept[arm]), []).append(arm)
     (first, arms), *others = levels.items()
-    said = f"{listed(arms)} {'keeps' if len(arms) == 1 else 'keep'} the dense accuracy to {first} sparsity"
+    said = f"{listed(arms)} {'keeps' if len(arms) == 1 else 'keep'} the dense {group.words.name} to {first} sparsity"
     words = [f"{listed(names)} to {sparsity}" for sparsity, names in others[:_MOST_NAMED]]
     words += [f"{listed(none)} not in every cycle"] if 0 < len(none) <= _MOST_NAMED else []
     return ", ".join([said, *words])
@@ -138,15 +157,17 @@ def _kept(group: Group) -> str:
 
 def _settled(group: Group, compared: Sequence[Comparison]) -> str:
     """Which arms are told apart at the sparsest sparsity that both have."""
-    looked = [item for item in compared if item.levels]
+    words, looked = group.words, [item for item in compared if item.levels]
     if not looked:
         return ""
     wins: dict[str, list[tuple[str, float, float]]] = {}
     for item in looked:
         last = item.levels[-1]
         if last.sign:
-            above, below = (item.arm, item.against) if last.difference.mean > 0 else (item.against, item.arm)
-            wins.setdefault(above, []).append((below, abs(last.difference.mean), last.sparsity))
+            better, worse = (
+                (item.arm, item.against) if words.sign * last.difference.mean > 0 else (item.against, item.arm)
+            )
+            wins.setdefault(better, []).append((worse, abs(last.difference.mean), last.sparsity))
     seeds = len({cycle.seed for cycle in group.cycles})
     if not wins:
         many = f"{seeds} seeds do" if seeds > 1 else "one seed does"
@@ -154,11 +175,11 @@ def _settled(group: Group, compared: Sequence[Comparison]) -> str:
     leader = max(wins, key=lambda arm: (len(wins[arm]), sum(gap for _, gap, _ in wins[arm])))
     won = sorted(wins[leader], key=lambda item: -item[1])
     sparsities = {f"{sparsity:.3f}" for _, _, sparsity in won}
-    words = [f"{100 * gap:.1f} points above {arm}" for arm, gap, _ in won[:_MOST_NAMED]]
+    gaps = [f"{words.gap(gap, fewer=1)} {words.better} {arm}" for arm, gap, _ in won[:_MOST_NAMED]]
     at = f" at {percent(won[0][2])} sparsity" if len(sparsities) == 1 else " at the sparsest that both have"
     told = sum(map(len, wins.values()))
     rest = f" ({told} of {numbered(len(looked), 'pair')} of arms told apart)" if len(looked) > 1 else ""
-    return f"{leader} is {listed(words)}{at}{rest}"
+    return f"{leader} is {listed(gaps)}{at}{rest}"
 
 
 def _reference(compared: Sequence[Comparison]) -> str:
@@ -171,41 +192,30 @@ def _difference(group: Group, arm: str, reference: str, compared: Sequence[Compa
     if not reference:
         cycles = group.arms[arm]
         rounds = [index for index in at_rounds(cycles, standing=True) if index > 0]
-        found = _against_dense(cycles, rounds[-1]) if rounds else None
+        found = above_dense(cycles, rounds[-1], standing=True) if rounds else None
         if found is None:
             return (None,) * 4
         results = at_rounds(cycles, standing=True)[rounds[-1]]
-        return (statistics.fmean(result.sparsity for result in results), *_told(found, 1))
+        return (statistics.fmean(result.sparsity for result in results), *_told(found, 1, group.words))
     for item in compared:
         if {item.arm, item.against} == {arm, reference} and item.levels:
             last = item.levels[-1]
-            return (last.sparsity, *_told(last.difference, 1 if item.arm == arm else -1))
+            return (last.sparsity, *_told(last.difference, 1 if item.arm == arm else -1, group.words))
     return (None,) * 4
 
 
-def _told(found: Estimate, sign: int) -> tuple[Cell, ...]:
+def _told(found: Estimate, sign: int, words: Wording) -> tuple[Cell, ...]:
     interval = None
     if found.low is not None and found.high is not None:
         ends = sorted((sign * found.low, sign * found.high))
-        interval = f"{points(ends[0])} to {points(ends[1])}"
-    return (100 * sign * found.mean, interval, found.n)
+        interval = f"{words.points(ends[0])} to {words.points(ends[1])}"
+    return (words.factor * sign * found.mean, interval, found.n)
 
 
-def _against_dense(cycles: Sequence[ReportedCycle], index: int) -> Estimate | None:
-    """Test accuracy of a round above the own dense one, each stored round once."""
-    found: dict[str, tuple[int, float]] = {}
-    for cycle in cycles:
-        start = dense(cycle)
-        for result in cycle.standing:
-            if result.round == index and start is not None:
-                found[result.key or cycle.id] = (cycle.seed, result.test_accuracy - start.test_accuracy)
-    return over_seeds(found.values()) if found else None
-
-
-def _doubt(found: Estimate) -> str:
+def _doubt(found: Estimate, words: Wording) -> str:
     if found.low is None or found.high is None:
         return " (one seed, which settles nothing)"
-    return f" (95 % interval {points(found.low)} to {points(found.high)})"
+    return f" ({words.interval(found.low, found.high)})"
 
 
 def _winners(group: Group, cycles: Sequence[ReportedCycle]) -> list[float | None]:

@@ -1,10 +1,9 @@
-"""Accuracy against sparsity, one line an arm."""
+"""The test split against sparsity, one line an arm."""
 
 from __future__ import annotations
 
 import io
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
@@ -12,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lt_ray.report.document import Curve, Curves
-from lt_ray.report.rows import ReportedCycle
+from lt_ray.cycle.metrics import Metric
+from lt_ray.report.findings.document import Curve, Curves
+from lt_ray.report.findings.words import Wording
 
 # Okabe & Ito's colours, told apart with every kind of colour blindness; yellow is left out, it is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -29,40 +29,12 @@ LABEL, TITLE = 30, 90
 _TICKS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 
 
-def draw(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float, title: str) -> bytes:
-    """Return the accuracy-sparsity curve as a PNG.
+def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> bytes:
+    """Return curves as a PNG.
 
     The axis is logarithmic in the remaining share, so that equal prunings are equal steps. A line is the mean over an
-    arm's cycles, at the mean sparsity of its round; small points are the cycles. The grey lines are the dense accuracy,
-    mean over the sweep, and what a winning ticket may lose.
-
-    - `arms`: arm → its cycles; `tolerance`: accuracy that a winning ticket may lose [0, 1]
-    """
-    figure, axes = new_figure(len(arms))
-    deepest = 0.0
-    for index, (arm, cycles) in enumerate(arms.items()):
-        rounds: dict[int, list[tuple[float, float]]] = {}
-        for cycle in cycles:
-            for result in cycle.standing:
-                rounds.setdefault(result.round, []).append((_depth(result.sparsity), result.test_accuracy))
-        found = [rounds[index] for index in sorted(rounds)]
-        means = [tuple(map(statistics.fmean, zip(*points, strict=True))) for points in found]
-        _draw_arm(axes, index, arm, means, found)
-        deepest = max((deepest, *(depth for points in found for depth, _ in points)))
-    dense = {
-        result.key: result.test_accuracy
-        for cycles in arms.values()
-        for cycle in cycles
-        for result in cycle.results
-        if result.round == 0
-    }
-    many = any(len(cycles) > 1 for cycles in arms.values())
-    legend = "mean of (n) cycles" if many else ""
-    return _finish(figure, axes, statistics.fmean(dense.values()) if dense else None, tolerance, deepest, title, legend)
-
-
-def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> bytes:
-    """Return curves as a PNG in the manner of `draw`, with the 95 % interval of each mean as a band.
+    arm's seeds, at the mean sparsity of its round, with its 95 % interval as a band; small points are the cycles. The
+    grey lines are the dense mean and what a winning ticket keeps of it.
 
     - `places`: arm → its place among colours and markers [count]; None = as the curves come
     """
@@ -76,22 +48,22 @@ def draw_curves(curves: Curves, places: Mapping[str, int] | None = None) -> byte
         _draw_band(axes, place, curve)
         _draw_arm(axes, place, curve.arm, means, members)
         deepest = max((deepest, *(depth for depth, _ in means)))
-    axes.set_ylim(accuracy_range(curves))
+    axes.set_ylim(value_range(curves))
     many = any(point.n > 1 for curve in curves.curves for point in curve.points)
     band = any(point.n >= FEWEST_BAND for curve in curves.curves for point in curve.points)
     interval = ",\n95 % interval" if band else ""
     legend = f"mean over seeds\nof (n) cycles{interval}" if many else ""
-    return _finish(figure, axes, curves.dense, curves.tolerance, deepest, curves.title, legend)
+    return _finish(figure, axes, curves, deepest, legend)
 
 
-def accuracy_range(curves: Curves) -> tuple[float, float]:
-    """Return the lowest and highest test accuracy of a picture [0, 1].
+def value_range(curves: Curves) -> tuple[float, float]:
+    """Return the lowest and highest value of a picture.
 
     Every cycle is in it; an interval adds at most a third of that range to each side, since one of two cycles can be
     many times wider than all there is to see.
     """
     points = [point for curve in curves.curves for point in curve.points]
-    levels = [] if curves.dense is None else [curves.dense, curves.dense - curves.tolerance]
+    levels = [level for level in (curves.dense, curves.bound) if level is not None]
     levels += [value for point in points for value in (point.mean, *point.members)]
     return shown_range(levels, [end for p in points if p.n >= FEWEST_BAND for end in (p.low, p.high)])
 
@@ -135,7 +107,7 @@ def _draw_arm(
     means: Sequence[Sequence[float]],
     members: Sequence[Sequence[tuple[float, float]]],
 ) -> None:
-    """Draw an arm's line and, where a round has several cycles, a point for each; both as (depth, accuracy)."""
+    """Draw an arm's line and, where a round has several cycles, a point for each; both as (depth, value)."""
     drawn = colour(index, 0)
     many = max((len(found) for found in members), default=0)
     if many > 1:
@@ -164,25 +136,24 @@ def _ends(curve: Curve) -> tuple[list[float | None], list[float | None]]:
     return lows, [point.high if own else None for point, own in zip(curve.points, drawn, strict=True)]
 
 
-def _finish(
-    figure: Figure, axes: Axes, dense: float | None, tolerance: float, deepest: float, title: str, legend: str
-) -> bytes:
+def _finish(figure: Figure, axes: Axes, curves: Curves, deepest: float, legend: str) -> bytes:
     """Add what belongs to no arm, and return the PNG; `legend` is the legend's title."""
-    if dense is not None:
-        grey = "#777777"
-        axes.axhline(dense, color=grey, linewidth=1, label="dense, mean")
-        axes.axhline(dense - tolerance, color=grey, linewidth=1, linestyle=(0, (4, 3)), label=f"dense − {tolerance:g}")
+    if curves.dense is not None and curves.bound is not None:
+        grey, own = "#777777", Wording(curves.metric)
+        axes.axhline(curves.dense, color=grey, linewidth=1, label="dense, mean")
+        kept = own.bound("dense", curves.tolerance)
+        axes.axhline(curves.bound, color=grey, linewidth=1, linestyle=(0, (4, 3)), label=kept)
     _scale(axes, deepest)
     axes.set_xlabel("sparsity: pruned share of the prunable weights (log scale of what remains)")
-    return finish(figure, axes, title, legend)
+    return finish(figure, axes, curves.title, curves.metric, legend)
 
 
-def finish(figure: Figure, axes: Axes, title: str, legend: str) -> bytes:
-    """Add title, grid and legend to a picture of test accuracies, and return it as a PNG.
+def finish(figure: Figure, axes: Axes, title: str, metric: Metric, legend: str) -> bytes:
+    """Add title, grid and legend to a picture of the test split, and return it as a PNG.
 
     - `legend`: the legend's title
     """
-    axes.set_ylabel("test accuracy")
+    axes.set_ylabel(f"test {metric.label}")
     axes.set_title("\n".join(wrap(plain(title), TITLE)), loc="left", fontsize=11, fontweight="bold")
     axes.grid(visible=True, color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -1,16 +1,17 @@
-"""What a sweep of encoders says, in sentences: what was kept at what accuracy and speed, what was rejected, and why."""
+"""What a sweep of encoders says, in sentences: what was kept at what loss and speed, what was rejected, and why."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
 
+from lt_ray.cycle.prunings import Wanda
 from lt_ray.cycle.results import RoundResult
-from lt_ray.report.compare import MOST_ARMS, Group, dense
-from lt_ray.report.estimates import over_seeds
-from lt_ray.report.rows import ReportedCycle
-from lt_ray.report.schedule import method, setting, start_of
-from lt_ray.report.words import listed, numbered, points, runs_of
+from lt_ray.report.findings.compare import MOST_ARMS, Group, dense
+from lt_ray.report.findings.estimates import over_seeds
+from lt_ray.report.findings.words import UNSEEN, Wording, listed, numbered, runs_of
+from lt_ray.report.reading.rows import ReportedCycle, tested
+from lt_ray.report.reading.schedule import method, pruning, start_of
 
 _MOST_NAMED = 6
 """Rejected rounds that have a sentence each [count]"""
@@ -22,14 +23,14 @@ _Pair = tuple[ReportedCycle, RoundResult, RoundResult]
 def verdicts(group: Group) -> list[str]:
     """Return the sentences on one task's encoders: what each arm kept, what was rejected, what Wanda costs."""
     arms = list(group.arms) if len(group.arms) <= MOST_ARMS else []
-    found = [sentence for arm in arms if (sentence := _kept(arm, group.arms[arm]))]
+    found = [sentence for arm in arms if (sentence := _kept(arm, group.arms[arm], group.words))]
     found += _rejected(group)
     found += [sentence for arm in group.arms if (sentence := _nothing_removed(arm, group.arms[arm]))]
-    found += [sentence for arm in arms for sentence in _wanda(arm, group.arms[arm])]
+    found += [sentence for arm in arms for sentence in _wanda(arm, group.arms[arm], group.words)]
     return found if group.main else [f"On {group.task}: {sentence}" for sentence in found]
 
 
-def _kept(arm: str, cycles: Sequence[ReportedCycle]) -> str:
+def _kept(arm: str, cycles: Sequence[ReportedCycle], words: Wording) -> str:
     pairs = _ends(cycles)
     if not pairs:
         return ""
@@ -41,8 +42,8 @@ def _kept(arm: str, cycles: Sequence[ReportedCycle]) -> str:
         said += f" and {whole} of {total} parameters"
     else:
         said += f" and {nonzero} of {total} parameters that are not pruned ({whole} with zeros)"
-    lost = [(cycle.seed, end.test_accuracy - start.test_accuracy) for cycle, start, end in pairs]
-    said += f" after {runs_of({end.round for end in after})}; test accuracy {_difference(lost, 'dense')}"
+    lost = [(cycle.seed, tested(end) - tested(start)) for cycle, start, end in pairs]
+    said += f" after {runs_of({end.round for end in after})}; test {words.name} {_difference(lost, 'dense', words)}"
     speed = _speed(pairs)
     return f"{said}{f'; {speed}' if speed else ''}."
 
@@ -89,24 +90,30 @@ def _rejected(group: Group) -> list[str]:
                     members = found.setdefault((arm, result.round, result.stride), {})
                     members.setdefault(result.key or cycle.id, (cycle, result))
     told = list(found.items())
-    said = [_rejection(arm, index, stride, list(own.values())) for (arm, index, stride), own in told[:_MOST_NAMED]]
+    said = [
+        _rejection(arm, index, stride, list(own.values()), group.words)
+        for (arm, index, stride), own in told[:_MOST_NAMED]
+    ]
     more = sum(len(own) for _, own in told[_MOST_NAMED:])
     return said + ([f"{numbered(more, 'further round')} {'was' if more == 1 else 'were'} rejected."] if more else [])
 
 
-def _rejection(arm: str, index: int, stride: int | None, members: Sequence[tuple[ReportedCycle, RoundResult]]) -> str:
+def _rejection(
+    arm: str, index: int, stride: int | None, members: Sequence[tuple[ReportedCycle, RoundResult]], words: Wording
+) -> str:
     seeds = sorted({cycle.seed for cycle, _ in members})
     who = f"seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}"
     with_stride = "" if stride is None else f" (stride {stride})"
     said = f"{arm}: round {index}{with_stride} was rejected with {who}"
     starts = [(dense(cycle), result) for cycle, result in members]
-    lost = sorted(100 * (start.val_accuracy - result.val_accuracy) for start, result in starts if start is not None)
+    lost = sorted(words.factor * result.lost(start) for start, result in starts if start is not None)
     if lost:
-        span = f"{lost[0]:.2f}" if f"{lost[0]:.2f}" == f"{lost[-1]:.2f}" else f"{lost[0]:.2f} to {lost[-1]:.2f}"
-        bounds = {setting(cycle.params, "max_drop", index) for cycle, _ in members}
+        ends = dict.fromkeys(f"{end:.{words.digits}f}" for end in (lost[0], lost[-1]))
+        span = " to ".join(ends)
+        bounds = {getattr(pruning(cycle, index), "max_drop", None) for cycle, _ in members}
         bound = bounds.pop() if len(bounds) == 1 else None
-        said += f", having lost {span.replace('-', '−')} points of validation accuracy"
-        said += f", more than {100 * bound:g}" if isinstance(bound, int | float) else ""
+        said += f", having lost {span.replace('-', '−')}{words.unit} of validation {words.name}"
+        said += f", more than {words.factor * bound:g}" if isinstance(bound, int | float) else ""
     decisions = [cycle.decisions[index] for cycle, _ in members if index in cycle.decisions]
     reasons = list(dict.fromkeys(decision.reason.rstrip(".") for decision in decisions if decision.reason))
     if reasons:
@@ -138,37 +145,28 @@ def _nothing_removed(arm: str, cycles: Sequence[ReportedCycle]) -> str:
     return f"{arm} removed no block in {listed(told)}." if told else ""
 
 
-def _wanda(arm: str, cycles: Sequence[ReportedCycle]) -> list[str]:
+def _wanda(arm: str, cycles: Sequence[ReportedCycle], words: Wording) -> list[str]:
     """What pruning by Wanda costs before retraining and after it, against the model it pruned."""
     rounds: dict[int, dict[str, tuple[ReportedCycle, RoundResult, RoundResult]]] = {}
     for cycle in cycles:
         by_round = {result.round: result for result in cycle.results}
         for result in cycle.results:
             start = by_round.get(start_of(cycle, result.round))
-            if method(cycle, result.round) == "wanda" and start is not None and result.before_test_accuracy is not None:
+            if method(cycle, result.round) == "wanda" and start is not None and result.value("before_test") is not None:
                 rounds.setdefault(result.round, {})[result.key or cycle.id] = (cycle, start, result)
     found = []
     for index, told in sorted(rounds.items()):
         items = list(told.values())
-        lost = [
-            (cycle.seed, float(result.before_test_accuracy or 0) - start.test_accuracy)
-            for cycle, start, result in items
-        ]
-        share = {setting(c.params, "pattern", index) for c, _, _ in items} | {
-            setting(c.params, "sparsity", index) for c, _, _ in items
-        }
-        words = [f"{value:g}" if isinstance(value, float) else str(value) for value in share - {None, "row"}]
-        at = f" at {words[0]}" if len(words) == 1 else ""
-        difference = _difference(lost, "the model it pruned")
-        said = f"{arm}: test accuracy after Wanda{at} (round {index}) and before retraining {difference}"
-        again = [
-            (cycle.seed, result.test_accuracy - start.test_accuracy)
-            for cycle, start, result in items
-            if result.epochs > 0
-        ]
+        lost = [(cycle.seed, (result.value("before_test") or 0.0) - tested(start)) for cycle, start, result in items]
+        steps = {step for cycle, _, _ in items if isinstance(step := pruning(cycle, index), Wanda)}
+        shares = {f"{step.sparsity:g}" if step.pattern == "row" else step.pattern for step in steps}
+        at = f" at {shares.pop()}" if len(shares) == 1 else ""
+        difference = _difference(lost, "the model it pruned", words)
+        said = f"{arm}: test {words.name} after Wanda{at} (round {index}) and before retraining {difference}"
+        again = [(cycle.seed, tested(result) - tested(start)) for cycle, start, result in items if result.epochs > 0]
         if again:
             after = over_seeds(again)
-            said += f", and retrained it is {points(after.mean)} points against it"
+            said += f", and retrained it is {words.points(after.mean)}{words.unit} against it"
         found.append(f"{said}.")
     return found
 
@@ -185,20 +183,17 @@ def _ends(cycles: Sequence[ReportedCycle]) -> list[_Pair]:
     return list(found.values())
 
 
-def _difference(values: Sequence[tuple[int, float]], against: str) -> str:
+def _difference(values: Sequence[tuple[int, float]], against: str, words: Wording) -> str:
     """`is 0.80 points above dense, mean of 3 seeds (95 % interval …, not corrected)`, of (seed, difference)."""
     found = over_seeds(values)
-    if abs(found.mean) < 5e-5:  # shown as 0.00 points
-        said = f"is that of {against} to 0.01 points"
+    if abs(found.mean) < UNSEEN:
+        said = f"is that of {against} to {words.gap(2 * UNSEEN)}"
     else:
-        said = f"is {100 * abs(found.mean):.2f} points {'above' if found.mean > 0 else 'below'} {against}"
+        said = f"is {words.gap(found.mean)} {'above' if found.mean > 0 else 'below'} {against}"
     if found.low is None or found.high is None:
         return f"{said} (one seed, so without an interval)"
     doubt = ", which includes 0" if found.low <= 0 <= found.high else ""
-    return (
-        f"{said}, mean of {found.n} seeds (95 % interval {points(found.low)} to {points(found.high)}{doubt}, not "
-        "corrected)"
-    )
+    return f"{said}, mean of {found.n} seeds ({words.interval(found.low, found.high)}{doubt}, not corrected)"
 
 
 def _span(values: Iterable[int | None]) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from lt_ray.cycle.models import model_name
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report import bill as bills
-from lt_ray.report import block_verdicts, blocks, front, headline, heat_map, importance, tables, verdicts
-from lt_ray.report.compare import Group, compare, curve, dense, distinct, groups, has_blocks, planned
-from lt_ray.report.document import Curves, Document, Front, HeatMap, Opening, Section, Settings, Table
-from lt_ray.report.published import Published
-from lt_ray.report.rows import ReportedCycle, ReportedSweep
-from lt_ray.report.verdicts import listed
+from lt_ray.report.findings import bill as bills
+from lt_ray.report.findings import block_verdicts, blocks, front, headline, heat_map, importance, tables, verdicts
+from lt_ray.report.findings.compare import Group, compare, curve, dense, distinct, groups, has_blocks
+from lt_ray.report.findings.document import Curves, Document, Front, HeatMap, Opening, ReportTable, Searched, Section
+from lt_ray.report.findings.verdicts import listed
+from lt_ray.report.reading.published import Published
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, tested
 
 _MOST_NAMED = 6
 """Cycles that a warning names one by one [count]"""
@@ -43,11 +43,11 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
     billed = bills.bills(sweep.cycles, arm_of)
     sentences: list[str] = []
     curves: list[Curves] = []
-    listing: list[Table] = []
-    settings: list[Settings] = []
+    listing: list[ReportTable] = []
+    settings: list[Searched] = []
     fronts: list[Front] = []
     maps: list[HeatMap] = []
-    first, summary = "", list[Table]()
+    first, summary = "", list[ReportTable]()
     opening: Opening = "curves"
     for group, compared in zip(found, compare(found), strict=True):
         own = "" if group.main else f"on-{group.task}-"
@@ -103,10 +103,11 @@ def _curves(group: Group, slug: str) -> Curves:
     where = "" if group.main else f" on {group.task}, where its tickets are found"
     return Curves(
         slug=slug,
-        title=f"{group.sweep.name}: test accuracy against sparsity{where}",
+        title=f"{group.sweep.name}: test {group.words.name} against sparsity{where}",
         curves=tuple(curve(arm, cycles) for arm, cycles in group.arms.items() if any(c.results for c in cycles)),
-        dense=statistics.fmean(result.test_accuracy for result in starts) if starts else None,
+        dense=statistics.fmean(map(tested, starts)) if starts else None,
         tolerance=group.sweep.tolerance,
+        metric=group.words.metric,
     )
 
 
@@ -143,13 +144,11 @@ def _warnings(sweep: ReportedSweep, found: Sequence[Group], arm_of: Mapping[str,
 def _uneven(cycles: Sequence[ReportedCycle]) -> bool:
     """Whether a round that some cycles finished was planned for others that did not."""
     done = {result.round for cycle in cycles for result in cycle.results}
-    return any(done & set(planned(c) or done) - {result.round for result in c.results} for c in cycles)
+    return any(done & set(c.cycle.trained_rounds) - {result.round for result in c.results} for c in cycles)
 
 
 def _progress(cycle: ReportedCycle) -> str:
-    rounds = planned(cycle)
-    of = "" if rounds is None else f" of {len(rounds)}"
-    return f"{len(cycle.results)}{of} rounds"
+    return f"{len(cycle.results)} of {len(cycle.cycle.trained_rounds)} rounds"
 
 
 def _reason(cycle: ReportedCycle) -> str:
@@ -160,10 +159,8 @@ def _reason(cycle: ReportedCycle) -> str:
 def _lead(sweep: ReportedSweep) -> str:
     cycles = [cycle for cycle in sweep.cycles if not cycle.finds_tickets] or list(sweep.cycles)
     sentences = [_what(sweep, cycles)]
-    if any("training.epochs" in cycle.params for cycle in cycles):
-        sentences.append(_training(sweep, cycles))
-    if sweep.environment:
-        sentences.append(_where(sweep.environment))
+    sentences += [_training(sweep, cycles)] if cycles else []
+    sentences += [_where(sweep.environment)] if sweep.environment else []
     return " ".join(sentences)
 
 
@@ -183,8 +180,7 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     if sizes:
         classes = sweep.data.get("classes")
         data = f" ({listed(sizes)} examples{f', {classes} classes' if classes else ''})"
-    rounds = [value for value in (cycle.params.get("rounds") for cycle in cycles) if isinstance(value, int)]
-    prunings = f" of {_range(rounds)} prunings" if rounds else ""
+    prunings = f" of {_range([cycle.cycle.rounds for cycle in cycles])} prunings" if cycles else ""
     schedule = _values(sweep, cycles, "schedule")
     prunings += f" ({schedule})" if encoders and schedule else ""
     seeds = sorted({cycle.seed for cycle in sweep.cycles})
@@ -230,7 +226,7 @@ def _values(sweep: ReportedSweep, cycles: Sequence[ReportedCycle], key: str) -> 
     if searched.get("kind") in ("uniform", "log_uniform", "integer", "log_integer"):
         low, high = searched["values"]
         return f"{low:g} to {high:g}{' (log scale)' if str(searched['kind']).startswith('log_') else ''}"
-    values: list[Scalar] = list(dict.fromkeys(cycle.params.get(key) for cycle in cycles))
+    values: list[Scalar] = list(dict.fromkeys(cycle.fields.get(key) for cycle in cycles))
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None]
     return shown[0] if len(shown) == 1 else " or ".join(shown[:8]) + (" …" if len(shown) > 8 else "")
 

@@ -1,4 +1,4 @@
-"""Settings against what cycles came to, and how much of it each searched field explains."""
+"""Searched against what cycles came to, and how much of it each searched field explains."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.compare import Group
-from lt_ray.report.document import Settings
+from lt_ray.report.findings.compare import Group
+from lt_ray.report.findings.document import Searched
+from lt_ray.report.reading.rows import tested
 from lt_ray.sweep.objective import WINNING, value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-OBJECTIVE = "val_accuracy"
-"""What importance is told of: test accuracy decides nothing"""
 _FEWEST_POINTS = 4
 _MOST_CYCLES = 200
 """Cycles that the forest learns from, spread evenly; it takes 4 s of so many, and minutes of ten times as many"""
 _NUMBERS = ("integer", "log_integer", "uniform", "log_uniform")
 
 
-def settings(group: Group, slug: str, title: str) -> Settings | None:
+def settings(group: Group, slug: str, title: str) -> Searched | None:
     """Return the searched fields of the cycles that finished against what they came to; None where there are none."""
     keys = tuple(group.sweep.space)
+    if not keys or not group.cycles:
+        return None
+    words = group.words
+    objective, tested_on = f"val_{words.metric.name}", f"test_{words.metric.name}"
     rows: list[Mapping[str, Scalar]] = []
     for arm, cycles in group.arms.items():
         for cycle in cycles:
@@ -33,25 +36,27 @@ def settings(group: Group, slug: str, title: str) -> Settings | None:
                 continue
             row: dict[str, Scalar] = {"cycle": cycle.id, "arm": arm, "seed": cycle.seed}
             row |= {key: cycle.settings[key] for key in keys if cycle.settings.get(key) is not None}
-            row |= {name: value(name, cycle.results, group.sweep.tolerance) for name in (OBJECTIVE, WINNING)}
-            rows.append(row | {"test_accuracy": cycle.standing[-1].test_accuracy})
-    if not keys or not rows:
+            row |= {name: value(name, cycle.results, group.sweep.tolerance) for name in (objective, WINNING)}
+            rows.append(row | {tested_on: tested(cycle.standing[-1])})
+    if not rows:
         return None
-    found, note = importance(rows, group.sweep.space)
-    return Settings(
+    found, note = importance(rows, group.sweep.space, objective)
+    return Searched(
         slug=slug,
         title=title,
         keys=keys,
-        objectives=(OBJECTIVE, WINNING, "test_accuracy"),
+        objectives=(objective, WINNING, tested_on),
         rows=tuple(rows),
         importance=found,
-        note=f"{len(rows)} of {len(group.cycles)} cycles: those that finished all rounds. Accuracies are the last "
-        f"round's; winning sparsity is judged on validation, 0 where no ticket wins. {note}",
+        note=f"{len(rows)} of {len(group.cycles)} cycles: those that finished all rounds. "
+        f"{words.plural.capitalize()} are the last round's; winning sparsity is judged on validation, 0 where no "
+        f"ticket wins. {note}",
+        lowest=(objective, tested_on) if words.sign < 0 else (),
     )
 
 
 def importance(
-    rows: Sequence[Mapping[str, Scalar]], space: Mapping[str, Mapping[str, Any]], objective: str = OBJECTIVE
+    rows: Sequence[Mapping[str, Scalar]], space: Mapping[str, Mapping[str, Any]], objective: str
 ) -> tuple[dict[str, float] | None, str]:
     """Return field → share of the objective's variance that it explains alone, highest first; and what to know of it.
 

@@ -10,7 +10,18 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lt_ray.report.document import Cell, Column, Curves, Document, Front, HeatMap, Section, Settings, Table
+from lt_ray.report.findings.document import (
+    Cell,
+    Column,
+    Curves,
+    Document,
+    Front,
+    HeatMap,
+    ReportTable,
+    Searched,
+    Section,
+)
+from lt_ray.report.findings.heat_map import fate, label
 
 
 def show(cell: Cell, digits: int | None = None) -> str:
@@ -34,13 +45,13 @@ def show(cell: Cell, digits: int | None = None) -> str:
     return text.replace("-", "−")
 
 
-def numeric(table: Table, column: int) -> bool:
+def numeric(table: ReportTable, column: int) -> bool:
     """Return whether a column holds numbers alone, and at least one."""
     cells = [row[column] for row in table.rows if row[column] is not None]
     return bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
 
 
-def as_csv(table: Table) -> str:
+def as_csv(table: ReportTable) -> str:
     """Return a table as CSV, its numbers to the last digit; what a row does not have is empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -49,7 +60,7 @@ def as_csv(table: Table) -> str:
     return file.getvalue()
 
 
-def curve_table(curves: Curves) -> Table:
+def curve_table(curves: Curves) -> ReportTable:
     """Return the numbers of a picture: a row for each arm and round."""
     names = (
         ("arm", None),
@@ -65,33 +76,52 @@ def curve_table(curves: Curves) -> Table:
         for curve in curves.curves
         for point in curve.points
     ]
-    return Table(curves.slug, curves.title, tuple(Column(*name) for name in names), tuple(rows))
+    return ReportTable(curves.slug, curves.title, tuple(Column(*name) for name in names), tuple(rows))
 
 
-def front_table(front: Front) -> Table:
+def front_table(front: Front) -> ReportTable:
     """Return the numbers of a front: a row for each point, the dense ones first."""
     latency = front.cost == "latency"
     columns = (
         Column("arm"), Column("round"), Column("n"), Column("blocks"),
         *((Column("latency [s]", 5), Column("lower quartile [s]", 5), Column("upper quartile [s]", 5)) if latency else
           (Column("nonzero parameters", 0),)),
-        Column("test accuracy", 4), Column("95 % low", 4), Column("95 % high", 4), Column("on the front"),
+        Column(f"test {front.metric.label}", 4), Column("95 % low", 4), Column("95 % high", 4), Column("on the front"),
         Column("rejected"),
     )  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for arm in (*front.dense, *front.arms):
         for p in arm.points:
             cost = (p.cost, p.cost_low, p.cost_high) if latency else (p.cost,)
-            rows.append((arm.arm, p.round, p.n, p.blocks, *cost, p.accuracy, p.low, p.high, p.best, p.rejected))
-    return Table(front.slug, front.title, columns, tuple(rows))
+            rows.append((arm.arm, p.round, p.n, p.blocks, *cost, p.value, p.low, p.high, p.best, p.rejected))
+    return ReportTable(front.slug, front.title, columns, tuple(rows))
 
 
-def settings_table(settings: Settings) -> Table:
+def heat_map_table(heat_map: HeatMap) -> ReportTable:
+    """Return the numbers of a heat map: a row for each block, by its position in the dense model.
+
+    After the similarities come, for each reading, the block's cluster and what became of it.
+    """
+    columns = [Column("block"), *(Column(f"CKA with {origin}", 4) for origin in heat_map.origins)]
+    for reading in heat_map.readings:
+        said = f"{label(reading)} ({reading.who})"
+        columns += [Column(f"cluster: {said}"), Column(f"fate: {said}")]
+    rows = []
+    for position, origin in enumerate(heat_map.origins):
+        row: list[Cell] = [origin, *heat_map.cka[position]]
+        for reading in heat_map.readings:
+            cluster = next((i for i, members in enumerate(reading.clusters) if position in members), None)
+            row += [cluster, fate(reading, position)]
+        rows.append(tuple(row))
+    return ReportTable(heat_map.slug, heat_map.title, tuple(columns), tuple(rows))
+
+
+def settings_table(settings: Searched) -> ReportTable:
     """Return the searched fields and what came of them: a row for each cycle."""
     names = ("cycle", "arm", "seed", *settings.keys, *settings.objectives)
     columns = tuple(Column(name, 4 if name in settings.objectives else None) for name in names)
     rows = tuple(tuple(row.get(name) for name in names) for row in settings.rows)
-    return Table(settings.slug, settings.title, columns, rows)
+    return ReportTable(settings.slug, settings.title, columns, rows)
 
 
 def arm_places(document: Document) -> dict[str, int]:
@@ -116,14 +146,14 @@ class Named:
 
     section: Section
     curves: Mapping[str, Curves]
-    tables: Mapping[str, Table]
-    settings: Mapping[str, Settings]
+    tables: Mapping[str, ReportTable]
+    settings: Mapping[str, Searched]
     fronts: Mapping[str, Front] = field(default_factory=dict)
     maps: Mapping[str, HeatMap] = field(default_factory=dict)
     """Those that are drawn: the first dozen of a report"""
     further_maps: Mapping[str, HeatMap] = field(default_factory=dict)
     """Those that are numbers alone"""
-    summary: Mapping[str, Table] = field(default_factory=dict)
+    summary: Mapping[str, ReportTable] = field(default_factory=dict)
 
     @property
     def opening(self) -> str:

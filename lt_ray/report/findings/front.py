@@ -1,4 +1,4 @@
-"""Test accuracy against what a model costs: the points that no other one beats."""
+"""The test split against what a model costs: the points that no other one beats."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from dataclasses import replace
 from typing import Literal
 
 from lt_ray.cycle.results import RoundResult
-from lt_ray.report.blocks import originals
-from lt_ray.report.compare import Group, at_rounds, known_mean
-from lt_ray.report.curve import FEWEST_BAND, shown_range
-from lt_ray.report.document import Front, FrontArm, FrontPoint
-from lt_ray.report.estimates import over_seeds
+from lt_ray.report.findings.blocks import originals
+from lt_ray.report.findings.compare import Group, at_rounds, known_mean
+from lt_ray.report.findings.document import Front, FrontArm, FrontPoint
+from lt_ray.report.findings.estimates import over_seeds
+from lt_ray.report.findings.words import Wording
+from lt_ray.report.reading.rows import tested
 
 Cost = Literal["parameters", "latency"]
 _FIELDS: dict[Cost, str] = {"parameters": "nonzero", "latency": "latency_s"}
-_TITLES: dict[Cost, str] = {
-    "parameters": "test accuracy against nonzero parameters",
-    "latency": "test accuracy against latency",
-}
-_MILLION, _THOUSAND = 1e6, 1e3
+_SAID: dict[Cost, str] = {"parameters": "nonzero parameters", "latency": "latency"}
 _EQUAL = 1e-12
 """Means that differ by less, relative to the larger, are equal"""
 
@@ -36,39 +33,17 @@ def fronts(group: Group, slug: str) -> list[Front]:
     return [front for front in found if any(arm.points for arm in front.arms)]
 
 
-def best(costs: Sequence[float], accuracies: Sequence[float]) -> list[bool]:
+def best(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
     """Return, for each point, whether no other one is as good in both and better in one; equal points stand together.
 
-    - `costs`: lower is better; `accuracies`: higher is better
+    - `costs`: lower is better; `scores`: higher is better
     """
-    points = list(zip(costs, accuracies, strict=True))
+    points = list(zip(costs, scores, strict=True))
     return [not any(_beats(other, point) for other in points) for point in points]
 
 
-def staircase(front: Front) -> list[tuple[float, float]]:
-    """Return the (cost, accuracy) of a front's best points, the cheapest first, equal ones once."""
-    found = [(p.cost, p.accuracy) for arm in (*front.dense, *front.arms) for p in arm.points if p.best]
-    return sorted(set(found))
-
-
-def accuracies_shown(front: Front) -> tuple[float, float]:
-    """Return the lowest and highest test accuracy of its picture [0, 1]."""
-    points = [point for arm in (*front.dense, *front.arms) for point in arm.points]
-    return shown_range(
-        [p.accuracy for p in points], [end for p in points if p.n >= FEWEST_BAND for end in (p.low, p.high)]
-    )
-
-
-def scaled(front: Front) -> tuple[float, str]:
-    """Return by what a front's costs are multiplied to be shown, and what the axis then says."""
-    if front.cost == "latency":
-        return _THOUSAND, "latency of a batch of 32 [ms], median"
-    most = max((point.cost for arm in (*front.dense, *front.arms) for point in arm.points), default=0)
-    unit, many = (_MILLION, "millions") if most >= _MILLION else (_THOUSAND, "thousands")
-    return 1 / unit, f"nonzero parameters [{many}]"
-
-
 def _front(group: Group, cost: Cost, slug: str) -> Front:
+    words = group.words
     dense = [
         FrontArm(o.name.replace("Original", "dense"), tuple(_points({0: o.results}, cost))) for o in originals(group)
     ]
@@ -78,7 +53,7 @@ def _front(group: Group, cost: Cost, slug: str) -> Front:
     ]
     everything = [point for arm in (*dense, *arms) for point in arm.points]
     standing = [point for point in everything if not point.rejected]
-    marks = best([point.cost for point in standing], [point.accuracy for point in standing])
+    marks = best([point.cost for point in standing], [words.sign * point.value for point in standing])
     on = {id(point) for point, mark in zip(standing, marks, strict=True) if mark}
 
     def marked(arm: FrontArm) -> FrontArm:
@@ -87,11 +62,12 @@ def _front(group: Group, cost: Cost, slug: str) -> Front:
     where = "" if group.main else f" on {group.task}"
     return Front(
         slug=slug,
-        title=f"{group.sweep.name}: {_TITLES[cost]}{where}",
+        title=f"{group.sweep.name}: test {words.name} against {_SAID[cost]}{where}",
         cost=cost,
         arms=tuple(marked(arm) for arm in arms if arm.points),
         dense=tuple(marked(arm) for arm in dense if arm.points),
-        note=_note(cost, any(point.rejected for point in everything)),
+        note=_note(cost, any(point.rejected for point in everything), words),
+        metric=words.metric,
     )
 
 
@@ -101,7 +77,7 @@ def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> list[Fro
         known = [result for result in results if getattr(result, _FIELDS[cost]) is not None]
         if not known:
             continue
-        accuracy = over_seeds((result.seed, result.test_accuracy) for result in known)
+        over = over_seeds((result.seed, tested(result)) for result in known)
         latency = cost == "latency"
         found.append(
             FrontPoint(
@@ -109,10 +85,10 @@ def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> list[Fro
                 cost=statistics.fmean(getattr(result, _FIELDS[cost]) for result in known),
                 cost_low=known_mean(result.latency_low_s for result in known) if latency else None,
                 cost_high=known_mean(result.latency_high_s for result in known) if latency else None,
-                accuracy=accuracy.mean,
-                low=accuracy.low,
-                high=accuracy.high,
-                n=accuracy.n,
+                value=over.mean,
+                low=over.low,
+                high=over.high,
+                n=over.n,
                 blocks=known_mean(result.blocks for result in known),
                 rejected=all(result.accepted is False for result in known),
                 best=False,
@@ -133,11 +109,13 @@ def _sign(one: float, other: float) -> int:
     return 1 if one > other else -1
 
 
-def _note(cost: Cost, rejected: bool) -> str:
+def _note(cost: Cost, rejected: bool, words: Wording) -> str:
+    height = "high" if words.sign > 0 else "low"
     said = (
         "A point is an arm after one round, mean over its cycles; filled points are on the front: no other point "
-        "costs as little with a higher accuracy, or less with as high a one. Accuracy is test accuracy, measured once "
-        "a round: the picture tells how things came out, and a model chosen from it is chosen on test data."
+        f"costs as little with a {height}er {words.name}, or less with as {height} a one. {words.name.capitalize()} is "
+        f"test {words.name}, measured once a round: the picture tells how things came out, and a model chosen from it "
+        "is chosen on test data."
     )
     if cost == "latency":
         said += " Latency is the median of a batch of 32 with its quartiles; masks leave it as it is."

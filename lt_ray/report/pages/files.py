@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lt_ray.report.cells import arm_places, as_csv, curve_table, front_table, named, settings_table
-from lt_ray.report.curve import draw_curves
-from lt_ray.report.document import Document
-from lt_ray.report.front_picture import draw_front
-from lt_ray.report.heat_map import heat_map_table
-from lt_ray.report.heat_map_picture import draw_heat_map
-from lt_ray.report.html import as_html
-from lt_ray.report.markdown import as_markdown
+from lt_ray.report.findings.document import Document
+from lt_ray.report.pages.cells import (
+    arm_places,
+    as_csv,
+    curve_table,
+    front_table,
+    heat_map_table,
+    named,
+    settings_table,
+)
+from lt_ray.report.pages.curve import draw_curves
+from lt_ray.report.pages.front_picture import draw_front
+from lt_ray.report.pages.heat_map_picture import draw_heat_map
+from lt_ray.report.pages.html import as_html
+from lt_ray.report.pages.markdown import as_markdown
 from lt_ray.store.store import write_file
 
 

@@ -8,13 +8,36 @@ from textwrap import wrap
 
 from matplotlib.axes import Axes
 
-from lt_ray.report.curve import LABEL, MARKERS, colour, finish, new_figure, plain
-from lt_ray.report.document import Front, FrontArm, FrontPoint
-from lt_ray.report.front import accuracies_shown, scaled, staircase
+from lt_ray.report.findings.document import Front, FrontArm, FrontPoint
+from lt_ray.report.pages.curve import FEWEST_BAND, LABEL, MARKERS, colour, finish, new_figure, plain, shown_range
 
+_MILLION, _THOUSAND = 1e6, 1e3
 _GREY, _DENSE = "#777777", "#222222"
 _NEAR = (0.04, 0.07)
 """Shares of the axes within which points bear one label"""
+
+
+def staircase(front: Front) -> list[tuple[float, float]]:
+    """Return the (cost, value) of a front's best points, the cheapest first, equal ones once."""
+    found = [(p.cost, p.value) for arm in (*front.dense, *front.arms) for p in arm.points if p.best]
+    return sorted(set(found))
+
+
+def values_shown(front: Front) -> tuple[float, float]:
+    """Return the lowest and highest value of its picture."""
+    points = [point for arm in (*front.dense, *front.arms) for point in arm.points]
+    return shown_range(
+        [p.value for p in points], [end for p in points if p.n >= FEWEST_BAND for end in (p.low, p.high)]
+    )
+
+
+def scaled(front: Front) -> tuple[float, str]:
+    """Return by what a front's costs are multiplied to be shown, and what the axis then says."""
+    if front.cost == "latency":
+        return _THOUSAND, "latency of a batch of 32 [ms], median"
+    most = max((point.cost for arm in (*front.dense, *front.arms) for point in arm.points), default=0)
+    unit, many = (_MILLION, "millions") if most >= _MILLION else (_THOUSAND, "thousands")
+    return 1 / unit, f"nonzero parameters [{many}]"
 
 
 def draw_front(front: Front, places: Mapping[str, int] | None = None) -> bytes:
@@ -24,11 +47,11 @@ def draw_front(front: Front, places: Mapping[str, int] | None = None) -> bytes:
     """
     figure, axes = new_figure(len(front.arms))
     factor, label = scaled(front)
-    steps = [(factor * cost, accuracy) for cost, accuracy in staircase(front)]
+    steps = [(factor * cost, value) for cost, value in staircase(front)]
     if steps:
-        costs, accuracies = zip(*steps, strict=True)
+        costs, values = zip(*steps, strict=True)
         axes.step(
-            costs, accuracies, where="post", color=_GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="front", zorder=1
+            costs, values, where="post", color=_GREY, linewidth=1.2, linestyle=(0, (4, 3)), label="front", zorder=1
         )
     everything = [(arm, point) for arm in front.arms for point in arm.points]
     for index, arm in enumerate(front.arms):
@@ -36,14 +59,14 @@ def draw_front(front: Front, places: Mapping[str, int] | None = None) -> bytes:
         _draw_arm(axes, arm, factor, colour(place, 0), MARKERS[place % len(MARKERS)], _start(front))
     for arm in front.dense:
         _draw_points(axes, arm, factor, _DENSE, "*", 13)
-    axes.set_ylim(accuracies_shown(front))
+    axes.set_ylim(values_shown(front))
     axes.margins(x=0.06)
-    for x, y, said in _labels([(factor * point.cost, point.accuracy, point.round) for _, point in everything], axes):
+    for x, y, said in _labels([(factor * point.cost, point.value, point.round) for _, point in everything], axes):
         axes.annotate(said, (x, y), xytext=(7, 6), textcoords="offset points", fontsize=8, color="#444444", zorder=5)
     axes.set_xlabel(label)
     many = any(point.n > 1 for _, point in everything)
     legend = "filled: on the front;\nnumbers: rounds" + (";\nbars: 95 % interval" if many else "")
-    return finish(figure, axes, front.title, legend)
+    return finish(figure, axes, front.title, front.metric, legend)
 
 
 def _labels(points: Sequence[tuple[float, float, int]], axes: Axes) -> list[tuple[float, float, str]]:
@@ -73,14 +96,14 @@ def _start(front: Front) -> FrontPoint | None:
 def _draw_arm(axes: Axes, arm: FrontArm, factor: float, drawn: str, marker: str, start: FrontPoint | None) -> None:
     path = [point for point in (*([start] if start else []), *arm.points) if not point.rejected]
     axes.plot(
-        [factor * point.cost for point in path], [point.accuracy for point in path], color=drawn, linewidth=1, alpha=0.4
+        [factor * point.cost for point in path], [point.value for point in path], color=drawn, linewidth=1, alpha=0.4
     )
     _draw_points(axes, arm, factor, drawn, marker, 7)
 
 
 def _draw_points(axes: Axes, arm: FrontArm, factor: float, drawn: str, marker: str, size: float) -> None:
     for point in arm.points:
-        x, y = factor * point.cost, point.accuracy
+        x, y = factor * point.cost, point.value
         ends = [[abs(y - end)] for end in (point.low, point.high) if end is not None]
         sides = [[abs(x - factor * end)] for end in (point.cost_low, point.cost_high) if end is not None]
         axes.errorbar(

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.results import EQUAL_DENSITY
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.published import Published
-from lt_ray.report.rows import ReportedCycle
+from lt_ray.report.reading.published import Published
+from lt_ray.report.reading.rows import ReportedCycle
 
-LOSSES_AND_ACCURACIES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-"""The columns of the logs' own tables"""
 OWN_MASKS = "random reinit, own masks"
 """The published arm that re-initialises and then prunes what it trained: no control (METHODS §1)"""
 
@@ -27,7 +25,7 @@ def published_name(cycles: Iterable[ReportedCycle]) -> str:
 
     They prune iteratively, and on the task itself.
     """
-    names = {_published_name({**cycle.params, **cycle.settings}) for cycle in cycles}
+    names = {_published_name(cycle.fields) for cycle in cycles}
     return names.pop() if len(names) == 1 else ""
 
 
@@ -45,10 +43,7 @@ def differing(published: Published, cycles: Sequence[ReportedCycle], data: Mappi
         method = key.partition(".")[0]
         if method in PRUNINGS and not _prunes(published.arm, method):
             continue
-        if "." in key:
-            ours = {cycle.params.get(key, cycle.settings.get(key, _UNKNOWN)) for cycle in cycles}
-        else:
-            ours = {data.get(key, _UNKNOWN)}
+        ours = {cycle.fields.get(key, _UNKNOWN) for cycle in cycles} if "." in key else {data.get(key, _UNKNOWN)}
         if {_named(key, own) for own in ours} != {_named(key, theirs)}:
             own = _said(ours.pop()) if len(ours) == 1 else "various"
             said.append(f"{_condition(key)} {own}, not {_said(theirs)}")
@@ -82,16 +77,16 @@ def _said(value: Scalar) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def nearest(published: Iterable[Published], arm: str, round: int, sparsity: float) -> Published | None:
-    """Return the published test accuracy at an equal sparsity, or round where none is told; the nearest one, or None.
+def nearest(published: Iterable[Published], metric: str, arm: str, round: int, sparsity: float) -> Published | None:
+    """Return the nearest published value of a metric at an equal sparsity, or round where none is told; or None.
 
     - `published`: of our task and model
-    - `arm`: what published tables call ours. Dense accuracies are everybody's, its own curve's first.
+    - `arm`: what published tables call ours. Dense values are everybody's, its own curve's first.
     """
     found = []
     for place, item in enumerate(published):
         own = bool(arm) and item.arm == arm
-        if item.metric != "test_accuracy" or not _equal(item, round, sparsity) or (round > 0 and not own):
+        if item.metric != metric or not _equal(item, round, sparsity) or (round > 0 and not own):
             continue
         far = 1.0 if item.sparsity is None else abs(item.sparsity - sparsity)
         found.append(((not own, item.arm != "dense", far, item.round != round, place), item))
@@ -100,13 +95,13 @@ def nearest(published: Iterable[Published], arm: str, round: int, sparsity: floa
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One row of a published table of losses and accuracies."""
+    """One row of a published table of losses and a metric."""
 
     arm: str
     round: int | None
     sparsity: float | None
     values: Mapping[str, float]
-    """Metric → value, accuracies as shares [0, 1]"""
+    """Metric → value, percents as shares [0, 1]"""
     file: str
     line: int
     errors: tuple[str, ...]
@@ -114,16 +109,16 @@ class PublishedRow:
     """One of its cells, for what its run was"""
 
 
-def table_rows(published: Iterable[Published], *, pruned: bool) -> list[PublishedRow]:
-    """Return the published rows that tell more than test accuracy, of dense or of pruned models.
+def table_rows(published: Iterable[Published], names: Sequence[str], *, pruned: bool) -> list[PublishedRow]:
+    """Return the published rows that tell more than the last of some metrics, of dense or of pruned models.
 
-    - `published`: of one task and model
+    - `published`: of one task and model; `names`: of the metrics, such as `test_loss`
     """
     found: dict[tuple[object, ...], list[Published]] = {}
     for item in published:
-        if item.metric in LOSSES_AND_ACCURACIES and (item.arm != "dense" and item.round != 0) == pruned:
+        if item.metric in names and (item.arm != "dense" and item.round != 0) == pruned:
             found.setdefault((item.table, item.file, item.arm, item.round, item.sparsity), []).append(item)
-    return [_row(items) for items in found.values() if {item.metric for item in items} != {"test_accuracy"}]
+    return [row_of(items) for items in found.values() if {item.metric for item in items} != {names[-1]}]
 
 
 @dataclass
@@ -144,7 +139,9 @@ class Errors:
         return "".join(f" [{place}] {error}" for place, error in enumerate(self.told, 1))
 
 
-def _row(items: Sequence[Published]) -> PublishedRow:
+def row_of(items: Sequence[Published]) -> PublishedRow:
+    """Return the row that some cells of a published table make; of errors that begin alike the longest is told."""
+    told = list(dict.fromkeys(item.error for item in items if item.error))
     first = items[0]
     return PublishedRow(
         arm=first.arm,
@@ -153,7 +150,9 @@ def _row(items: Sequence[Published]) -> PublishedRow:
         values={item.metric: value(item) for item in items},
         file=first.file,
         line=min(item.line for item in items),
-        errors=tuple(dict.fromkeys(item.error for item in items if item.error)),
+        errors=tuple(
+            one for one in told if not any(one != other and other.startswith(one.rstrip(".")) for other in told)
+        ),
         first=first,
     )
 

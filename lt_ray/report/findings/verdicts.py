@@ -10,12 +10,22 @@ import statistics
 from collections.abc import Sequence
 
 from lt_ray.cycle.results import not_above_chance, winning_round
-from lt_ray.report.bill import Bill
-from lt_ray.report.compare import MOST_ARMS, Compared, Comparison, Crossing, Group, Level, crossings, dense, has_blocks
-from lt_ray.report.rows import ReportedCycle
-from lt_ray.report.words import listed as listed
-from lt_ray.report.words import numbered, points, runs_of
-from lt_ray.report.words import percent as percent
+from lt_ray.report.findings.bill import Bill
+from lt_ray.report.findings.compare import (
+    MOST_ARMS,
+    Compared,
+    Comparison,
+    Crossing,
+    Group,
+    Level,
+    crossings,
+    dense,
+    has_blocks,
+)
+from lt_ray.report.findings.words import Wording, numbered, runs_of
+from lt_ray.report.findings.words import listed as listed
+from lt_ray.report.findings.words import percent as percent
+from lt_ray.report.reading.rows import ReportedCycle, tested
 
 _MOST_CYCLES = 4
 """Cycles of an arm that a sentence names one by one [count]"""
@@ -38,7 +48,7 @@ def verdicts(group: Group, compared: Compared) -> list[str]:
         found += [_apart(never)] if never else []
     told = [item for item in pairs if any(level.sign for level in item.levels)]
     if len(told) <= _MOST_COMPARISONS:
-        found += [_difference(item, compared.family) for item in told]
+        found += [_difference(item, compared.family, group.words) for item in told]
         found += [_crossing(item) for item in told if item.crossings]
     else:
         found.append(_many(told, len(pairs), compared.family))
@@ -54,7 +64,7 @@ def bill(whole: Bill) -> str:
     spent = f"{numbered(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
     spent += f"{_time(whole.eval_s)} of evaluation"
     spent += f", and {_time(whole.redone_s)} lost to interruptions and done again" if whole.redone_s >= 1 else ""
-    if not whole.known or not whole.asked:
+    if not whole.asked:
         return f"Cost: {spent}."
     parts = [
         f"{number:,} {what}"
@@ -74,7 +84,7 @@ def bill(whole: Bill) -> str:
 
 def _tickets(group: Group, arm: str) -> str:
     cycles, tolerance = group.arms[arm], group.sweep.tolerance
-    rule = f"validation ≥ own dense − {tolerance:g}"
+    rule = _rule(group)
     chance = [c for c in cycles if not_above_chance(dense(c))]
     if chance:
         return _chance(group, arm, cycles, chance)
@@ -94,7 +104,7 @@ def _tickets(group: Group, arm: str) -> str:
         so_far = " so far" if cycle.state == "unfinished" else ", the last" if winner.round == last else ""
         start = dense(cycle)
         assert start is not None
-        test = f"test {winner.test_accuracy:.4f}, dense {start.test_accuracy:.4f}"
+        test = f"test {tested(winner):.4f}, dense {tested(start):.4f}"
         won.append(f"{percent(winner.density)} (round {winner.round}{so_far}; {test}) with {who}")
     if not won:
         return f"{arm}: no winning ticket with {listed(lost, 'or')} ({rule})."
@@ -129,14 +139,14 @@ def _many_arms(group: Group) -> str:
         kept = [w.density for w in (winning_round(cycle.standing, tolerance) for cycle in cycles) if w is not None]
         if kept:
             best[arm] = min(kept)
-    said = f"{len(best)} of {len(group.arms)} arms have a winning ticket (validation ≥ own dense − {tolerance:g})"
+    said = f"{len(best)} of {len(group.arms)} arms have a winning ticket ({_rule(group)})"
     if not best:
         return f"{said}."
     arm = min(best, key=lambda arm: (best[arm], arm))
     return f"{said}; the sparsest one, of {arm}, keeps {percent(best[arm])}: the best of many, which may be luck."
 
 
-def _difference(item: Comparison, family: int) -> str:
+def _difference(item: Comparison, family: int, words: Wording) -> str:
     """Of two arms that are told apart somewhere: how they differ at the sparsest round, and where else."""
     last = item.levels[-1]
     where = f"At {percent(last.sparsity)} sparsity ({_round(last)}, the sparsest that both have)"
@@ -145,19 +155,20 @@ def _difference(item: Comparison, family: int) -> str:
     below = [level.round for level in item.levels if level.sign < 0]
     parts = [f"{word} 0 at {runs_of(rounds)}" for word, rounds in (("above", above), ("below", below)) if rounds]
     left = f" ({numbered(item.unpaired, 'cycle')} without a partner left out)" if item.unpaired else ""
+    said = words.against(item.arm, item.against, last.difference.mean)
     return (
-        f"{where}, {_against(item, last.difference.mean)}{_doubt(last, family)}{doubt}; of "
+        f"{where}, {said}{_doubt(last, family, words)}{doubt}; of "
         f"{numbered(len(item.levels), 'round')} compared the difference is told apart {listed(parts)}{left}."
     )
 
 
-def _doubt(level: Level, family: int) -> str:
+def _doubt(level: Level, family: int, words: Wording) -> str:
     """`, mean of 3 seeds (95 % interval …, not corrected; p = 0.012 after Holm for 24 comparisons)`."""
     found = level.difference
     if found.low is None or found.high is None or level.corrected_p is None:
         return ", of one seed"
     return (
-        f", mean of {found.n} seeds (95 % interval {points(found.low)} to {points(found.high)}, not corrected; "
+        f", mean of {found.n} seeds ({words.interval(found.low, found.high)}, not corrected; "
         f"p = {level.corrected_p:.2g} after Holm for {numbered(family, 'comparison')})"
     )
 
@@ -211,30 +222,30 @@ def _many(told: Sequence[Comparison], pairs: int, family: int) -> str:
 
 def _falls(group: Group, compared: Compared) -> list[str]:
     """Where arms are told apart from their bound; those that are not below it anywhere together."""
-    bound = f"dense accuracy − {group.sweep.tolerance:g}"
+    words = group.words
+    bound = words.bound(f"dense {words.name}", group.sweep.tolerance)
+    crosses = "falls below" if words.sign > 0 else "rises above"
     found, never = [], []
     for arm, levels in compared.falls.items():
         if not any(level.corrected_p is not None for level in levels):
             continue
-        below = [level for level in levels if level.sign < 0]
+        below = [level for level in levels if words.sign * level.sign < 0]
         if not below:
             never.append(f"{arm} (to {percent(levels[-1].sparsity)} sparsity)")
             continue
         rounds = runs_of(level.round for level in below)
-        crossed = [_at(crossing) for crossing in crossings(levels) if not crossing.rises]
-        since = f", and falls below it {listed(crossed)}" if crossed else ""
+        crossed = [_at(crossing) for crossing in crossings(levels) if crossing.rises != (words.sign > 0)]
+        since = f", and {crosses} it {listed(crossed)}" if crossed else ""
         found.append(
-            f"The mean of {arm} is told apart below its own {bound} at {rounds}, from {percent(below[0].sparsity)} "
-            f"sparsity (Holm for {numbered(compared.family, 'comparison')}){since}."
+            f"The mean of {arm} is told apart {words.worse} its own {bound} at {rounds}, from "
+            f"{percent(below[0].sparsity)} sparsity (Holm for {numbered(compared.family, 'comparison')}){since}."
         )
-    return found + ([f"Told apart below the own {bound} at no round: {listed(never)}."] if never else [])
+    return found + ([f"Told apart {words.worse} the own {bound} at no round: {listed(never)}."] if never else [])
 
 
-def _against(item: Comparison, difference: float) -> str:
-    if abs(difference) < 5e-5:  # shown as 0.00 points
-        return f"{item.arm} and {item.against} differ by less than 0.01 points"
-    word = "above" if difference > 0 else "below"
-    return f"{item.arm} is {100 * abs(difference):.2f} points {word} {item.against}"
+def _rule(group: Group) -> str:
+    """What makes a ticket a winning one."""
+    return f"validation {group.words.at_least} {group.words.bound('own dense', group.sweep.tolerance)}"
 
 
 def _round(level: Level) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from lt_ray.report.cells import Named, front_table, named, numeric, settings_table, show
-from lt_ray.report.document import Document, Front, HeatMap, Settings, Table
+from lt_ray.report.findings.document import Document, Front, HeatMap, ReportTable, Searched, Section
+from lt_ray.report.pages.cells import Named, front_table, named, numeric, settings_table, show
 
 _MOST_ROWS = 60
 """Longer tables are cut: the rest is in their CSV"""
@@ -18,13 +18,8 @@ def as_markdown(document: Document) -> str:
     if not document.sections:
         lines += ["", "There is nothing to report."]
     for part in named(document):
-        section = part.section
-        lines += ["", f"## {_plain(section.title)}"]
-        said = section.verdicts
-        if first := section.headline or (said[0] if said else ""):
-            lines += ["", f"**{_plain(first)}**"]
-        if section.warnings:
-            lines += ["", "> **Mind**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings)]
+        section, said = part.section, part.section.verdicts
+        lines += ["", *_opening(section)]
         charts = _charts(part)
         lines += charts.pop(part.opening, [])
         for name, table in part.summary.items():
@@ -40,6 +35,23 @@ def as_markdown(document: Document) -> str:
             lines += ["", f"### {_plain(heat_map.title)}", *_heat_map(heat_map, f"cka/{name}")]
         lines += _further(part.further_maps)
     return "\n".join(lines) + "\n"
+
+
+def as_note(section: Section, tables: Sequence[ReportTable] = ()) -> str:
+    """Return a section in short, without pictures and files: what came out, the small table, some more, sentences."""
+    lines = list(_opening(section))
+    for table in (*section.summary, *tables):
+        lines += ["", f"### {_plain(table.title)}", *_table(table)]
+    return "\n".join([*lines, "", *(f"- {_plain(verdict)}" for verdict in section.verdicts)]) + "\n"
+
+
+def _opening(section: Section) -> Iterator[str]:
+    """Yield a section's title, what came out of it, and what a reader must mind."""
+    yield f"## {_plain(section.title)}"
+    if first := section.headline or next(iter(section.verdicts), ""):
+        yield from ("", f"**{_plain(first)}**")
+    if section.warnings:
+        yield from ("", "> **Mind**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings))
 
 
 def _charts(part: Named) -> dict[str, list[str]]:
@@ -65,7 +77,7 @@ def _front(front: Front, path: str) -> Iterator[str]:
     kept = [place for place, name in enumerate(names) if name not in ("on the front", "rejected")]
     on = names.index("on the front")
     yield from _table(
-        Table(
+        ReportTable(
             table.slug,
             table.title,
             tuple(table.columns[i] for i in kept),
@@ -88,7 +100,7 @@ def _further(maps: Mapping[str, HeatMap]) -> Iterator[str]:
         yield from (f"- [{_plain(heat_map.title)}](cka/{name}.csv)" for name, heat_map in maps.items())
 
 
-def _settings(settings: Settings, path: str) -> Iterator[str]:
+def _settings(settings: Searched, path: str) -> Iterator[str]:
     if settings.importance:
         shares = sorted(settings.importance.items(), key=lambda item: -item[1])
         what = _plain(settings.objectives[0]) if settings.objectives else "the result"
@@ -97,7 +109,7 @@ def _settings(settings: Settings, path: str) -> Iterator[str]:
     yield from _table(settings_table(settings), path, settings.note)
 
 
-def _table(table: Table, path: str, note: str = "", all_of: int | None = None) -> Iterator[str]:
+def _table(table: ReportTable, path: str = "", note: str = "", all_of: int | None = None) -> Iterator[str]:
     """Yield a table and a link to its CSV, which has `all_of` rows where it has more than the table."""
     if note := table.note or note:
         yield from ("", _plain(note))
@@ -112,7 +124,8 @@ def _table(table: Table, path: str, note: str = "", all_of: int | None = None) -
     right = [numeric(table, index) for index in range(len(table.columns))]
     yield from _rows([column.name for column in table.columns], right, cells)
     rows = len(table.rows) if all_of is None else all_of
-    yield from ("", f"[All {rows} rows]({path})" if rows > len(cells) else f"[CSV]({path})")
+    if path:
+        yield from ("", f"[All {rows} rows]({path})" if rows > len(cells) else f"[CSV]({path})")
 
 
 def _rows(head: Sequence[str], right: Sequence[bool], rows: Sequence[Sequence[str]]) -> Iterator[str]:

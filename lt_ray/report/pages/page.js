@@ -168,7 +168,7 @@
       const hovertext = arm.points.map((p) => [
         `<b>${plain(arm.arm)}</b>`,
         `round ${p.round}, sparsity ${percent(p.sparsity)}`,
-        `test accuracy ${fixed(p.mean, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
+        `test ${data.metric} ${fixed(p.mean, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
         (p.n === 1 ? "n = 1 cycle" : `n = ${p.n} cycles`) +
           (data.dense === null || p.mean === null ? "" : `, dense ${p.mean < data.dense ? "−" : "+"} ${Math.abs(p.mean - data.dense).toFixed(4)}`),
       ].join("<br>"));
@@ -188,7 +188,7 @@
     }
     let range = data.range;
     if (state.zoom) {
-      const reach = Math.max(5 * data.tolerance, 0.02);
+      const reach = Math.max(5 * Math.abs(data.dense - data.bound), 0.02);
       range = [Math.max(data.range[0], data.dense - reach), Math.min(data.range[1], data.dense + reach)];
     }
     const layout = {
@@ -198,9 +198,9 @@
         title: { text: width < 600 ? "sparsity (log scale of what remains)" : "sparsity: pruned share of the prunable weights (log scale of what remains)", standoff: 8 },
       }),
       yaxis: axis(colour, {
-        range, uirevision: `zoom ${state.zoom}`, tickformatstops: DECIMALS, title: { text: "test accuracy", standoff: 8 }, nticks: 8,
+        range, uirevision: `zoom ${state.zoom}`, tickformatstops: DECIMALS, title: { text: `test ${data.metric}`, standoff: 8 }, nticks: 8,
       }),
-      shapes: data.dense === null ? [] : [[data.dense, "solid"], [data.dense - data.tolerance, "dash"]].map(([level, dash]) => ({
+      shapes: data.dense === null ? [] : [[data.dense, "solid"], [data.bound, "dash"]].map(([level, dash]) => ({
         type: "line", xref: "paper", x0: 0, x1: 1, y0: level, y1: level, layer: "below",
         line: { color: colour("reference"), width: 1.2, dash },
       })),
@@ -208,7 +208,7 @@
     return { traces, layout };
   };
 
-  // A front: cost against accuracy; what is on it is filled, what was rejected crossed out
+  // A front: cost against the test split; what is on it is filled, what was rejected crossed out
 
   const front = (data, state, colour, width) => {
     const small = width < 600;
@@ -218,7 +218,7 @@
     const told = (arm, p) => [
       `<b>${plain(arm.arm)}</b>`,
       (p.round ? `round ${p.round}` : "not pruned") + (p.blocks === null ? "" : `, ${short(p.blocks)} blocks`) + (p.rejected ? ", rejected" : ""),
-      `test accuracy ${fixed(p.accuracy, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
+      `test ${data.metric} ${fixed(p.value, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
       data.cost === "latency"
         ? `latency ${fixed(cost(p.cost), 2)} ms` + (p.cost_low === null ? "" : ` [${fixed(cost(p.cost_low), 2)}, ${fixed(cost(p.cost_high), 2)}]`)
         : `${p.cost === null ? "–" : Math.round(p.cost).toLocaleString("en")} nonzero parameters`,
@@ -226,7 +226,7 @@
     ].join("<br>");
     const line = data.stairs.length ? [{
       type: "scatter", mode: "lines", meta: { arm: null, kind: "front" }, hoverinfo: "skip",
-      x: data.stairs.map(([own]) => cost(own)), y: data.stairs.map(([, accuracy]) => accuracy),
+      x: data.stairs.map(([own]) => cost(own)), y: data.stairs.map(([, value]) => value),
       line: { shape: "hv", color: colour("reference"), width: 1.4, dash: "dash" },
     }] : [];
     const ends = (points, paint, of, low, high, f) => ({
@@ -235,11 +235,11 @@
     });
     const points = (arm, paint, symbol, size, more) => ({
       type: "scatter", mode: "markers", name: plain(arm.arm), hoverinfo: "text", hovertext: arm.points.map((p) => told(arm, p)),
-      x: arm.points.map((p) => cost(p.cost)), y: arm.points.map((p) => p.accuracy), cliponaxis: false,
+      x: arm.points.map((p) => cost(p.cost)), y: arm.points.map((p) => p.value), cliponaxis: false,
       marker: {
         color: arm.points.map((p) => (p.best ? paint : colour("ground"))), symbol, size, line: { color: paint, width: 1.8 },
       },
-      ...(state.band ? { error_y: ends(arm.points, paint, "accuracy", "low", "high", (own) => own), error_x: ends(arm.points, paint, "cost", "cost_low", "cost_high", cost) } : {}),
+      ...(state.band ? { error_y: ends(arm.points, paint, "value", "low", "high", (own) => own), error_x: ends(arm.points, paint, "cost", "cost_low", "cost_high", cost) } : {}),
       ...more,
     });
     const ofArms = data.arms.flatMap((arm) => {
@@ -249,12 +249,12 @@
       const lost = arm.points.filter((p) => p.rejected);
       const found = [{
         type: "scatter", mode: "lines", meta: { arm: arm.arm, kind: "path" }, visible, hoverinfo: "skip",
-        x: path.map((p) => cost(p.cost)), y: path.map((p) => p.accuracy),
+        x: path.map((p) => cost(p.cost)), y: path.map((p) => p.value),
         line: { color: clear(paint, 0.4), width: 1.2, dash: DASHES[Math.floor(arm.place / MARKERS.length) % DASHES.length] },
       }, points(arm, paint, MARKERS[arm.place % MARKERS.length], small ? 7 : 10, { meta: { arm: arm.arm, kind: "points" }, visible })];
       if (lost.length) found.push({
         type: "scatter", mode: "markers", meta: { arm: arm.arm, kind: "rejected" }, visible, hoverinfo: "skip", cliponaxis: false,
-        x: lost.map((p) => cost(p.cost)), y: lost.map((p) => p.accuracy),
+        x: lost.map((p) => cost(p.cost)), y: lost.map((p) => p.value),
         marker: { symbol: "x-thin", size: small ? 10 : 13, line: { color: colour("text"), width: 1.6 } },
       });
       return found;
@@ -267,7 +267,7 @@
     const layout = {
       ...base(colour, width, small ? 336 : 432, { l: 58, r: 14, t: 28, b: 46 }),
       xaxis: axis(colour, { range: [least - margin, most + margin], title: { text: data.label, standoff: 8 }, nticks: small ? 5 : 9 }),
-      yaxis: axis(colour, { range: data.range, tickformatstops: DECIMALS, title: { text: "test accuracy", standoff: 8 }, nticks: 8 }),
+      yaxis: axis(colour, { range: data.range, tickformatstops: DECIMALS, title: { text: `test ${data.metric}`, standoff: 8 }, nticks: 8 }),
     };
     return { traces: [...line, ...dense, ...ofArms], layout };
   };
@@ -317,7 +317,8 @@
   ].join("<br>");
 
   const ranked = (data, objective) => {
-    const value = (row) => (typeof row[objective] === "number" ? row[objective] : -Infinity);
+    const sign = data.lowest.includes(objective) ? -1 : 1;
+    const value = (row) => (typeof row[objective] === "number" ? sign * row[objective] : -Infinity);
     return data.rows.map((row, index) => ({ row, index })).sort((a, b) => value(b.row) - value(a.row) || a.index - b.index);
   };
 

@@ -14,9 +14,10 @@ from functools import cached_property
 from lt_ray.cycle.names import TASK_KEY, arm_keys, arm_name
 from lt_ray.cycle.results import RoundResult, equal_sparsity
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.document import Curve, CurvePoint
-from lt_ray.report.estimates import LEVEL, NOTHING, Estimate, holm, over_seeds
-from lt_ray.report.rows import ReportedCycle, ReportedSweep, by_arm
+from lt_ray.report.findings.document import Curve, CurvePoint
+from lt_ray.report.findings.estimates import LEVEL, NOTHING, Estimate, holm, over_seeds
+from lt_ray.report.findings.words import Wording
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, by_arm, tested
 
 MOST_ARMS = 12
 """Arms that are compared each with each [count]"""
@@ -36,6 +37,11 @@ class Group:
     cycles: tuple[ReportedCycle, ...]
     main: bool = True
     """Whether this is the task that the sweep is about; on another one its tickets are found"""
+
+    @property
+    def words(self) -> Wording:
+        """How its deciding metric is spoken of; at least one cycle."""
+        return Wording(self.cycles[0].cycle.metric)
 
     @cached_property
     def arm_keys(self) -> tuple[str, ...]:
@@ -80,14 +86,6 @@ def groups(sweep: ReportedSweep) -> list[Group]:
     return [Group(sweep, sweep.task, own), *found]
 
 
-def planned(cycle: ReportedCycle) -> tuple[int, ...] | None:
-    """Return the rounds that a cycle was to train, round 0 first; None where its fields are not known."""
-    rounds, every = cycle.params.get("rounds"), cycle.params.get("ticket_every")
-    if not isinstance(rounds, int):
-        return None
-    return tuple(range(0, rounds + 1, every if isinstance(every, int) and every > 0 else 1))
-
-
 def known_mean(values: Iterable[float | None]) -> float | None:
     """Return the mean of the values that are known; None where none is."""
     known = [value for value in values if value is not None]
@@ -121,12 +119,27 @@ def dense(cycle: ReportedCycle) -> RoundResult | None:
     return next((result for result in cycle.results if result.round == 0), None)
 
 
+def above_dense(cycles: Sequence[ReportedCycle], index: int, *, standing: bool = False) -> Estimate | None:
+    """Return by how much a round is above the own dense one on the test split, each stored round once; None where no
+    cycle has both.
+
+    - `standing`: without rounds that were rejected
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for cycle in cycles:
+        start = dense(cycle)
+        for result in cycle.standing if standing else cycle.results:
+            if result.round == index and start is not None:
+                found[result.key or cycle.id] = (cycle.seed, tested(result) - tested(start))
+    return over_seeds(found.values()) if found else None
+
+
 def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Curve:
-    """Return the mean test accuracy of an arm after each round, of the cycles that have it and did not reject it."""
+    """Return the mean of an arm on the test split after each round, of cycles that have it and did not reject it."""
     points = []
     for index, results in at_rounds(cycles, standing=True).items():
-        members = tuple(result.test_accuracy for result in results)
-        found = over_seeds((result.seed, result.test_accuracy) for result in results)
+        members = tuple(map(tested, results))
+        found = over_seeds((result.seed, tested(result)) for result in results)
         sparsity = statistics.fmean(result.sparsity for result in results)
         points.append(CurvePoint(index, sparsity, found.mean, found.low, found.high, found.n, members))
     return Curve(arm, tuple(points))
@@ -140,7 +153,7 @@ class Level:
     sparsity: float
     """Mean [0, 1]"""
     difference: Estimate
-    """Of test accuracies, mean over seeds, each seed's pairs averaged first; its interval and p are not corrected"""
+    """On the test split, mean over seeds, each seed's pairs averaged first; its interval and p are not corrected"""
     against_round: int
     """The other arm's round; the same one where sparsities agree"""
     against_sparsity: float
@@ -200,7 +213,7 @@ class Compared:
     pairs: tuple[Comparison, ...]
     """Every two arms, control arms as what is compared with"""
     falls: Mapping[str, tuple[Level, ...]]
-    """Arm → its mean above the own dense accuracy − tolerance after each pruned round"""
+    """Arm → its mean above the bound of a winning ticket after each pruned round"""
     family: int
     """Comparisons that were corrected together: those of the whole sweep that have an interval [count]"""
 
@@ -209,7 +222,7 @@ def compare(found: Sequence[Group]) -> list[Compared]:
     """Return what is compared in each of a sweep's groups, in their order.
 
     The family that Holm corrects is all of it: each two arms at each round at equal sparsity, and each arm at each
-    round against its own dense accuracy − tolerance.
+    round against its own bound, the dense value less the tolerance.
     """
     pairs = [_comparisons(group) for group in found]
     falls = [_falls(group) for group in found]
@@ -261,18 +274,19 @@ def _comparisons(group: Group) -> list[Comparison]:
 
 
 def _falls(group: Group) -> dict[str, list[Level]]:
-    """Arm → round → its accuracy above the own dense one − tolerance, of pruned rounds that were not rejected.
+    """Arm → round → its value above the own dense one less the tolerance, of pruned rounds that were not rejected.
 
-    A cycle at the bound counts as above. Arms are told one by one where they are few.
+    A cycle at the bound keeps it. Arms are told one by one where they are few.
     """
     found: dict[str, list[Level]] = {}
     for arm, cycles in group.arms.items() if len(group.arms) <= MOST_ARMS else ():
+        sign = group.words.sign
         rows: dict[int, list[tuple[int, float, float]]] = {}
         for cycle in cycles:
             start = dense(cycle)
             for result in cycle.standing if start is not None else ():
                 assert start is not None
-                above = result.test_accuracy - start.test_accuracy + group.sweep.tolerance + NOTHING
+                above = tested(result) - tested(start) + sign * group.sweep.tolerance + sign * NOTHING
                 if result.round > 0:
                     rows.setdefault(result.round, []).append((cycle.seed, above, result.sparsity))
         found[arm] = [
@@ -292,7 +306,7 @@ def _falls(group: Group) -> dict[str, list[Level]]:
 class _Unit:
     """One side of a pair after one round."""
 
-    accuracy: float
+    value: float
     sparsity: float
     keys: frozenset[str]
 
@@ -312,7 +326,7 @@ def _compare(group: Group, arm: str, against: str) -> Comparison:
             level = Level(
                 round=one,
                 sparsity=statistics.fmean(a.sparsity for _, a, _ in met),
-                difference=over_seeds((key[0], a.accuracy - b.accuracy) for key, a, b in met),
+                difference=over_seeds((key[0], a.value - b.value) for key, a, b in met),
                 against_round=two,
                 against_sparsity=statistics.fmean(b.sparsity for _, _, b in met),
             )
@@ -335,7 +349,7 @@ def _units(group: Group, arm: str) -> dict[PairKey, dict[int, _Unit]]:
                 rounds.setdefault(result.round, []).append(result)
         found[key] = {
             index: _Unit(
-                statistics.fmean(result.test_accuracy for result in results),
+                statistics.fmean(map(tested, results)),
                 statistics.fmean(result.sparsity for result in results),
                 frozenset(result.key for result in results if result.key),
             )
@@ -373,5 +387,5 @@ def _differing(group: Group, arm: str, against: str) -> int:
 
 
 def _is_control(cycle: ReportedCycle) -> bool:
-    fields = {**cycle.params, **cycle.settings}
+    fields = cycle.fields
     return fields.get("magnitude.restart") == "random" or fields.get("magnitude.random_pruning") is True

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from lt_ray.cycle.metrics import METRICS, Metric
 from lt_ray.cycle.settings import Scalar
 
 Cell = str | int | float | bool | None
+ACCURACY = METRICS["accuracy"]
 Opening = Literal["curves", "fronts", "settings"]
 
 
@@ -23,7 +25,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table that can be sorted by any column."""
 
     slug: str
@@ -43,19 +45,19 @@ class CurvePoint:
     sparsity: float
     """Mean over cycles [0, 1]"""
     mean: float
-    """Test accuracy, mean over seeds, each seed's cycles averaged first [0, 1]"""
+    """On the test split, mean over seeds, each seed's cycles averaged first"""
     low: float | None
     """Lower end of the 95 % interval of the mean over seeds, not corrected; None for one seed"""
     high: float | None
     n: int
     """Seeds [count]"""
     members: tuple[float, ...]
-    """Test accuracy of each cycle"""
+    """Each cycle on the test split"""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One arm's accuracy against sparsity."""
+    """One arm on the test split, against sparsity."""
 
     arm: str
     points: tuple[CurvePoint, ...]
@@ -70,13 +72,21 @@ class Curves:
     title: str
     curves: tuple[Curve, ...]
     dense: float | None
-    """Mean test accuracy of round 0, each distinct dense round once [0, 1]"""
+    """Mean of round 0 on the test split, each distinct dense round once"""
     tolerance: float
-    """Accuracy that a winning ticket may lose [0, 1]"""
+    """What a winning ticket may lose"""
+    metric: Metric = ACCURACY
+    """What is measured"""
+
+    @property
+    def bound(self) -> float | None:
+        """What a winning ticket keeps, where it is as dense as the mean."""
+        sign = 1 if self.metric.best == "highest" else -1
+        return None if self.dense is None else self.dense - sign * self.tolerance
 
 
 @dataclass(frozen=True)
-class Settings:
+class Searched:
     """Searched fields against what cycles came to: for parallel coordinates and for one picture a field."""
 
     slug: str
@@ -84,13 +94,15 @@ class Settings:
     keys: tuple[str, ...]
     """Searched fields; text or numbers"""
     objectives: tuple[str, ...]
-    """What cycles came to, such as the validation accuracy of the last round"""
+    """What cycles came to, such as the last round's value on the validation split"""
     rows: tuple[Mapping[str, Scalar], ...]
     """One a cycle: key → value of the keys and objectives, and `cycle`, `arm`, `seed`; a field that a cycle does not
     have is missing"""
     importance: Mapping[str, float] | None
     """Share of the first objective's variance that each field explains, Optuna's; None where it cannot be told"""
     note: str = ""
+    lowest: tuple[str, ...] = ()
+    """Objectives of which less is better"""
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,8 @@ class FrontPoint:
     cost_low: float | None
     """Lower quartile of a latency, mean over cycles; None where there is none"""
     cost_high: float | None
-    accuracy: float
-    """Test accuracy, mean over seeds, each seed's cycles averaged first [0, 1]"""
+    value: float
+    """On the test split, mean over seeds, each seed's cycles averaged first"""
     low: float | None
     """Lower end of the 95 % interval of the mean over seeds, not corrected; None for one seed"""
     high: float | None
@@ -115,7 +127,7 @@ class FrontPoint:
     rejected: bool
     """Whether every cycle rejected the round"""
     best: bool
-    """Whether no other point costs as little with a higher accuracy, or less with as high a one"""
+    """Whether no other point costs as little and is better, or costs less and is as good"""
 
 
 @dataclass(frozen=True)
@@ -129,7 +141,7 @@ class FrontArm:
 
 @dataclass(frozen=True)
 class Front:
-    """Test accuracy against one cost, and the points that no other one beats."""
+    """The test split against one cost, and the points that no other one beats."""
 
     slug: str
     title: str
@@ -139,6 +151,8 @@ class Front:
     dense: tuple[FrontArm, ...]
     """The dense models, each once"""
     note: str = ""
+    metric: Metric = ACCURACY
+    """What is measured"""
 
 
 @dataclass(frozen=True)
@@ -185,13 +199,13 @@ class Section:
     verdicts: tuple[str, ...]
     """One sentence each"""
     curves: tuple[Curves, ...]
-    tables: tuple[Table, ...]
-    settings: tuple[Settings, ...]
+    tables: tuple[ReportTable, ...]
+    settings: tuple[Searched, ...]
     fronts: tuple[Front, ...] = ()
     maps: tuple[HeatMap, ...] = ()
     headline: str = ""
     """What came out, in one sentence; empty = the first verdict"""
-    summary: tuple[Table, ...] = ()
+    summary: tuple[ReportTable, ...] = ()
     """What came out, in a row for each arm"""
     opening: Opening = "curves"
     """The kind of chart that it opens with, where it has one"""

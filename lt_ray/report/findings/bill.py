@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import RoundResult
-from lt_ray.report.compare import planned
-from lt_ray.report.rows import ReportedCycle
-from lt_ray.report.schedule import method, setting
+from lt_ray.report.reading.rows import ReportedCycle
+from lt_ray.report.reading.schedule import pruning
 
 
 @dataclass
@@ -50,8 +50,6 @@ class Bill:
     """When the first round began [Unix s]; None where none has finished"""
     finished: float | None = None
     """When the last round ended [Unix s]"""
-    known: bool = True
-    """Whether every cycle's plan is known; else `asked` and what it is made of is not"""
 
     @property
     def span_s(self) -> float | None:
@@ -84,9 +82,8 @@ def total(found: Sequence[Bill]) -> Bill:
     whole = Bill()
     for bill in found:
         for item in fields(Bill):
-            if item.name not in ("began", "finished", "known"):
+            if item.name not in ("began", "finished"):
                 setattr(whole, item.name, getattr(whole, item.name) + getattr(bill, item.name))
-    whole.known = all(bill.known for bill in found)
     whole.began = min((bill.began for bill in found if bill.began is not None), default=None)
     whole.finished = max((bill.finished for bill in found if bill.finished is not None), default=None)
     return whole
@@ -94,12 +91,8 @@ def total(found: Sequence[Bill]) -> Bill:
 
 def _add(bill: Bill, cycle: ReportedCycle, owner: Mapping[str, str]) -> None:
     bill.cycles += 1
-    rounds = planned(cycle)
-    epochs = cycle.params.get("training.epochs")
-    if rounds is None or not isinstance(epochs, int):
-        bill.known = False
     for result in cycle.results:
-        budget = _budget(cycle, result.round, epochs) if isinstance(epochs, int) else result.epochs
+        budget = _budget(cycle, result.round)
         bill.asked += max(budget, result.epochs)
         bill.early += max(budget - result.epochs, 0)
         if owner[_key(result)] == cycle.id:
@@ -109,8 +102,7 @@ def _add(bill: Bill, cycle: ReportedCycle, owner: Mapping[str, str]) -> None:
             bill.shared += result.epochs
             bill.shared_s += result.train_s + result.eval_s
     there = {result.round for result in cycle.results}
-    missing = [index for index in rounds or () if index not in there]
-    left = sum(_budget(cycle, index, epochs) for index in missing) if isinstance(epochs, int) else 0
+    left = sum(_budget(cycle, index) for index in cycle.cycle.trained_rounds if index not in there)
     bill.asked += left
     if cycle.state == "stopped":
         bill.ended += left
@@ -135,12 +127,9 @@ def _key(result: RoundResult) -> str:
     return result.key or f"{result.cycle} {result.round}"
 
 
-def _budget(cycle: ReportedCycle, index: int, epochs: int) -> int:
+def _budget(cycle: ReportedCycle, index: int) -> int:
     """Most epochs of a round: its pruning's own, and fewer where retraining resumes at the epoch that was restored."""
-    own = setting(cycle.params, "epochs", index)
-    epochs = own if isinstance(own, int) else epochs
-    if method(cycle, index) not in ("magnitude", ""):
-        return epochs
-    epoch = cycle.params.get("magnitude.rewind_epoch")
-    resumes = cycle.params.get("magnitude.rewind_budget") == "resume" and isinstance(epoch, int)
-    return epochs - epoch if index and resumes and isinstance(epoch, int) else epochs
+    own, epochs = pruning(cycle, index), cycle.cycle.epochs_in(index)
+    if isinstance(own, Magnitude) and own.rewinds and own.rewind_budget == "resume":
+        return epochs - int(own.rewind_epoch)
+    return epochs

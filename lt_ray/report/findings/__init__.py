@@ -1,0 +1,1 @@
+"""What a report finds: numbers, tables and sentences as plain values, without a layout."""
