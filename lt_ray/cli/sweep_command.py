@@ -28,8 +28,8 @@ from lt_ray.models.pretrained import Base
 from lt_ray.rounds import bases
 from lt_ray.rounds import inputs as datasets
 from lt_ray.rounds.inputs import Datasets, Directories
+from lt_ray.store.files import check_writable
 from lt_ray.store.storage import CACHE, check_folder, check_name
-from lt_ray.store.store import check_writable
 from lt_ray.sweep.checks import check
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.outcome import Outcome

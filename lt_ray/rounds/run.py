@@ -29,7 +29,7 @@ from lt_ray.rounds.start import Parent, Pruner, Start, next_stride
 from lt_ray.store.store import RoundStore, StoredRound
 from lt_ray.tasks.task import Data
 from lt_ray.training.batch import Batch
-from lt_ray.training.loop import Progress, Trainee, train
+from lt_ray.training.loop import Progress, Recipe, Trainee, train
 from lt_ray.training.measure import Latency
 from lt_ray.training.optimizer import optimizer, rate
 from lt_ray.training.randomness import generators, order, seed_step
@@ -275,7 +275,6 @@ class _Run:
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
     ) -> Generator[Epoch, None, _Outcome]:
         """Train a round, yielding durable epochs; `keep` names the epochs whose weights go to the store."""
-        training = self.cycle.training
         redone_s = self.store.begin_work(round.key)
         saved_at = alive_at = time.monotonic()
         partial = self.store.load_partial(round.key)
@@ -298,25 +297,7 @@ class _Run:
         last = self.cycle.epochs_of(round.pruning) if start.trains else start.epoch
         durable = len(trainee.progress.history)
         yield from trainee.progress.history
-        zero_pruned = ZeroPruned(dict(model.named_parameters()), start.masks)
-        for progress in train(
-            trainee,
-            learnt=self.data,
-            meter=self.measuring.meter,
-            metric=self.cycle.metric,
-            last_epoch=last if last_epoch is None else last_epoch,
-            batches=self._batches,
-            validate=lambda _: self.measuring.validation(trainee),
-            seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
-            after_step=zero_pruned,
-            patience=training.patience,
-            device=self.device,
-            autocast=self.measuring.autocast,
-            lr_at=rate(training, math.ceil(self.data.examples("train") / training.batch_size), last),
-            gradient_norm=training.gradient_norm,
-            before_clipping=zero_pruned.gradients,
-            accumulation=training.accumulation,
-        ):
+        for progress in train(trainee, self._recipe(trainee, start, last), last if last_epoch is None else last_epoch):
             if time.monotonic() - alive_at >= _SIGN_OF_LIFE_S:
                 self.store.show_life(round.key)
                 alive_at = time.monotonic()
@@ -358,6 +339,30 @@ class _Run:
         module = self.model.live(start.weights, start.blocks, self.device, start.frozen)
         made = optimizer(self.cycle.training, dict(module.named_parameters()), self.model.undecayed_names(module))
         return Trainee(module, made, Progress(epoch=start.epoch), forward=partial(self.model.forward, module))
+
+    def _recipe(self, trainee: Trainee, start: Start, last_epoch: int) -> Recipe:
+        """How a round trains from its start.
+
+        - `last_epoch`: of the whole round, which the learning rate is a function of [epochs]
+        """
+        training = self.cycle.training
+        zero_pruned = ZeroPruned(dict(trainee.model.named_parameters()), start.masks)
+        return Recipe(
+            learnt=self.data,
+            meter=self.measuring.meter,
+            metric=self.cycle.metric,
+            batches=self._batches,
+            validate=lambda _: self.measuring.validation(trainee),
+            seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
+            after_step=zero_pruned,
+            patience=training.patience,
+            device=self.device,
+            autocast=self.measuring.autocast,
+            lr_at=rate(training, math.ceil(self.data.examples("train") / training.batch_size), last_epoch),
+            gradient_norm=training.gradient_norm,
+            before_clipping=zero_pruned.gradients,
+            accumulation=training.accumulation,
+        )
 
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
         training = self.cycle.training

@@ -19,7 +19,6 @@ import logging
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,18 +27,18 @@ from typing import Any
 import safetensors.torch
 from filelock import FileLock
 from pydantic import ValidationError
-from safetensors import SafetensorError
 from torch import Tensor
 
-from lt_ray.cycle.identity import canonical, digest
+from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.results import TIMES, BlockDecision, Epoch, Measurement
-from lt_ray.errors import DISK_TROUBLE, DamagedError, StorageError
+from lt_ray.errors import DamagedError
 from lt_ray.pruning.masks import pack, unpack
+from lt_ray.store.files import MANIFEST, metadata, read_file, read_manifest, tensors, write_directory, write_file
 
 log = logging.getLogger("lt_ray")
 
 _AT_WORK = "work.json"
-_WEIGHTS, _MASKS, _MANIFEST = "weights.safetensors", "masks.safetensors", "manifest.json"
+_WEIGHTS, _MASKS = "weights.safetensors", "masks.safetensors"
 _STATISTICS = "statistics.safetensors"
 
 
@@ -118,7 +117,7 @@ class RoundStore:
                 pack(masks), {"shapes": json.dumps({n: list(m.shape) for n, m in masks.items()})}
             ),
         }
-        if not _write_directory(self._round(stored.key), files, stored.manifest()):
+        if not write_directory(self._round(stored.key), files, stored.manifest()):
             first = self.find(stored.key)
             if first is None:  # it was damaged, and has just been set aside
                 return self.put(stored, weights, masks)
@@ -148,7 +147,7 @@ class RoundStore:
 
     def read(self, key: str, *, thorough: bool = False) -> StoredRound | None:
         """Return a finished round or None, changing nothing; raises `DamagedError`."""
-        manifest = _read_manifest(self._round(key), optional={_WEIGHTS}, thorough=thorough)
+        manifest = read_manifest(self._round(key), optional={_WEIGHTS}, thorough=thorough)
         if manifest is None:
             return None
         try:
@@ -170,20 +169,20 @@ class RoundStore:
 
     def has(self, key: str) -> bool:
         """Return whether a finished round is there, unread."""
-        return (self._round(key) / _MANIFEST).exists()
+        return (self._round(key) / MANIFEST).exists()
 
     def masks(self, key: str) -> dict[str, Tensor]:
         """Return a finished round's masks in the order in which they were put; raises `DamagedError`."""
-        data = _read_file(self._round(key), _MASKS)
-        shapes = json.loads(_metadata(data)["shapes"])
-        masks = unpack(_tensors(data), {name: tuple(shape) for name, shape in shapes.items()})
+        data = read_file(self._round(key), _MASKS)
+        shapes = json.loads(metadata(data)["shapes"])
+        masks = unpack(tensors(data), {name: tuple(shape) for name, shape in shapes.items()})
         return {name: masks[name] for name in shapes}  # the model's order, which breaks ties
 
     def weights(self, key: str) -> dict[str, Tensor] | None:
         """Return the weights a finished round ended with, or None where they were dropped; raises `DamagedError`."""
         if not self.has_weights(key):
             return None
-        return _tensors(_read_file(self._round(key), _WEIGHTS))
+        return tensors(read_file(self._round(key), _WEIGHTS))
 
     def has_weights(self, key: str) -> bool:
         """Return whether a finished round's weights are still there."""
@@ -192,7 +191,7 @@ class RoundStore:
     def put_weights_back(self, key: str, weights: Mapping[str, Tensor]) -> None:
         """Write dropped weights of a finished round again; warns where they are not the ones it ended with."""
         data = safetensors.torch.save(dict(weights))
-        expected = json.loads((self._round(key) / _MANIFEST).read_text())["files"][_WEIGHTS]["sha256"]
+        expected = json.loads((self._round(key) / MANIFEST).read_text())["files"][_WEIGHTS]["sha256"]
         if hashlib.sha256(data).hexdigest() != expected:
             log.warning("round %s trained again gives other weights: another device or thread count?", key)
             return
@@ -207,14 +206,14 @@ class RoundStore:
     def put_rewind(self, key: str, epoch: int, weights: Mapping[str, Tensor]) -> None:
         """Keep the weights of one epoch of a round; the first writer wins."""
         files = {_WEIGHTS: safetensors.torch.save({n: w.detach().cpu() for n, w in weights.items()})}
-        _write_directory(self._rewind(key, epoch), files, {"key": key, "epoch": epoch})
+        write_directory(self._rewind(key, epoch), files, {"key": key, "epoch": epoch})
 
     def rewind(self, key: str, epoch: int) -> dict[str, Tensor] | None:
         """Return the weights of one epoch of a round, or None where they were not kept or are damaged."""
         try:
-            if _read_manifest(self._rewind(key, epoch), optional=set()) is None:
+            if read_manifest(self._rewind(key, epoch), optional=set()) is None:
                 return None
-            return _tensors(_read_file(self._rewind(key, epoch), _WEIGHTS))
+            return tensors(read_file(self._rewind(key, epoch), _WEIGHTS))
         except DamagedError as error:
             log.warning("%s; they are trained again", error)
             shutil.rmtree(self._rewind(key, epoch), ignore_errors=True)
@@ -230,15 +229,15 @@ class RoundStore:
     def put_statistics(self, key: str, tensors: Mapping[str, Tensor]) -> None:
         """Keep what was measured of a round's model; the first writer wins."""
         files = {_STATISTICS: safetensors.torch.save(dict(tensors))}
-        _write_directory(self.root / "statistics" / key, files, {"key": key})
+        write_directory(self.root / "statistics" / key, files, {"key": key})
 
     def statistics(self, key: str) -> dict[str, Tensor] | None:
         """Return what was measured of a round's model, or None where it was not kept or is damaged."""
         directory = self.root / "statistics" / key
         try:
-            if _read_manifest(directory, optional=set()) is None:
+            if read_manifest(directory, optional=set()) is None:
                 return None
-            return _tensors(_read_file(directory, _STATISTICS))
+            return tensors(read_file(directory, _STATISTICS))
         except DamagedError as error:
             log.warning("%s; it is measured again", error)
             shutil.rmtree(directory, ignore_errors=True)
@@ -265,7 +264,7 @@ class RoundStore:
         for path in sorted((self.root / "partial" / key).glob("*.safetensors"), reverse=True):
             data = path.read_bytes()
             if path.stem.endswith(hashlib.sha256(data).hexdigest()[:16]):
-                return _tensors(data), _metadata(data)["progress"]
+                return tensors(data), metadata(data)["progress"]
             log.warning("partial state %s of round %s is damaged; an earlier one is taken", path.name, key)
         return None
 
@@ -324,124 +323,3 @@ class RoundStore:
 
     def _rewind(self, key: str, epoch: int) -> Path:
         return self.root / "rewind" / f"{key}-{epoch}"
-
-
-def check_writable(root: Path) -> None:
-    """Raise `StorageError` unless a directory can be made and written below `root`; nothing of it stays.
-
-    A full or lost disk is no wrong path: its `OSError` is raised as it is.
-    """
-    made = next((path for path in [*reversed(root.parents), root] if not path.exists()), None)
-    probe = root / f".probe-{uuid.uuid4().hex[:8]}"
-    try:
-        probe.mkdir(parents=True)
-        (probe / "x").write_text("x")
-    except OSError as error:
-        if error.errno in DISK_TROUBLE:
-            raise
-        raise StorageError(
-            f"`--storage` must be a path that can be written, but got {str(root)!r} ({error.strerror}): "
-            "give another one"
-        ) from None
-    finally:
-        shutil.rmtree(made or probe, ignore_errors=True)
-
-
-def _write_directory(final: Path, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> bool:
-    """Make a directory appear whole; return False where it was already there."""
-    temporary = final.parent / f".tmp-{final.name}-{uuid.uuid4().hex[:8]}"
-    temporary.mkdir(parents=True)
-    try:
-        for name, data in files.items():
-            write_file(temporary / name, data)
-        listed = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in files.items()}
-        body = {**manifest, "files": listed}
-        text = json.dumps({**body, "digest": digest(body)}, indent=1)
-        write_file(temporary / _MANIFEST, text.encode())
-        _sync(temporary)
-        try:
-            temporary.rename(final)
-        except OSError:
-            if not final.exists():
-                raise
-            return False
-        _sync(final.parent)
-        return True
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Make a file appear whole, on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_manifest(directory: Path, *, optional: set[str], thorough: bool = False) -> dict[str, Any] | None:
-    """Return a directory's manifest after comparing its files with it, or None where there is no directory."""
-    if not directory.is_dir():
-        return None
-    try:
-        manifest: dict[str, Any] = json.loads((directory / _MANIFEST).read_text())
-        stated = manifest.pop("digest")
-        if digest(manifest) != stated:
-            raise DamagedError(f"{directory.name}: the manifest is not what was written")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{directory.name}: the manifest cannot be read ({error})") from None
-    for name, file in manifest["files"].items():
-        try:
-            size = (directory / name).stat().st_size
-            data = (directory / name).read_bytes() if thorough else None
-        except FileNotFoundError:
-            if name in optional:
-                continue
-            raise DamagedError(f"{directory.name}: {name} is missing") from None
-        if size != file["bytes"]:
-            raise DamagedError(f"{directory.name}: {name} must have {file['bytes']} bytes, but has {size}")
-        if data is not None and hashlib.sha256(data).hexdigest() != file["sha256"]:
-            raise DamagedError(f"{directory.name}: the digest of {name} is not the manifest's")
-    return manifest
-
-
-def _read_file(directory: Path, name: str) -> bytes:
-    """Return a file's bytes after comparing their digest with the manifest's."""
-    try:
-        expected = json.loads((directory / _MANIFEST).read_text())["files"][name]["sha256"]
-        data = (directory / name).read_bytes()
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"{directory.name}: {name} cannot be read ({error})") from None
-    if hashlib.sha256(data).hexdigest() != expected:
-        raise DamagedError(f"{directory.name}: the digest of {name} is not the manifest's")
-    return data
-
-
-def _tensors(data: bytes) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file held in memory, by name: the library's own order is a hash table's."""
-    tensors: dict[str, Tensor] = safetensors.torch.load(data)
-    return dict(sorted(tensors.items()))
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file held in memory."""
-    try:
-        size = int.from_bytes(data[:8], "little")
-        metadata: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
-    except (ValueError, KeyError, SafetensorError) as error:
-        raise DamagedError(f"not a tensor file ({error})") from None
-    return metadata

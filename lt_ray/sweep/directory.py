@@ -38,8 +38,9 @@ from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import DamagedError, StorageError
 from lt_ray.rounds.run import round_result
+from lt_ray.store.files import write_file
 from lt_ray.store.storage import set_aside_suffix
-from lt_ray.store.store import RoundStore, StoredRound, write_file
+from lt_ray.store.store import RoundStore, StoredRound
 from lt_ray.sweep import recorded as recorded_cycles
 from lt_ray.sweep.difference import difference
 from lt_ray.sweep.listener import Listener

@@ -8,7 +8,7 @@ from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.settings import Settings
-from lt_ray.store.store import write_file
+from lt_ray.store.files import write_file
 from lt_ray.sweep.plan import PlannedCycle
 
 

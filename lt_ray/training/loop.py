@@ -105,95 +105,94 @@ class Trainee:
                 }
 
 
-def train(
-    trainee: Trainee,
-    *,
-    learnt: Learnt,
-    meter: Callable[[], Meter],
-    metric: Metric,
-    last_epoch: int,
-    batches: Callable[[int, int], Iterable[Batch]],
-    validate: Callable[[nn.Module], Measure],
-    seed_step: Callable[[int, int], None],
-    after_step: Callable[[], None],
-    patience: int | None,
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[object]],
-    lr_at: Callable[[int, int], float] | None = None,
-    gradient_norm: float | None = None,
-    before_clipping: Callable[[], None] | None = None,
-    accumulation: int = 1,
-) -> Iterator[Progress]:
-    """Train up to `last_epoch`, yielding the progress after every step and after every finished epoch.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a training goes on, whatever it trains."""
 
-    - `learnt`: the task's loss
-    - `meter`: gives one for each epoch; `metric`: the one that decides
-    - `batches`: (epoch, first step) → the epoch's batches from that step on
-    - `validate`: model → its measure on the validation split
-    - `seed_step`: called before each step with (epoch, step); the only source of the step's random draws
-    - `after_step`: called after each optimizer step
-    - `patience`: stop after so many epochs in a row without a lower validation loss, keeping the weights of the
-      lowest; None = never, and no weights are kept aside [epochs]
-    - `lr_at`: (epoch, step) → the step's learning rate; None = the optimizer's own
-    - `gradient_norm`: norm to which the gradient of all parameters together is clipped; None = never
-    - `before_clipping`: called when a step's gradient is whole; what it makes 0 there is not in the norm
-    - `accumulation`: parts in which a batch goes through the model one after the other [count]
+    learnt: Learnt
+    """The task's loss"""
+    meter: Callable[[], Meter]
+    """Gives what adds up an epoch"""
+    metric: Metric
+    """The one that decides"""
+    batches: Callable[[int, int], Iterable[Batch]]
+    """(epoch, first step) → the epoch's batches from that step on"""
+    validate: Callable[[nn.Module], Measure]
+    """Model → its measure on the validation split"""
+    seed_step: Callable[[int, int], None]
+    """Called before each step with (epoch, step); the only source of the step's random draws"""
+    after_step: Callable[[], None]
+    """Called after each optimizer step"""
+    patience: int | None
+    """Stop after so many epochs in a row without a lower validation loss, keeping the weights of the lowest; None =
+    never, and no weights are kept aside [epochs]"""
+    device: torch.device
+    autocast: Callable[[], AbstractContextManager[object]]
+    """Gives the context of a forward pass"""
+    lr_at: Callable[[int, int], float] | None = None
+    """(epoch, step) → the step's learning rate; None = the optimizer's own"""
+    gradient_norm: float | None = None
+    """Norm to which the gradient of all parameters together is clipped; None = never"""
+    before_clipping: Callable[[], None] | None = None
+    """Called when a step's gradient is whole; what it makes 0 there is not in the norm"""
+    accumulation: int = 1
+    """Parts in which a batch goes through the model one after the other [count]"""
+
+
+def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progress]:
+    """Train up to `last_epoch`, yielding the progress after every step and after every finished epoch.
 
     After a yield with `step == 0` an epoch has just finished and been validated. Raises `DivergedError` when a loss
     leaves the finite numbers.
     """
-    model, optimizer = trainee.model, trainee.optimizer
-    model.train()
+    trainee.model.train()
     while trainee.progress.epoch < last_epoch and not trainee.progress.stopped:
         progress = trainee.progress
-        progress.meter = running = meter()
+        progress.meter = meter = recipe.meter()
         if progress.sums is not None:
-            running.load(progress.sums)
-        for batch in batches(progress.epoch, progress.step):
+            meter.load(progress.sums)
+        for batch in recipe.batches(progress.epoch, progress.step):
             started = time.perf_counter()
-            seed_step(progress.epoch, progress.step)
-            if lr_at is not None:
-                for group in optimizer.param_groups:
-                    group["lr"] = lr_at(progress.epoch, progress.step)
-            optimizer.zero_grad(set_to_none=True)
-            loss = _backward(trainee, learnt, running, batch, accumulation, device, autocast)
-            if gradient_norm is not None:
-                if before_clipping is not None:
-                    before_clipping()
-                nn.utils.clip_grad_norm_(model.parameters(), gradient_norm)
-            optimizer.step()
-            after_step()
-            value = float(loss)
-            if not math.isfinite(value):
+            loss, weight = float(_step(trainee, recipe, meter, batch)), recipe.learnt.weight(batch)
+            if not math.isfinite(loss):
                 raise DivergedError(
-                    f"the training loss became {value} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
+                    f"the training loss became {loss} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
                     "lower `training.lr`"
                 )
-            weight = learnt.weight(batch)
-            progress.loss += value * weight
+            progress.loss += loss * weight
             progress.seen += weight
             progress.step += 1
             progress.train_s += time.perf_counter() - started
             yield progress
-        _finish_epoch(trainee, running, metric, validate, patience)
+        _finish_epoch(trainee, recipe, meter)
         yield trainee.progress
 
 
-def _backward(
-    trainee: Trainee,
-    learnt: Learnt,
-    meter: Meter,
-    batch: Batch,
-    parts: int,
-    device: torch.device,
-    autocast: Callable[[], AbstractContextManager[object]],
-) -> Tensor:
+def _step(trainee: Trainee, recipe: Recipe, meter: Meter, batch: Batch) -> Tensor:
+    """Take one optimizer step; return the batch's mean loss."""
+    progress, optimizer = trainee.progress, trainee.optimizer
+    recipe.seed_step(progress.epoch, progress.step)
+    if recipe.lr_at is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr_at(progress.epoch, progress.step)
+    optimizer.zero_grad(set_to_none=True)
+    loss = _backward(trainee, recipe, meter, batch)
+    if recipe.gradient_norm is not None:
+        if recipe.before_clipping is not None:
+            recipe.before_clipping()
+        nn.utils.clip_grad_norm_(trainee.model.parameters(), recipe.gradient_norm)
+    optimizer.step()
+    recipe.after_step()
+    return loss
+
+
+def _backward(trainee: Trainee, recipe: Recipe, meter: Meter, batch: Batch) -> Tensor:
     """Add a batch's gradient to the parameters', part by part; return its mean loss."""
-    whole = learnt.weight(batch)
+    learnt, whole = recipe.learnt, recipe.learnt.weight(batch)
     losses = []
-    for part in batch.parts(parts):
-        part = part.to(device)
-        with autocast():
+    for part in batch.parts(recipe.accumulation):
+        part = part.to(recipe.device)
+        with recipe.autocast():
             outputs = trainee.outputs(part.inputs)
         loss, weight = learnt.loss(outputs, part), learnt.weight(part)
         if weight < whole:
@@ -204,15 +203,13 @@ def _backward(
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def _finish_epoch(
-    trainee: Trainee, meter: Meter, metric: Metric, validate: Callable[[nn.Module], Measure], patience: int | None
-) -> None:
-    progress = trainee.progress
+def _finish_epoch(trainee: Trainee, recipe: Recipe, meter: Meter) -> None:
+    progress, patience = trainee.progress, recipe.patience
     started = time.perf_counter()
-    validation = validate(trainee.model)
+    validation = recipe.validate(trainee.model)
     record = Epoch(
-        metric=metric.name,
-        best=metric.best,
+        metric=recipe.metric.name,
+        best=recipe.metric.best,
         epoch=progress.epoch + 1,
         train_loss=progress.loss / progress.seen,
         val_loss=validation.loss,

@@ -19,7 +19,7 @@ from lt_ray.report.pages.front_picture import draw_front
 from lt_ray.report.pages.heat_map_picture import draw_heat_map
 from lt_ray.report.pages.html import as_html
 from lt_ray.report.pages.markdown import as_markdown
-from lt_ray.store.store import write_file
+from lt_ray.store.files import write_file
 
 
 def write(document: Document, folder: Path) -> None:
