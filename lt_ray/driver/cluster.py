@@ -66,7 +66,7 @@ def _cluster(address: str) -> Iterator[None]:
         try:
             with ray_processes.overheard(said), own.starting():
                 ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises plain ones, too, such as where its processes do not start in time
             raise ClusterError(_no_cluster(address, f"{error} {' '.join(said)}")) from None
         stack.callback(_disconnect)
         if address != "local":

@@ -132,7 +132,14 @@ def cycle_id(trial: Any) -> str:
     return str(trial.config["trial"]["id"])
 
 
-class Feed(Searcher):  # type: ignore[misc] # ray is untyped
+class _Unkept:
+    """Nothing of the driver goes into Ray's own files, which are never read back."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Feed(_Unkept, Searcher):  # type: ignore[misc] # ray is untyped
     """Gives Tune one trial after the other, as the agenda hands out cycles; Tune keeps nothing of it.
 
     - `next_trial`: returns the next trial's values, None where none can start now
@@ -142,10 +149,6 @@ class Feed(Searcher):  # type: ignore[misc] # ray is untyped
     def __init__(self, next_trial: Callable[[], dict[str, Any] | None], exhausted: Callable[[], bool]) -> None:
         super().__init__()
         self._next_trial, self._exhausted = next_trial, exhausted
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of the driver goes into Ray's own files, which are never read back."""
-        return {}
 
     def set_search_properties(self, metric: Any, mode: Any, config: Any, **spec: Any) -> bool:
         """Accept that Tune knows neither space nor objective."""
@@ -168,7 +171,7 @@ class Feed(Searcher):  # type: ignore[misc] # ray is untyped
         """Read nothing."""
 
 
-class Forwarding(tune.Stopper):  # type: ignore[misc] # ray is untyped
+class Forwarding(_Unkept, tune.Stopper):  # type: ignore[misc] # ray is untyped
     """Hands every trial's events to the driver and ends the trials that it wants ended.
 
     An exception in here would kill the sweep, so none leaves.
@@ -178,10 +181,6 @@ class Forwarding(tune.Stopper):  # type: ignore[misc] # ray is untyped
 
     def __init__(self, on_event: Callable[[Event], bool], on_failure: Callable[[str, str, str], None]) -> None:
         self._on_event, self._on_failure = on_event, on_failure
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of the driver goes into Ray's own files, which are never read back."""
-        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Pass an event or a failure on; return whether its trial should end."""
@@ -200,7 +199,7 @@ class Forwarding(tune.Stopper):  # type: ignore[misc] # ray is untyped
         return False
 
 
-class Watching(tune.Callback):  # type: ignore[misc] # ray is untyped
+class Watching(_Unkept, tune.Callback):  # type: ignore[misc] # ray is untyped
     """Tells the driver which trials start and which end by a fault; no exception leaves.
 
     - `on_fault`: called with a cycle's id, the reason in one line, and all that is known of it
@@ -208,10 +207,6 @@ class Watching(tune.Callback):  # type: ignore[misc] # ray is untyped
 
     def __init__(self, on_start: Callable[[str], None], on_fault: Callable[[str, str, str], None]) -> None:
         self._on_start, self._on_fault = on_start, on_fault
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing of the driver goes into Ray's own files, which are never read back."""
-        return {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Pass on that a trial has a place to run."""

@@ -8,7 +8,7 @@ rounds/ rewind/ partial/ claims/ damaged/   the round store
 environment.json    what the last run of it ran on, and the sizes of its data
 inputs.json         what an exported model needs: classes, sizes of the encoded data
 plugins/<digest>.py what the sweep's cycles were planned with
-report/             the final table and the accuracy-sparsity curve, written when a run ends
+report/             the final table and the curve over sparsity, written when a run ends
 spool/              what MLflow was not told yet; can be deleted: `lt-ray sync` reads the store
 faults.log          tracebacks, and what Ray says of lost workers and nodes; can be deleted at any time
 driver.lock         held while a driver runs the sweep

@@ -18,7 +18,7 @@ from lt_ray.sweep.plan import PlannedCycle
 class Retention(Listener):
     """Drops weights as the rounds of a plan finish; what it drops can always be trained again.
 
-    - `tolerance`: accuracy that a winning ticket may lose [0, 1)
+    - `tolerance`: what a winning ticket may lose, in the unit of the deciding metric
     """
 
     def __init__(self, store: RoundStore, tolerance: float) -> None:

@@ -1,6 +1,8 @@
 """The command line: bad input is one clear error, exit code 2, and nothing is started or written."""
 
 import contextlib
+import dataclasses
+import inspect
 import io
 import json
 import os
@@ -10,12 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lt_ray.cli.main import app, main
+from lt_ray.cli.options import Options, Script, command
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.editing import keys
 from lt_ray.cycle.models import Cnn, Encoder
@@ -185,6 +189,18 @@ def test_bad_input_is_one_error_and_nothing_is_written(name, sweep, tmp_path, mo
     assert says in error
     assert "Traceback" not in error
     assert {path.name for path in tmp_path.rglob("*")} == {"space.yaml", *SPACES}
+
+
+def test_every_option_is_a_field():
+    """The command has one parameter for each field of `Options`; what was asked for arrives in their plain kinds."""
+    asked = []
+    made = command(Script("tiny", TINY, None, 1, 7, 0.25), asked.append)
+    typed = typer.Typer()
+    typed.command()(made)
+    assert list(inspect.signature(made).parameters) == [field.name for field in dataclasses.fields(Options)]
+    assert CliRunner().invoke(typed, ["--search", "grid", "--set", "a=1", "--set", "b=2"]).exit_code == 0
+    assert (asked[0].seeds, asked[0].tolerance, asked[0].set_, asked[0].keep) == (7, 0.25, ["a=1", "b=2"], "needed")
+    assert type(asked[0].search) is str
 
 
 def _cluster_is_running() -> bool:

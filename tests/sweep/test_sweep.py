@@ -11,9 +11,10 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import not_above_chance, sparsest_on_test, winning_round
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
-from lt_ray.errors import SpaceError
+from lt_ray.errors import CycleError, SpaceError
 from lt_ray.rounds.run import round_result, run_cycle
 from lt_ray.store.store import RoundStore
+from lt_ray.sweep.checks import check
 from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.retention import Retention
 from lt_ray.sweep.space import Distribution, Space
@@ -76,6 +77,15 @@ def test_points_that_are_all_one_cycle_are_refused():
     base = BASE.with_settings({"magnitude.restart": "final"})
     with pytest.raises(SpaceError, match=r"all the same cycle.*magnitude.rewind_epoch"):
         make_plan(base=base, rewind_epoch=[0, 1])
+
+
+def test_wrong_names_are_told_without_data():
+    """A pattern that names no parameter is refused before any data is read, in every point of the space."""
+    rewinds = Distribution(kind="grid", values=(0, 1))
+    base = BASE.with_settings({"magnitude.exclude": ["embeding.weight"]})
+    sweep = Sweep(name="s", cycle=base, space=Space(distributions={"magnitude.rewind_epoch": rewinds}))
+    with pytest.raises(CycleError, match=r"Did you mean `embedding.weight`"):
+        check(sweep, sweep.first_points(), None)
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])
