@@ -38,8 +38,8 @@ class Relay:
         self._faults = Faults()
         self._rules = plan.sweep.rules()
         self._planned: dict[str, PlannedCycle] = {}
-        self._running: set[str] = set()
-        """Cycles that were started and have neither fallen nor ended since"""
+        self._started: set[str] = set()
+        """Cycles that were started and have not fallen since"""
         self._seen: set[tuple[str, int, int]] = set()
         """(cycle, round, epoch) that was told of; epoch −1 = the round itself"""
         self._epochs: dict[tuple[str, int], list[EpochResult]] = {}
@@ -57,8 +57,8 @@ class Relay:
 
     def started(self, cycle: str) -> None:
         """Take in that a cycle has a place to run."""
-        if cycle not in self._running:
-            self._running.add(cycle)
+        if cycle not in self._started:
+            self._started.add(cycle)
             for listener in self._listeners:
                 listener.started(cycle)
 
@@ -101,7 +101,7 @@ class Relay:
         key = self.agenda.needed(self._planned[cycle])
         if not self.agenda.runs(cycle) or key is None:
             return
-        self._running.discard(cycle)
+        self._started.discard(cycle)
         verdict, falls, pause_s = self._faults.fell(key)
         index = next((round.index for round in self._planned[cycle].rounds if round.key == key), 0)
         if verdict is Verdict.AGAIN:
@@ -229,7 +229,6 @@ class Relay:
             self._ended(cycle, "pruned", reason)
 
     def _ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
-        self._running.discard(cycle)
         for listener in self._listeners:
             listener.ended(cycle, state, reason, detail)
 
