@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from scipy.special import bdtrc
 
-from lt_ray.cycle.metrics import Best
+from lt_ray.cycle.metrics import METRICS, Best
 
 ROUNDING = 1e-12
 """Counts over counts differ from decimal bounds in the last bit: 0.90 − 0.85 is not more than 0.05"""
@@ -30,34 +30,10 @@ class MeasuredRow(Row):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    metric: str = "accuracy"
+    metric: str = next(iter(METRICS))
     """Name of the metric that decides for the task"""
     best: Best = "highest"
     """Which of its values is better"""
-
-    if TYPE_CHECKING:  # until no room names a metric any more
-
-        @property
-        def train_accuracy(self) -> float: ...  # noqa: D102
-        @property
-        def val_accuracy(self) -> float: ...  # noqa: D102
-        @property
-        def test_accuracy(self) -> float: ...  # noqa: D102
-        @property
-        def before_test_accuracy(self) -> float | None: ...  # noqa: D102
-        @property
-        def before_val_accuracy(self) -> float | None: ...  # noqa: D102
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """A metric that was not measured is None."""
-            try:
-                return super().__getattr__(name)
-            except AttributeError:
-                if _MEASURED.fullmatch(name):
-                    return None
-                raise
 
     @model_validator(mode="before")
     @classmethod
