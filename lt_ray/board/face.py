@@ -9,8 +9,8 @@ from rich.console import ConsoleOptions, Group
 from rich.text import Text
 
 from lt_ray.board.board import Board
+from lt_ray.board.layout import bar, cut, figure, table
 from lt_ray.board.row import STYLES, State
-from lt_ray.board.table import bar, cut, figure, table
 
 _LEAST_ROWS = 6
 """Lines for the table from which there is room for what stands below it"""

@@ -16,7 +16,7 @@ from rich.text import Text
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
 from lt_ray.board.face import fitted
-from lt_ray.board.table import figure
+from lt_ray.board.layout import figure
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.directory import SweepDirectory

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.markup import escape
 
-from lt_ray.board.table import figure
+from lt_ray.board.layout import figure
 from lt_ray.board.tables import listing, many, some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.names import arm_name

@@ -13,7 +13,7 @@ from rich.text import Text
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
 from lt_ray.board.face import face, fitted
-from lt_ray.board.table import table
+from lt_ray.board.layout import table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar

@@ -23,9 +23,9 @@ from rich.text import Text
 
 from lt_ray.board.board import Board
 from lt_ray.board.face import clock, face
+from lt_ray.board.layout import bar
 from lt_ray.board.live import LiveBoard
 from lt_ray.board.results import show_results
-from lt_ray.board.table import bar
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Cnn
