@@ -48,7 +48,7 @@ def documents(count: int = 6400) -> text.Split:
 
 
 class Logs(nn.Module):
-    """The logs' CNN: Conv2d whose kernels are as wide as the embedding."""
+    """The research logs' CNN: Conv2d whose kernels are as wide as the embedding."""
 
     def __init__(self) -> None:
         super().__init__()

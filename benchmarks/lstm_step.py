@@ -1,4 +1,4 @@
-"""Training steps of the logs' LSTM and RNN against the logs' own way, as ratios in one run.
+"""Training steps of the research logs' LSTM and RNN against the logs' own way, as ratios in one run.
 
     .venv/bin/python benchmarks/lstm_step.py
 

@@ -1,7 +1,7 @@
 """Do winning tickets of the AG-news CNN or LSTM beat new weights under the same masks?
 
-Source: the logs' AG-news study (000, 003), of which they give the dense results only: 84,000/36,000/7,600 articles,
-Adam 1e-3, batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. `--model lstm` for the LSTM.
+Source: the research logs' AG-news study (000, 003), of which they give the dense results only: 84,000/36,000/7,600
+articles, Adam 1e-3, batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. `--model lstm` for the LSTM.
 
 Hardware and time: on one CPU core a round of the CNN on 32,000 articles takes about 50 s, an epoch of the LSTM on
 30,000 about 4 min; the hub's 120,000 want a GPU for the LSTM. Expected: dense test accuracy 0.901 with the CNN on

@@ -1,8 +1,8 @@
 """What does plain magnitude pruning of a fine-tuned BERT cost, without any retraining?
 
-Source: the logs' first try (002): torch.nn.utils.prune at 30 % on BERT, neither fine-tuned nor measured. Here the
-smallest 30 % of each weight matrix of the fine-tuned model go (`nearest` rounding, as torch's), once and once more, and
-the model is measured as pruned; `--set magnitude.epochs=3` retrains.
+Source: the research logs' first try (002): torch.nn.utils.prune at 30 % on BERT, neither fine-tuned nor measured. Here
+the smallest 30 % of each weight matrix of the fine-tuned model go (`nearest` rounding, as torch's), once and once more,
+and the model is measured as pruned; `--set magnitude.epochs=3` retrains.
 
 Hardware and time: one fine-tuning of BERT-base on Emotion, minutes on a GPU; with the six-block MiniLM 9 min on a busy
 CPU core. `--toy` 1 min. Expected: no number in the logs. MiniLM at lr 2e-4, one seed: test accuracy 0.9185 dense,

@@ -1,9 +1,9 @@
 """How many blocks of a BERT fine-tuned on Emotion are so similar that they can go, and what does Wanda add?
 
-Source: the logs' Emotion study (004) after MPruner and Sun et al. 2023 (arXiv:2306.11695): BERT-base fine-tuned for one
-epoch; blocks with CKA (over the tokens of a text) from 0.98 or 0.99 removed, once or twice, all of the rest retrained
-for three epochs or only the neighbours of what was removed; Wanda at 10 to 50 %, measured before retraining. AdamW
-5e-5, batch 32, linear schedule.
+Source: the research logs' Emotion study (004) after MPruner and Sun et al. 2023 (arXiv:2306.11695): BERT-base
+fine-tuned for one epoch; blocks with CKA (over the tokens of a text) from 0.98 or 0.99 removed, once or twice, all of
+the rest retrained for three epochs or only the neighbours of what was removed; Wanda at 10 to 50 %, measured before
+retraining. AdamW 5e-5, batch 32, linear schedule.
 `--set wanda.epochs=3` retrains after Wanda, too (the logs: at 50 %).
 
 Hardware and time: on a GPU of 8 GB the logs' trainings took 12 to 26 min each; the 45 cells here share their rounds, 9

@@ -1,8 +1,9 @@
 """Do winning tickets of the IMDb CNN beat new weights under the same masks?
 
-Source: Frankle & Carbin 2019 (arXiv:1803.03635) on the logs' IMDb CNN: 28,000/12,000/10,000 reviews, Adam, batch 64,
-up to 10 epochs, 20 prunings of 20 % in every tensor. Both arms of a seed share round 0, its data order, its initial
-embedding and, in every round, the ticket's masks. The logs' own random arm pruned itself: `--set magnitude.masks=own`.
+Source: Frankle & Carbin 2019 (arXiv:1803.03635) on the research logs' IMDb CNN: 28,000/12,000/10,000 reviews, Adam,
+batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. Both arms of a seed share round 0, its data order, its
+initial embedding and, in every round, the ticket's masks. The logs' own random arm pruned itself:
+`--set magnitude.masks=own`.
 
 Hardware and time: on two CPU cores, two trials at once, a round takes about 85 s; the default, 12 cycles with 243
 distinct rounds, about 3 h; `--rounds 3 --seeds 2` with fixed learning rate, dropout and rewind epoch 12 min; `--toy`

@@ -1,8 +1,8 @@
 """Do tickets found on IMDb train as well on Yelp polarity as the target's own, and better than random ones?
 
-Source: the logs' plan (001, June) after Morcos et al. 2019 (arXiv:1906.02773): tickets of the IMDb CNN at rounds 0, 4,
-…, 28 (100, 41, 17, 7, 2.8, 1.2, 0.5, 0.2 % of the weights) trained on Yelp polarity with IMDb's vocabulary, against
-the target's own tickets and random pruning. All arms of a seed share the initial weights and round 0.
+Source: the research logs' plan (001, June) after Morcos et al. 2019 (arXiv:1906.02773): tickets of the IMDb CNN at
+rounds 0, 4, …, 28 (100, 41, 17, 7, 2.8, 1.2, 0.5, 0.2 % of the weights) trained on Yelp polarity with IMDb's
+vocabulary, against the target's own tickets and random pruning. All arms of a seed share round 0.
 
 Hardware and time: one seed is 29 rounds on IMDb (about 85 s each on a core), 29 on Yelp for each of two arms and 7
 for the transferred tickets; on the hub's 560,000 reviews plan a GPU day for a seed, on 3,139 reviews and two cores an

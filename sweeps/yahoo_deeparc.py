@@ -1,9 +1,9 @@
 """How many blocks of a BERT fine-tuned on Yahoo! Answers are so similar that they can go, and what does Wanda add?
 
-Source: the logs' Yahoo study (004) after MPruner and Sun et al. 2023 (arXiv:2306.11695): BERT-base fine-tuned for one
-epoch; blocks with CKA (over the tokens of a text) from 0.98 or 0.99 removed, all of the rest retrained for three epochs
-or only the neighbours of what was removed; Wanda at 10 to 50 %, measured before retraining. AdamW 5e-5, batch 32,
-linear schedule.
+Source: the research logs' Yahoo study (004) after MPruner and Sun et al. 2023 (arXiv:2306.11695): BERT-base fine-tuned
+for one epoch; blocks with CKA (over the tokens of a text) from 0.98 or 0.99 removed, all of the rest retrained for
+three epochs or only the neighbours of what was removed; Wanda at 10 to 50 %, measured before retraining. AdamW 5e-5,
+batch 32, linear schedule.
 
 Hardware and time: an RTX 4090 took the logs 11.5 h for the dense model and 9 h for a retraining; the 45 cells share
 their rounds, 9 of which are trained: plan three GPU days, or fewer texts with `--set task.sizes=[…]`. `--toy` 2 min.

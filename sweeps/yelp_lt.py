@@ -1,7 +1,7 @@
 """Do winning tickets beat new weights under the same masks where there are five classes: the stars of Yelp reviews?
 
-Source: the logs name Yelp-5 as their multi-class task (002) and give no result on it. Settings as of the logs' other
-tasks: Adam 1e-3, batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. `--task yelp_polarity` for two
+Source: the research logs name Yelp-5 as their multi-class task (002) and give no result on it. Settings as of the logs'
+other tasks: Adam 1e-3, batch 64, up to 10 epochs, 20 prunings of 20 % in every tensor. `--task yelp_polarity` for two
 classes; `--model lstm` or `rnn` for the other models.
 
 Hardware and time: on one CPU core a round on 3,500 reviews takes 15 s to 2 min; the hub's 650,000 want a GPU. Expected:

@@ -1,7 +1,7 @@
 """A bare prune-retrain loop: plain torch, numpy and hashlib, no lt_ray; the engine is checked against it.
 
-Written from METHODS.md: Conv1d, autograd, unfused optimizers, whole-tensor masks. Only the draws are the engine's: each
-comes from the first 8 bytes of SHA-256 of "seed/purpose/counter/…".
+Written from docs/methods.md: Conv1d, autograd, unfused optimizers, whole-tensor masks. Only the draws are the engine's:
+each comes from the first 8 bytes of SHA-256 of "seed/purpose/counter/…".
 """
 
 import hashlib
@@ -55,7 +55,7 @@ def snapshot(model):
 
 
 def prune_by_hand(weights, masks, fraction):
-    """METHODS §2's local percentile rule, tensor by tensor."""
+    """methods §2's local percentile rule, tensor by tensor."""
     smaller = {}
     for name, mask in masks.items():
         left = weights[name][mask].abs().double().numpy()

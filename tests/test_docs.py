@@ -51,3 +51,20 @@ def test_every_room_is_in_the_table():
     assert set(named) == there
     layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
     assert named == [room for layer in layers for room in layer.split(" | ") if room != "errors"]
+
+
+def test_every_citation_of_methods_names_one_of_its_sections():
+    """Whatever code, tests or published tables cite as `methods §n` is a section of docs/methods.md."""
+    sections = set(re.findall(r"^## (\d)\. ", (ROOT / "docs" / "methods.md").read_text(), re.MULTILINE))
+    folders = ("lt_ray/**/*.py", "tests/**/*.py", "reports/published/*")
+    texts = [path.read_text() for folder in folders for path in ROOT.glob(folder)]
+    cited = {section for text in texts for section in re.findall(r"methods(?:\.md)? §(\d)", text)}
+    assert {"2", "3", "4"} <= cited <= sections
+
+
+def test_every_link_between_documents_leads_somewhere():
+    """Each relative link of a Markdown document outside generated reports names a file that is there."""
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "reports" / "published" / "README.md"]
+    links = [(path, link) for path in documents for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())]
+    assert len(links) >= 8
+    assert not [(path.name, link) for path, link in links if not (path.parent / link).exists()]

@@ -100,7 +100,7 @@ def report(
         Path | None, typer.Option(help="Folder of the report; default: the sweep's own, or STORAGE/report.")
     ] = None,
     published: Annotated[
-        Path | None, typer.Option(help="Folder of published tables to compare with; default: the logs'.")
+        Path | None, typer.Option(help="Folder of published tables to compare with; default: the research logs'.")
     ] = None,
     plugin: Annotated[
         list[str] | None, typer.Option(help="Plugin of the sweeps' own tasks, models or prunings, with --tracking-uri.")

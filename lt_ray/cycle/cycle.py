@@ -19,7 +19,7 @@ from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
 
 MASKS_KEY = "magnitude.masks"
-"""Tells a control from the logs' procedure, so it is told of every cycle whose masks are its own"""
+"""Tells a control from the research logs' procedure, so it is told of every cycle whose masks are its own"""
 
 
 class Cycle(Settings):

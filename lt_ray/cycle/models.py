@@ -45,7 +45,7 @@ class WordModel(ModelSettings):
 
 
 class Cnn(WordModel):
-    """The logs' CNN: embedding, convolutions of several widths, max over time, dropout, linear (Kim 2014)."""
+    """The research logs' CNN: embedding, convolutions of several widths, max over time, dropout, linear (Kim 2014)."""
 
     implementation = "lt_ray.models.text:CnnModel"
     name: Literal["cnn"] = "cnn"

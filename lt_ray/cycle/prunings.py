@@ -34,7 +34,7 @@ class Magnitude(PruningSettings):
     scope: Literal["local", "global"] = "local"
     """`local` = each tensor alone, `global` = all tensors ranked together"""
     rounding: Literal["percentile", "nearest", "ceil"] = "percentile"
-    """How many of n weights `fraction` removes: METHODS §2"""
+    """How many of n weights `fraction` removes: docs/methods.md §2"""
     parameters: Literal["all", "weights"] = "all"
     """`all` = weights, biases and embeddings; `weights` = those of convolutional, linear and recurrent layers"""
     exclude: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Magnitude(PruningSettings):
     masks: Literal["ticket", "own"] = "ticket"
     """Where restart is `random`: `ticket` = round r takes the masks that the rewound cycle has in round r, so that only
     the weights are new (the control of Frankle & Carbin 2019); `own` = each round prunes what it trained after its own
-    re-initialisation, as the logs did, so that from the second round on the masks are other ones, too"""
+    re-initialisation, as the research logs did, so that from the second round on the masks are other ones, too"""
     rewind_epoch: int | Literal["last"] = 0
     """Where restart is `rewind`: epoch of round 0 that is restored, 0 = initialisation; where masks are a rewound
     ticket's: of that ticket [epochs]"""

@@ -100,8 +100,8 @@ class FileTexts(TaskSettings):
 class PublicTexts(FileTexts):
     """What the public text sets have in common: where they are, and how they are cut.
 
-    The logs' cuts are the defaults: 30 % of what is not test validates, and a pooled cut tests on 20 %. Every cut is
-    stratified: each part has the classes in the proportions of what it is cut from.
+    The research logs' cuts (docs/methods.md §2) are the defaults: 30 % of what is not test validates, and a pooled cut
+    tests on 20 %. Every cut is stratified: each part has the classes in the proportions of what it is cut from.
     """
 
     implementation: ClassVar[Implementation] = "lt_ray.tasks.public:corpus"

@@ -64,4 +64,4 @@ FINE_TUNING = Training(
     epochs=1,
     length_batches=True,
 )
-"""How the logs fine-tune BERT (AdamW 5e-5, batch 32, one epoch), the rest as is usual (Devlin et al. 2019)"""
+"""How the research logs fine-tune BERT (AdamW 5e-5, batch 32, one epoch), the rest as is usual (Devlin et al. 2019)"""

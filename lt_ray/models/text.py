@@ -1,4 +1,4 @@
-"""The logs' text models."""
+"""The research logs' text models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Magnitude pruning: remove the smallest |w| of the remaining weights (METHODS §2)."""
+"""Magnitude pruning: remove the smallest |w| of the remaining weights (docs/methods.md §2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Similarity pruning: how alike the outputs of a stack's blocks are, and which blocks go (METHODS §3)."""
+"""Similarity pruning: how alike the outputs of a stack's blocks are, and which blocks go (docs/methods.md §3)."""
 
 from __future__ import annotations
 

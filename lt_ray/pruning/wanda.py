@@ -1,4 +1,4 @@
-"""Wanda: in each output row, remove the weights of the lowest |w| · ‖x‖₂ (METHODS §4; Sun et al. 2023).
+"""Wanda: in each output row, remove the weights of the lowest |w| · ‖x‖₂ (docs/methods.md §4; Sun et al. 2023).
 
 arXiv:2306.11695. Unlike the paper's program, padding is left out of the norms, norms and scores are float64, ties go
 by column, and weights that are pruned already rank before all others, so that a mask only shrinks.

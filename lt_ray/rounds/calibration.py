@@ -1,4 +1,4 @@
-"""Calibration: what the blocks of a model see of calibration batches, and Wanda's masks by it (METHODS §4)."""
+"""Calibration: what the blocks of a model see of calibration batches, and Wanda's masks by it (docs/methods.md §4)."""
 
 from __future__ import annotations
 

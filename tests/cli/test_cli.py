@@ -387,7 +387,7 @@ def test_the_plan_starts_nothing(sweep, tmp_path):
     ],
 )
 def test_the_full_studies_are_planned_without_weights(script, whole, zeros, tmp_path, monkeypatch):
-    """--plan of the BERT-base studies needs no hub: every cell of the logs, METHODS' parameters and Wanda's zeros."""
+    """--plan of the BERT-base studies needs no hub: every published cell, its parameters and Wanda's zeros."""
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     words = [sys.executable, f"sweeps/{script}.py", "--plan", "--json", "--storage", str(tmp_path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Encoders: METHODS §3's parameter counts, removal of blocks, saving, drawing, freezing."""
+"""Encoders: methods §3's parameter counts, removal of blocks, saving, drawing, freezing."""
 
 import shutil
 from pathlib import Path
@@ -40,7 +40,7 @@ KINDS = {
     ],
 )  # fmt: skip
 def test_bert_base_has_the_published_parameters(classes, blocks, parameters, tmp_path):
-    """Every BERT row of METHODS §3, exactly, from the configuration: whichever blocks are kept."""
+    """Every BERT row of methods §3, exactly, from the configuration: whichever blocks are kept."""
     for kept in (range(blocks), range(12 - blocks, 12)):
         model = an_encoder(BERT, tmp_path, classes)
         module = model.module(tuple(kept))
@@ -49,7 +49,7 @@ def test_bert_base_has_the_published_parameters(classes, blocks, parameters, tmp
 
 
 def test_a_block_of_bert_base_has_the_published_linear_weights(tmp_path):
-    """METHODS §4: 7,077,888 weights in the linear layers of a block; a whole block has 7,087,872 parameters."""
+    """As in methods §4: 7,077,888 weights in the linear layers of a block; a whole block has 7,087,872 parameters."""
     model = an_encoder(BERT, tmp_path, 6)
     assert len(model.linear_names) == 12 * 6
     first = [name for name in model.linear_names if name.startswith("bert.encoder.layer.0.")]

@@ -1,4 +1,4 @@
-"""The logs' LSTM and RNN against loops over time, torch's own layers and the logs' parameter counts."""
+"""The research logs' LSTM and RNN against loops over time, torch's own layers and the logs' parameter counts."""
 
 import pytest
 import torch
@@ -89,7 +89,7 @@ def count(module):
 
 
 def test_parameter_counts_of_the_logs_lstm():
-    """The LSTM has METHODS §2's parameters: 4,810,857 with 25,002 rows and one output, 4,812,396 with four."""
+    """The LSTM has methods §2's parameters: 4,810,857 with 25,002 rows and one output, 4,812,396 with four."""
     assert sum(a_model(Lstm(), 25_002).sizes.values()) == 4_810_857
     assert sum(a_model(Lstm(), 25_002, 4).sizes.values()) == 4_812_396
 

@@ -1,4 +1,4 @@
-"""The text models against plain autograd and the logs' parameter counts."""
+"""The text models against plain autograd and the research logs' parameter counts."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from lt_ray.training.randomness import generators
 
 @pytest.mark.parametrize(("rows", "parameters"), [(25_002, 2_620_801), (50_002, 5_120_801)])
 def test_parameter_counts_of_the_logs_cnn(rows, parameters):
-    """The CNN has METHODS §2's parameters: 2,620,801 with 25,002 rows and one output."""
+    """The CNN has methods §2's parameters: 2,620,801 with 25,002 rows and one output."""
     assert sum(a_model(Cnn(), rows).sizes.values()) == parameters
 
 

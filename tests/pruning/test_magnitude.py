@@ -1,4 +1,4 @@
-"""Magnitude pruning against hand-made examples, METHODS §2's figures, and other programs' rules."""
+"""Magnitude pruning against hand-made examples, methods §2's figures, and other programs' rules."""
 
 import math
 
@@ -44,7 +44,7 @@ def lstm_masks(targets: int) -> dict[str, Tensor]:
 
 
 def test_the_logs_21_sparsities():
-    """Twenty prunings of 20 % give `000_*.txt`'s list, round(1 − 0.8^k, 3), on tensors of the logs' CNN."""
+    """Twenty prunings of 20 % give `000_*.txt`'s list, round(1 − 0.8^k, 3), on tensors of the research logs' CNN."""
     listed = [0, 0.2, 0.36, 0.488, 0.59, 0.672, 0.738, 0.79, 0.832, 0.866, 0.893, 0.914, 0.931, 0.945, 0.956]
     listed += [0.965, 0.972, 0.977, 0.982, 0.986, 0.988]
     counts = sequence(a_model(Cnn(), rows=25_002).initial_masks(), rounds=20)
@@ -54,7 +54,7 @@ def test_the_logs_21_sparsities():
 
 
 def test_remaining_counts_of_the_ag_news_lstm():
-    """The AG-news LSTM's 21 remaining counts are METHODS §2's, weight for weight."""
+    """The AG-news LSTM's 21 remaining counts are methods §2's, weight for weight."""
     before = lstm_masks(targets=4)
     assert masks.size(before) == 4_812_396
     assert sequence(before, rounds=20) == [

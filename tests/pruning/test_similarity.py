@@ -557,7 +557,7 @@ def test_fixed_blocks_stay():
     ],
 )
 def test_options_out_of_range(options, message):
-    """A threshold outside (0, 1], such as the logs' 98, a stride below 1 and a fixed block that is none are errors."""
+    """A threshold outside (0, 1], such as 98, a stride below 1 and a fixed block that is none are errors."""
     with pytest.raises(ValueError, match=message):
         plan(alike(3), **options)
 

@@ -1,4 +1,4 @@
-"""Wanda's masks against a plain statement of the paper, METHODS §4's figures, and laws of masks."""
+"""Wanda's masks against a plain statement of the paper, methods §4's figures, and laws of masks."""
 
 import math
 
@@ -199,7 +199,7 @@ def test_inputs_are_left_alone(dtype):
 
 
 def test_zeros_of_a_bert_base_layer():
-    """A BERT-base layer's 7,077,888 linear weights have METHODS §4's zeros at 0.1 … 0.5."""
+    """A BERT-base layer's 7,077,888 linear weights have methods §4's zeros at 0.1 … 0.5."""
     with torch.device("meta"):
         bert = BertLayer(BertConfig())
     shapes = [tuple(child.weight.shape) for child in bert.modules() if isinstance(child, nn.Linear)]

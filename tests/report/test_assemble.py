@@ -318,7 +318,7 @@ def test_the_winner_at_the_bound_wins():
 
 
 def test_a_ticket_is_chosen_on_validation_and_told_with_its_test_accuracy():
-    """Validation 0.9, 0.9, 0.8 and test 0.9, 0.7, 0.95: round 1 wins, and round 2 is what the logs would tell."""
+    """Validation 0.9, 0.9, 0.8 and test 0.9, 0.7, 0.95: round 1 wins, and round 2 is the sparsest on test."""
     cycle = a_cycle("rewind@0", 0, [0.9, 0.7, 0.95])
     results = [
         result.model_copy(update={"val_accuracy": val})

@@ -40,7 +40,7 @@ HEADS = {
 }
 """Metric → the heads of its column in BERT's tables"""
 ZEROS = {"0.1": 702_720, "0.2": 1_411_584, "0.3": 2_120_448, "0.4": 2_829_312, "0.5": 3_538_944}
-"""Sparsity → zeros of a BERT-base layer's linear weights (METHODS §4) [count]"""
+"""Sparsity → zeros of a BERT-base layer's linear weights (methods §4) [count]"""
 BERT_TABLES = range(95, 262)
 """Lines of `004` that the tables of BERT are in, counted from 1"""
 
@@ -156,7 +156,7 @@ def test_numbers_of_bert_are_as_printed() -> None:
 
 
 def test_the_parameters_of_bert_are_those_of_its_blocks() -> None:
-    """Each count of parameters is METHODS §3's for its blocks, or, for Wanda after similarity, for its arm's blocks."""
+    """Each count of parameters is methods §3's for its blocks, or, for Wanda after similarity, for its arm's blocks."""
     per_block = {
         "emotion": {12: 109_486_854, 10: 95_311_110, 8: 81_135_366, 6: 66_959_622},
         "yahoo_answers": {12: 109_489_930, 9: 88_226_314},

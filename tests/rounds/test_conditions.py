@@ -1,4 +1,4 @@
-"""The conditions of the logs: one-shot pruning, the output layer's own fraction, tickets from another task."""
+"""The conditions of the research logs: one-shot pruning, the output layer's own fraction, tickets from another task."""
 
 import pytest
 import torch

@@ -448,7 +448,7 @@ def test_official_split(tmp_path: Path) -> None:
 
 
 def test_the_logs_ag_news(tmp_path: Path) -> None:
-    """AG-news' 120,000 and 7,600 official rows, a hundredth here, become the logs' 84,000/36,000/7,600."""
+    """AG-news' 120,000 and 7,600 official rows, a hundredth here, become the research logs' 84,000/36,000/7,600."""
     assert sizes_of(public.corpus(AgNews(), files(tmp_path / "ag_news", 4, train=1200, test=76))) == [840, 360, 76]
 
 
@@ -504,7 +504,7 @@ def test_every_cut_of_a_public_set_is_stratified(tmp_path: Path, task: Imdb) -> 
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "imdb").is_dir(), reason="no IMDb: name its folder's parent with LT_RAY_DATA")
 def test_the_real_reviews() -> None:
-    """IMDb's 50,000 reviews are pooled into 28,000/12,000/10,000, and 25,000 words make 25,002 rows (METHODS §2)."""
+    """IMDb's 50,000 reviews are pooled into 28,000/12,000/10,000, and 25,000 words make 25,002 rows (methods §2)."""
     data, directory = registry.load(Imdb(), 25_000, DATA)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [28_000, 12_000, 10_000]
     assert data.rows == 25_002

@@ -12,7 +12,7 @@ from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle
 
 OWN_MASKS = "random reinit, own masks"
-"""The published arm that re-initialises and then prunes what it trained: no control (METHODS §1)"""
+"""The published arm that re-initialises and then prunes what it trained: no control (docs/methods.md §1)"""
 
 
 def value(published: Published) -> float:
@@ -21,7 +21,7 @@ def value(published: Published) -> float:
 
 
 def published_name(cycles: Iterable[ReportedCycle]) -> str:
-    """Return what published tables call an arm (METHODS §1); empty where they have no such arm.
+    """Return what published tables call an arm (docs/methods.md §1); empty where they have no such arm.
 
     They prune iteratively, and on the task itself.
     """
@@ -165,7 +165,7 @@ def _published_name(fields: Mapping[str, object]) -> str:
     restart = fields.get("magnitude.restart")
     if restart == "rewind":
         return f"rewind@{fields.get('magnitude.rewind_epoch')}"
-    # The logs' random arm prunes the network that it drew anew, so it stands beside ours that does so, too, alone.
+    # The published random arm prunes the network that it drew anew, so it stands beside ours that does so, too, alone.
     return OWN_MASKS if restart == "random" and fields.get("magnitude.masks", "own") == "own" else ""
 
 

@@ -1,4 +1,4 @@
-"""The logs' tables of encoders: blocks, loss, accuracy before retraining and after, seconds; ours beside published."""
+"""The tables of encoders, in the research logs' form: blocks, loss, accuracy before and after retraining, seconds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lt_ray.report.reading.rows import ReportedCycle, tested
 from lt_ray.report.reading.schedule import method, published_place
 
 PUBLISHED_MODEL = "BERT-base"
-"""What the logs' tables of encoders are of, whatever ours is"""
+"""What the published tables of encoders are of, whatever ours is"""
 _TITLES = {"similarity": "Similarity pruning", "wanda": "Wanda", "magnitude": "Magnitude pruning", "": "Pruning"}
 _ALWAYS = 6
 """Columns that are there though they be empty [count]"""
@@ -212,7 +212,7 @@ def _note(published: bool, words: Wording) -> str:
     )
     if published:
         said += (
-            f" Published: the logs' {PUBLISHED_MODEL}, whatever our model is, at the same arm and number of prunings; "
+            f" Published: {PUBLISHED_MODEL}, whatever our model is, at the same arm and number of prunings; "
             f"{'points' if words.is_share else 'differences'} are against its own dense {words.name}, seconds are of "
             "other hardware."
         )

@@ -1,4 +1,4 @@
-"""Means over seeds, their intervals, and what may be said of many of them at once (METHODS §6)."""
+"""Means over seeds, their intervals, and what may be said of many of them at once (docs/methods.md §6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a report, in the logs' own form where they have one; ours beside published."""
+"""The tables of a report, in the research logs' own form where they have one; ours beside published."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def tickets(group: Group, slug: str) -> ReportTable:
     note = (
         f"A winning ticket is the sparsest round whose validation {words.name} {words.at_least} "
         f"{words.bound('the own dense one', tolerance)}; its test {words.name} is told, and decides nothing. Sparsest "
-        "on test is the logs' reading, the same rule on test: the best of many noisy rounds, often luck."
+        "on test is the research logs' rule, on test: the best of many noisy rounds, often luck."
     )
     if words.metric.name == "accuracy":
         note += " A dense model that is not above the largest class has no ticket."

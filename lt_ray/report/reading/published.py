@@ -29,9 +29,8 @@ class Published(BaseModel):
     model: str
     """Name of the model, as a cycle says it; empty where the number is of no one model"""
     arm: str
-    """METHODS §1: `dense`, `rewind@0`, `random reinit`, …, `similarity@THRESHOLD`, with ` freeze` where it trains only
-    the blocks next to removed ones, `wanda@SPARSITY`, and both, a space between, where one follows the other; empty
-    where the number is of no one arm"""
+    """As docs/methods.md §1 calls it: `dense`, `rewind@0`, `similarity@0.98 wanda@0.1`, …; empty where the number
+    is of no one arm"""
     round: int | None = Field(ge=0)
     """Prunings before it; None where not told [count]"""
     sparsity: float | None = Field(ge=0, le=1)
