@@ -162,7 +162,7 @@ class RoundStore:
                 blocks=None if manifest["blocks"] is None else tuple(manifest["blocks"]),
                 frozen=tuple(manifest["frozen"]),
                 decision=BlockDecision(**manifest["decision"]) if manifest["decision"] is not None else None,
-                confusions={split: tuple(map(tuple, rows)) for split, rows in manifest["confusions"].items()},
+                confusions={split: tuple(map(tuple, rows)) for split, rows in manifest.get("confusions", {}).items()},
             )
         except (KeyError, ValidationError):
             raise DamagedError(f"{key}: the manifest has other fields than this version of lt_ray reads") from None

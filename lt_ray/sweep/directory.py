@@ -322,7 +322,7 @@ class SweepDirectory(Listener):
     def objectives(self) -> tuple[str, ...]:
         """What the sweep's search looks for, or would: the deciding metric of its task."""
         definition = self.read()["definition"]
-        return tuple(definition.get("objectives") or [f"val_{definition['cycle']['task']['metric']}"])
+        return tuple(definition.get("objectives") or [f"val_{next(self.cycles()).cycle.metric.name}"])
 
     def asked(self) -> list[Asked]:
         """Return every point that was asked, in order, with what its cycles' results tell an adaptive search of it."""
