@@ -175,6 +175,8 @@ def _no_cluster(address: str, error: object) -> str:
             "RAY_AUTH_MODE=token for the head, every node and this shell, with one ~/.ray/auth_token "
             "(`ray get-auth-token --generate`)"
         )
+    if address == "local":
+        return f"`--address local`: Ray does not start on this machine ({said[:300]}); try again, or say `--local`"
     if address == "auto":
         return (
             "`--address auto` needs a running Ray cluster, but none answers: start one with `ray start --head`, or say "
