@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 from report_documents import a_search, some_arms, some_encoders
 
+from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.tasks import Folder
 from lt_ray.report.findings.assemble import assemble
 from lt_ray.report.findings.document import Document
 from lt_ray.report.pages.markdown import as_markdown
@@ -23,6 +25,32 @@ def test_the_headline_says_who_keeps_the_dense_accuracy_and_who_loses():
         "rewind keeps the dense accuracy to 36 % sparsity, random reinit not in every cycle; "
         "rewind is 7.0 points above random reinit at 48.8 % sparsity."
     )
+
+
+def test_where_less_is_better_a_ticket_stays_below_the_dense_value_and_the_tolerance():
+    """The same arms by an error that grows as their accuracy fell: the same tickets and winner, told by its name."""
+
+    def by_error(row):
+        own = {name: value for name, value in row.model_dump().items() if not name.endswith("accuracy")}
+        errors = {f"{split}_rmse": 1 - row.score(split) for split in ("val", "test")}
+        return RoundResult(**own | errors | {"metric": "rmse", "best": "lowest"})
+
+    sweep = some_arms(3)
+    asked = sweep.cycles[0].cycle.model_copy(update={"task": Folder(label="number")})
+    cycles = [
+        replace(cycle, cycle=asked.model_copy(update={"seed": cycle.seed}), results=tuple(map(by_error, cycle.results)))
+        for cycle in sweep.cycles
+    ]
+    section = opened(replace(sweep, cycles=tuple(cycles)))
+    assert section.headline == (
+        "rewind keeps the dense RMSE to 36 % sparsity, random reinit not in every cycle; "
+        "rewind is 0.070 below random reinit at 48.8 % sparsity."
+    )
+    assert "validation RMSE ≤ the own dense one + 0.005" in section.summary[0].note
+    said = " ".join((*section.verdicts, *(table.title + table.note for table in section.tables)))
+    assert "told apart above its own dense RMSE + 0.005" in said
+    assert "accurac" not in said + section.curves[0].title
+    assert section.curves[0].bound > section.curves[0].dense
 
 
 def test_one_seed_tells_no_arms_apart():

@@ -147,7 +147,7 @@ def _figure(heat_map: HeatMap, title: str) -> Figure:
     scale = ScalarMappable(Normalize(low, 1), _MAP)
     figure.colorbar(scale, ax=axes, shrink=0.6, aspect=24, pad=0.02, label="linear CKA")
     if rows:
-        figure.supxlabel("● kept    ○ kept, not trained    × removed", fontsize=9)
+        figure.supxlabel("● kept\u2003○ kept, not trained\u2003× removed", fontsize=9)
     return figure
 
 
