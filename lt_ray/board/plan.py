@@ -10,9 +10,7 @@ from rich.markup import escape
 
 from lt_ray.board.tables import many, some_of, table
 from lt_ray.board.terminal import console
-from lt_ray.cycle.cycle import folded
 from lt_ray.cycle.names import arm_name
-from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
 from lt_ray.store.storage import Keep
 from lt_ray.sweep.plan import Plan, PlannedCycle
 
@@ -38,7 +36,9 @@ def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
         )
     console.print(f"[italic]{plan.sweep.name}: {many(len(plan.cycles), 'cycle')}[/]")
     console.print(shown)
-    if plan.block_parameters is not None and any("similarity" in folded(p.cycle.schedule) for p in plan.cycles):
+    if plan.block_parameters is not None and any(
+        p.removes_blocks for planned in plan.cycles for p in planned.cycle.schedule
+    ):
         console.print(
             f"Which blocks are alike shows when they are compared; each that goes takes {plan.block_parameters:,} "
             "parameters with it."
@@ -91,23 +91,13 @@ def _kept(planned: PlannedCycle) -> str:
     """An encoder's parameters and, where they are fewer, nonzero ones, round by round."""
     shown = []
     for pruning, expected in zip((None, *planned.cycle.schedule), planned.forecast, strict=True):
-        if isinstance(pruning, Similarity):
-            shown.append("fewer blocks")
-        elif expected.nonzero is None:
-            shown.append(_removes(pruning))
+        if pruning is not None and (pruning.removes_blocks or expected.nonzero is None):
+            shown.append(pruning.effect)
         elif expected.nonzero == expected.parameters:
             shown.append(_count(expected.parameters))
         else:
             shown.append(f"{_count(expected.nonzero)} nonzero")
     return _chained(shown)
-
-
-def _removes(pruning: Pruning | None) -> str:
-    """What a pruning does to a model that is not known yet."""
-    if isinstance(pruning, Wanda):
-        n, m = pruning.kept_of or (0, 0)
-        return f"{1 - n / m if m else pruning.sparsity:.0%} zeros"
-    return f"{pruning.fraction:.0%} fewer" if isinstance(pruning, Magnitude) else "?"
 
 
 def _count(count: int | None) -> str:

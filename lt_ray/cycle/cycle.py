@@ -12,7 +12,7 @@ from lt_ray.cycle.editing import edit, explain
 from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.models import MODELS, Cnn, ModelSettings
-from lt_ray.cycle.prunings import PRUNINGS, Magnitude, PruningSettings
+from lt_ray.cycle.prunings import PRUNINGS, PruningSettings, Restarting
 from lt_ray.cycle.settings import Scalar, Settings
 from lt_ray.cycle.tasks import TASKS, TaskSettings, Toy
 from lt_ray.cycle.training import Training
@@ -47,19 +47,19 @@ class Cycle(Settings):
     @model_validator(mode="after")
     def _rewinds_into_the_training(self) -> Cycle:
         for pruning in self.schedule:
-            if not isinstance(pruning, Magnitude) or not pruning.rewinds:
+            if not isinstance(pruning, Restarting) or not pruning.rewinds:
                 continue
             epoch, last = pruning.rewind_epoch, self.epochs_of(pruning)
             got = f"(rewind_epoch={epoch}, epochs={self.training.epochs})"
             if isinstance(epoch, int) and epoch > self.training.epochs:
                 raise ValueError(
-                    f"`magnitude.rewind_epoch <= training.epochs` must hold, but got {got}: "
+                    f"`{pruning.method}.rewind_epoch <= training.epochs` must hold, but got {got}: "
                     "lower the one or raise the other, or say `last`"
                 )
             if pruning.rewind_budget == "resume" and (epoch == "last" or epoch >= last):
                 raise ValueError(
-                    f"`magnitude.rewind_epoch < training.epochs` must hold with `rewind_budget: resume`, but got "
-                    f"{got}: nothing would be retrained; lower it, or say `rewind_budget: full`"
+                    f"`{pruning.method}.rewind_epoch < training.epochs` must hold with `rewind_budget: resume`, but "
+                    f"got {got}: nothing would be retrained; lower it, or say `rewind_budget: full`"
                 )
         return self
 
@@ -94,7 +94,7 @@ class Cycle(Settings):
         if self.model.has_blocks:
             return self
         for pruning in self.schedule:
-            if not isinstance(pruning, Magnitude):
+            if pruning.needs_blocks:
                 raise ValueError(
                     f"`{pruning.method}` prunes the blocks of an encoder, but model {self.model.name} has none: say "
                     "`--model NAME_OR_PATH` of a Hugging Face classifier, or leave it out of the schedule"
@@ -103,15 +103,13 @@ class Cycle(Settings):
 
     @model_validator(mode="after")
     def _controls_follow_their_ticket(self) -> Cycle:
-        controls = [isinstance(pruning, Magnitude) and pruning.is_control for pruning in self.schedule]
+        controls = [pruning.is_control for pruning in self.schedule]
         if True in controls and not all(controls[controls.index(True) :]):
             raise ValueError(
                 "a control takes the ticket's masks in every round, so nothing else may be pruned after it, but the "
                 f"schedule is {folded(self.schedule)}: say `magnitude.masks: own`, or end the schedule with magnitude"
             )
-        if self.tickets == "source" and any(
-            isinstance(pruning, Magnitude) and pruning.random_pruning for pruning in self.schedule
-        ):
+        if self.tickets == "source" and any(pruning.counts_alone for pruning in self.schedule):
             raise ValueError(
                 "`magnitude.random_pruning` takes a ticket's counts and no ticket, so `tickets: source` has nothing to "
                 "transfer: say `tickets: own`"
@@ -119,13 +117,12 @@ class Cycle(Settings):
         return self
 
     @model_validator(mode="after")
-    def _one_shot_is_of_magnitudes(self) -> Cycle:
-        methods = {pruning.method for pruning in self.schedule}
-        one_shot = any(isinstance(pruning, Magnitude) and pruning.strategy == "one_shot" for pruning in self.schedule)
-        if one_shot and methods != {"magnitude"}:
+    def _one_shot_is_of_one_method(self) -> Cycle:
+        at_once = next((pruning.method for pruning in self.schedule if pruning.one_shot), None)
+        if at_once is not None and {pruning.method for pruning in self.schedule} != {at_once}:
             raise ValueError(
-                "`magnitude.strategy: one_shot` prunes the dense weights, so the whole schedule must be magnitude, but "
-                f"it is {folded(self.schedule)}: say `iterative`"
+                f"`{at_once}.strategy: one_shot` prunes the dense weights, so the whole schedule must be {at_once}, "
+                f"but it is {folded(self.schedule)}: say `iterative`"
             )
         return self
 
@@ -161,15 +158,13 @@ class Cycle(Settings):
     @property
     def takes_tickets(self) -> bool:
         """Whether masks, or their counts, come from another cycle: `origin`."""
-        return self.tickets == "source" or any(
-            isinstance(pruning, Magnitude) and pruning.is_control for pruning in self.schedule
-        )
+        return self.tickets == "source" or any(pruning.is_control for pruning in self.schedule)
 
     @property
     def origin(self) -> Cycle:
         """The cycle that finds the tickets that this one takes: on the source task, or the ticket's of a control."""
         found = {
-            "schedule": tuple(p.ticket if isinstance(p, Magnitude) else p for p in self.schedule),
+            "schedule": tuple(pruning.ticket for pruning in self.schedule),
             "tickets": "own",
             "ticket_every": 1,
         }

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lt_ray.cycle.models import MODELS
-from lt_ray.cycle.prunings import PRUNINGS, Magnitude
+from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Settings
 from lt_ray.cycle.tasks import TASKS
 from lt_ray.cycle.training import Training
@@ -143,7 +143,7 @@ def _resized(schedule: list[Any], rounds: object) -> list[Any]:
         count = -1
     if not 0 <= count <= MOST_ROUNDS:
         raise CycleError(f"`rounds` must be a whole number from 0 to {MOST_ROUNDS}, but got {_short(rounds)}.")
-    last = schedule[-1] if schedule else Magnitude().model_dump(mode="json")
+    last = schedule[-1] if schedule else PRUNINGS["magnitude"].model_validate({}).model_dump(mode="json")
     return [dict(schedule[i]) if i < len(schedule) else dict(last) for i in range(count)]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,29 +14,56 @@ from lt_ray.cycle.settings import Settings, a_share
 
 
 class PruningSettings(Settings):
-    """What all prunings have in common."""
+    """What all prunings have in common, and what their settings say besides their fields."""
 
+    implementation: ClassVar[str | Callable[..., Any]]
+    """`module:Class` of the `lt_ray.rounds.methods.method.Method` that they describe, or the class"""
+    needs_blocks: ClassVar[bool] = False
+    """Whether it prunes blocks, or what is within them"""
+    removes_blocks: ClassVar[bool] = False
+    """Whether it removes whole blocks"""
     method: str
     epochs: int | None = Field(default=None, ge=0)
     """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
 
+    @property
+    def is_control(self) -> bool:
+        """Whether it takes masks, or their counts, from the ticket of the same round."""
+        return False
 
-class Magnitude(PruningSettings):
-    """One pruning of the smallest remaining magnitudes, and what the kept weights become (Frankle & Carbin 2019)."""
+    @property
+    def counts_alone(self) -> bool:
+        """Whether it takes of the ticket how many weights each tensor keeps, and no masks."""
+        return False
 
-    method: Literal["magnitude"] = "magnitude"
-    fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the remaining prunable weights that is removed (0, 1)"""
-    output_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share removed of the output layer's instead, with local scope; Frankle & Carbin's LeNet takes half of `fraction`;
-    None = `fraction` (0, 1)"""
-    strategy: Literal["iterative", "one_shot"] = "iterative"
-    """`iterative` = round r prunes what round r − 1 trained; `one_shot` = round r prunes the dense weights, at once as
-    many as r iterative prunings would"""
-    scope: Literal["local", "global"] = "local"
-    """`local` = each tensor alone, `global` = all tensors ranked together"""
-    rounding: Literal["percentile", "nearest", "ceil"] = "percentile"
-    """How many of n weights `fraction` removes: docs/methods.md §2"""
+    @property
+    def ticket(self) -> PruningSettings:
+        """The pruning that finds the ticket: this one, or the one that it is the control of."""
+        return self
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether each round prunes the dense weights, as much as it and all before it would one after the other."""
+        return False
+
+    def at_once(self, before: Sequence[PruningSettings]) -> PruningSettings:
+        """Return the pruning that does in one cut what this one and those before it do; where it is `one_shot`."""
+        raise NotImplementedError
+
+    @property
+    def may_lose(self) -> float | None:
+        """How much worse than round 0 its round may be on validation before it is rejected; None = any."""
+        return None
+
+    @property
+    def effect(self) -> str:
+        """What it does to a model, in two words."""
+        return "?"
+
+
+class Restarting(PruningSettings):
+    """A pruning after which the kept weights may start anew, with its controls (Frankle & Carbin 2019)."""
+
     parameters: Literal["all", "weights"] = "all"
     """`all` = weights, biases and embeddings; `weights` = those of convolutional, linear and recurrent layers"""
     exclude: tuple[str, ...] = ()
@@ -70,19 +99,10 @@ class Magnitude(PruningSettings):
         return value if value == "last" else epoch
 
     @model_validator(mode="after")
-    def _output_fraction_is_of_one_tensor(self) -> Magnitude:
-        if self.output_fraction is not None and self.scope == "global":
-            raise ValueError(
-                "`magnitude.output_fraction` needs `scope: local`, but got global, which ranks all tensors together: "
-                "leave one of them out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _random_positions_are_counted_by_a_ticket(self) -> Magnitude:
+    def _random_positions_are_counted_by_a_ticket(self) -> Restarting:
         if self.random_pruning and self.masks == "own":
             raise ValueError(
-                "`magnitude.random_pruning` takes its counts from the ticket, but got `masks: own`: leave one "
+                f"`{self.method}.random_pruning` takes its counts from the ticket, but got `masks: own`: leave one "
                 "of them out"
             )
         return self
@@ -93,12 +113,17 @@ class Magnitude(PruningSettings):
         return self.random_pruning or (self.restart == "random" and self.masks == "ticket")
 
     @property
+    def counts_alone(self) -> bool:
+        """Whether it takes of the ticket how many weights each tensor keeps, and no masks."""
+        return self.random_pruning
+
+    @property
     def rewinds(self) -> bool:
         """Whether `rewind_epoch` has a meaning: for its own weights, or for the ticket whose masks it takes."""
         return self.restart == "rewind" or (self.restart == "random" and self.is_control)
 
     @property
-    def ticket(self) -> Magnitude:
+    def ticket(self) -> PruningSettings:
         """The pruning that finds the ticket: this one, or the one that it is the control of."""
         if not self.is_control:
             return self
@@ -122,10 +147,81 @@ class Magnitude(PruningSettings):
         return tree
 
 
+class Ranked(Restarting):
+    """A pruning of the weights that score lowest."""
+
+    fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the remaining prunable weights that is removed (0, 1)"""
+    output_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Share removed of the output layer's instead, with local scope; Frankle & Carbin's LeNet takes half of `fraction`;
+    None = `fraction` (0, 1)"""
+    strategy: Literal["iterative", "one_shot"] = "iterative"
+    """`iterative` = round r prunes what round r − 1 trained; `one_shot` = round r prunes the dense weights, at once as
+    many as r iterative prunings would"""
+    scope: Literal["local", "global"] = "local"
+    """`local` = each tensor alone, `global` = all tensors ranked together"""
+    rounding: Literal["percentile", "nearest", "ceil"] = "percentile"
+    """How many of n weights `fraction` removes: docs/methods.md §2"""
+
+    @model_validator(mode="after")
+    def _output_fraction_is_of_one_tensor(self) -> Ranked:
+        if self.output_fraction is not None and self.scope == "global":
+            raise ValueError(
+                f"`{self.method}.output_fraction` needs `scope: local`, but got global, which ranks all tensors "
+                "together: leave one of them out"
+            )
+        return self
+
+    @property
+    def one_shot(self) -> bool:
+        """Whether each round prunes the dense weights."""
+        return self.strategy == "one_shot"
+
+    def at_once(self, before: Sequence[PruningSettings]) -> Ranked:
+        """Return this pruning, removing in one cut as much as it and those before it do one after the other."""
+        prunings = [*(p for p in before if isinstance(p, Ranked)), self]
+        outputs = [p.fraction if p.output_fraction is None else p.output_fraction for p in prunings]
+        together = {
+            "fraction": 1 - math.prod(1 - p.fraction for p in prunings) if len(prunings) > 1 else self.fraction,
+            "strategy": "iterative",
+        }
+        if any(p.output_fraction is not None for p in prunings):
+            together["output_fraction"] = 1 - math.prod(1 - share for share in outputs)
+        return self.model_copy(update=together)
+
+    @property
+    def effect(self) -> str:
+        """What it does to a model, in two words."""
+        return f"{self.fraction:.0%} fewer"
+
+
+class Magnitude(Ranked):
+    """One pruning of the smallest remaining magnitudes, and what the kept weights become (Frankle & Carbin 2019)."""
+
+    implementation = "lt_ray.rounds.methods.magnitude:MagnitudeMethod"
+    method: Literal["magnitude"] = "magnitude"
+
+
+class Snip(Ranked):
+    """One pruning of the weights on which the loss at initialisation depends least: |weight · gradient|, by which all
+    are ranked together (Lee et al. 2019, arXiv:1810.02340)."""
+
+    implementation = "lt_ray.rounds.methods.snip:SnipMethod"
+    method: Literal["snip"] = "snip"
+    fraction: float = Field(default=0.9, gt=0, lt=1)
+    scope: Literal["local", "global"] = "global"
+    rounding: Literal["percentile", "nearest", "ceil"] = "nearest"
+    calibration: int = Field(default=128, ge=1)
+    """Examples of train on which gradients are taken; all, where there are fewer [count]"""
+
+
 class Similarity(PruningSettings):
     """One removal of blocks whose outputs are like those of the block before them, by linear CKA; the kept weights go
     on as they are (MPruner; CKA: Kornblith et al. 2019, arXiv:1905.00414)."""
 
+    implementation = "lt_ray.rounds.methods.similarity:SimilarityMethod"
+    needs_blocks = True
+    removes_blocks = True
     method: Literal["similarity"] = "similarity"
     threshold: float = Field(default=0.98, gt=0, le=1)
     """Linear CKA from which blocks are alike (0, 1]"""
@@ -159,6 +255,16 @@ class Similarity(PruningSettings):
             )
         return self
 
+    @property
+    def may_lose(self) -> float | None:
+        """What it may cost on validation."""
+        return self.max_drop
+
+    @property
+    def effect(self) -> str:
+        """What it does to a model, in two words."""
+        return "fewer blocks"
+
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         tree = self.model_dump(mode="json")
@@ -173,6 +279,8 @@ class Wanda(PruningSettings):
     """One pruning of the linear layers of the blocks by |weight| · norm of its input; the kept weights go on as they
     are (Sun et al. 2023, arXiv:2306.11695)."""
 
+    implementation = "lt_ray.rounds.methods.wanda:WandaMethod"
+    needs_blocks = True
     method: Literal["wanda"] = "wanda"
     sparsity: float = Field(default=0.5, gt=0, lt=1)
     """Share of each output row that is pruned afterwards, what was pruned before included (0, 1)"""
@@ -201,11 +309,16 @@ class Wanda(PruningSettings):
         n, m = map(int, self.pattern.split(":"))
         return n, m
 
+    @property
+    def effect(self) -> str:
+        """What it does to a model, in two words."""
+        n, m = self.kept_of or (0, 0)
+        return f"{1 - n / m if m else self.sparsity:.0%} zeros"
+
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         tree = self.model_dump(mode="json")
         return tree if self.pattern == "row" else tree | {"sparsity": None}
 
 
-PRUNINGS = Kinds[PruningSettings]("pruning", "method", (Magnitude, Similarity, Wanda))
-Pruning = PruningSettings
+PRUNINGS = Kinds[PruningSettings]("pruning", "method", (Magnitude, Similarity, Wanda, Snip))

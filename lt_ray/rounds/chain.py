@@ -6,16 +6,15 @@ Its key is their digest, so equal rounds of different cycles are one round.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import SCHEMA, digest
-from lt_ray.cycle.prunings import Magnitude, Pruning, Similarity, Wanda
+from lt_ray.cycle.prunings import PruningSettings, Restarting
 from lt_ray.models.model import Model
-from lt_ray.pruning.restart import matches
+from lt_ray.rounds.methods.method import method_of
 
 RewindEpoch = int | Literal["last"]
 _RESTART_FIELDS = ("restart", "rewind_epoch", "rewind_budget", "shared_start", "epochs")
@@ -28,7 +27,7 @@ class Round:
     index: int
     """0 = dense [count]"""
     key: str
-    pruning: Pruning | None
+    pruning: PruningSettings | None
     """What leads here from the round before; None for round 0"""
     inputs: Mapping[str, Any]
     """What the key is the digest of"""
@@ -59,13 +58,13 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
         return (dense, *(_taken(cycle, data_digest, found, index) for index in cycle.trained_rounds[1:]))
     rounds = [dense]
     for index, pruning in enumerate(cycle.schedule, 1):
-        if isinstance(pruning, Magnitude) and pruning.is_control and not pruning.random_pruning:
+        if pruning.is_control and not pruning.counts_alone:
             rounds.append(_taken(cycle, data_digest, found, index))
-        elif isinstance(pruning, Magnitude) and pruning.random_pruning:
-            parent = dense if pruning.strategy == "one_shot" else rounds[-1]
+        elif pruning.is_control:
+            parent = dense if pruning.one_shot else rounds[-1]
             rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, found[index].key))
-        elif isinstance(pruning, Magnitude) and pruning.strategy == "one_shot":
-            at_once = _at_once([p for p in cycle.schedule[:index] if isinstance(p, Magnitude)])
+        elif pruning.one_shot:
+            at_once = pruning.at_once(cycle.schedule[: index - 1])
             rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))
         else:
             rounds.append(_round(cycle, data_digest, index, pruning, rounds[-1], dense))
@@ -86,7 +85,7 @@ def _round(
     cycle: Cycle,
     data_digest: str,
     index: int,
-    pruning: Pruning | None,
+    pruning: PruningSettings | None,
     parent: Round | None,
     dense: Round | None,
     counted: str | None = None,
@@ -112,8 +111,8 @@ def _taken(cycle: Cycle, data_digest: str, found: Sequence[Round], index: int) -
     return Round(index, digest(inputs)[:24], pruning, inputs, ticket, found[0].key, taken=True)
 
 
-def _restart(pruning: Pruning | None) -> str:
-    return pruning.restart if isinstance(pruning, Magnitude) else "final"
+def _restart(pruning: PruningSettings | None) -> str:
+    return pruning.restart if isinstance(pruning, Restarting) else "final"
 
 
 def _common(cycle: Cycle, data_digest: str) -> dict[str, Any]:
@@ -126,19 +125,6 @@ def _common(cycle: Cycle, data_digest: str) -> dict[str, Any]:
     }
 
 
-def _at_once(prunings: Sequence[Magnitude]) -> Magnitude:
-    """The last pruning, removing in one cut as much as all of them do one after the other."""
-    last = prunings[-1]
-    outputs = [p.fraction if p.output_fraction is None else p.output_fraction for p in prunings]
-    together = {
-        "fraction": 1 - math.prod(1 - p.fraction for p in prunings) if len(prunings) > 1 else last.fraction,
-        "strategy": "iterative",
-    }
-    if any(p.output_fraction is not None for p in prunings):
-        together["output_fraction"] = 1 - math.prod(1 - share for share in outputs)
-    return last.model_copy(update=together)
-
-
 def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
     """Return the epochs of round 0 that any of the cycles rewinds to and that must be kept: all but 0, which is
     drawn again from the seed.
@@ -146,28 +132,12 @@ def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
     A transferred ticket goes back to the weights of its origin's round 0, not of its own.
     """
     rewinding = [cycle for cycle in cycles if cycle.tickets == "own"]
-    prunings = [p for cycle in rewinding for p in cycle.schedule if isinstance(p, Magnitude)]
+    prunings = [p for cycle in rewinding for p in cycle.schedule if isinstance(p, Restarting)]
     wanted = {p.rewind_epoch for p in prunings if p.rewinds}
     return frozenset(wanted - {0})
 
 
-def fractions(pruning: Magnitude, model: Model[Any]) -> dict[str, float]:
-    """Return the parameters of which another share than `fraction` is removed, with that share."""
-    return {} if pruning.output_fraction is None else dict.fromkeys(model.output_names, pruning.output_fraction)
-
-
 def prunable_names(cycle: Cycle, model: Model[Any]) -> tuple[str, ...]:
     """Return the parameters that any pruning of the cycle may touch; all of them where it has none."""
-    touched = {name for pruning in cycle.schedule for name in touches(pruning, model)}
+    touched = {name for pruning in cycle.schedule for name in method_of(pruning).touches(model)}
     return tuple(name for name in model.sizes if name in touched or not cycle.schedule)
-
-
-def touches(pruning: Pruning, model: Model[Any]) -> tuple[str, ...]:
-    """Return the parameters that one pruning may touch."""
-    if isinstance(pruning, Similarity):
-        return model.block_names
-    if isinstance(pruning, Wanda):
-        return model.linear_names
-    assert isinstance(pruning, Magnitude)
-    names = model.weight_names if pruning.parameters == "weights" else tuple(model.sizes)
-    return tuple(name for name in names if not matches(name, pruning.exclude))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.prunings import Magnitude, Similarity
+from lt_ray.cycle.prunings import Restarting
 from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, Measurement, RoundResult
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
@@ -25,7 +25,8 @@ from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.pruning.restart import sharing, ticket
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
 from lt_ray.rounds.measuring import Measured, Measuring
-from lt_ray.rounds.start import Parent, Pruner, Start, next_stride
+from lt_ray.rounds.methods.method import Context, Parent, method_of
+from lt_ray.rounds.start import Start
 from lt_ray.store.store import RoundStore, StoredRound
 from lt_ray.tasks.task import Data
 from lt_ray.training.batch import Batch
@@ -154,11 +155,6 @@ class _Run:
         return Measuring(self.data, self.cycle.task.metrics, self.device, self.cycle.training.precision)
 
     @cached_property
-    def pruner(self) -> Pruner:
-        """What prunes the models of this cycle."""
-        return Pruner(self.model, self.data, self.cycle.seed, self.store, self.device)
-
-    @cached_property
     def prunable(self) -> tuple[str, ...]:
         return prunable_names(self.cycle, self.model)
 
@@ -262,14 +258,14 @@ class _Run:
     def _accepted(self, round: Round, after: Measured) -> bool | None:
         """Whether a round that compared blocks lost no more than its pruning allows."""
         pruning = round.pruning
-        if not isinstance(pruning, Similarity) or pruning.max_drop is None:
+        if pruning is None or pruning.may_lose is None:
             return None
         dense = self.store.find(round.dense)
         assert dense is not None
         metric = self.cycle.metric
         value = after.val.values[metric.name]
         score = value if metric.best == "highest" else -value
-        return dense.measurement.score("val") - score <= pruning.max_drop + ROUNDING
+        return dense.measurement.score("val") - score <= pruning.may_lose + ROUNDING
 
     def _train(
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
@@ -378,7 +374,7 @@ class _Run:
             return Start(ticket(masks, self._initial()), masks, self.model.blocks)
         finding = self.origin if round.taken else self
         start = finding._ticket(round)
-        if not isinstance(pruning, Magnitude) or pruning.restart == "final":
+        if not isinstance(pruning, Restarting) or pruning.restart == "final":
             return start
         if pruning.restart == "rewind":
             epoch, weights = finding._rewound(pruning.rewind_epoch)
@@ -403,12 +399,18 @@ class _Run:
             weights, found = self._trained(parent) if round.needs_weights else {}, self._found(parent)
             masks = self.store.masks(parent.key)
             return Start(weights, masks, found.blocks, found.frozen, goes_on=round.needs_weights)
-        stride, over = None, ""
-        if isinstance(round.pruning, Similarity):
-            earlier = [self._found(ancestor).measurement for ancestor in self._ancestors(round)]
-            stride, over = next_stride(round.pruning, [(found.stride, found.accepted) for found in earlier])
-        counts = None if round.counted is None else self._kept(round.counted)
-        return self.pruner.pruned(round.pruning, self._parent(round), round.index, stride, over, counts)
+        context = Context(
+            self.model,
+            self.data,
+            self.cycle.seed,
+            round.index,
+            self.store,
+            self.device,
+            initial=self._initial,
+            earlier=lambda: [self._found(ancestor).measurement for ancestor in self._ancestors(round)],
+            counts=None if round.counted is None else self._kept(round.counted),
+        )
+        return method_of(round.pruning).prune(self._parent(round), context)
 
     def _kept(self, key: str) -> dict[str, int]:
         """How many weights a round keeps of each tensor."""

@@ -8,18 +8,11 @@ from typing import Any
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.identity import canonical
-from lt_ray.cycle.prunings import Magnitude, Wanda
-from lt_ray.errors import CycleError, nearest
-from lt_ray.models import maps, survey
+from lt_ray.models import survey
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
-from lt_ray.pruning.restart import matches
-from lt_ray.rounds.chain import touches
-from lt_ray.rounds.start import check_survey
+from lt_ray.rounds.methods.method import method_of
 from lt_ray.sweep.sweep import Point, Sweep
-
-_MOST_NAMED = 40
-"""Parameters that a message lists [count]"""
 
 
 class Models:
@@ -42,8 +35,8 @@ class Models:
 
     def check(self, cycle: Cycle) -> None:
         """Raise `CycleError` or `ModelError` where a cycle's prunings do not suit its model."""
-        _check_names(cycle, self.of(cycle))
-        check_survey(cycle.schedule, self.of(cycle), lambda: self._surveyed(cycle))
+        for pruning in cycle.schedule:
+            method_of(pruning).check(self.of(cycle), lambda: self._surveyed(cycle))
 
     def _surveyed(self, cycle: Cycle) -> survey.Survey:
         key = _key(cycle)
@@ -69,34 +62,3 @@ def check(sweep: Sweep, points: Iterable[Point], base: Base | None) -> None:
 
 def _key(cycle: Cycle) -> str:
     return canonical(cycle.model.model_dump(mode="json"))
-
-
-def _check_names(cycle: Cycle, model: Model[Any]) -> None:
-    """Raise `CycleError` for a pattern that names no parameter, and for a pruning that leaves nothing to prune."""
-    names = list(model.sizes)
-    for pruning in cycle.schedule:
-        if isinstance(pruning, Wanda) and pruning.kept_of is not None:
-            _check_pattern(pruning, model)
-        if not isinstance(pruning, Magnitude):
-            continue
-        for field, patterns in (("exclude", pruning.exclude), ("shared_start", pruning.shared_start)):
-            for pattern in patterns:
-                if not any(matches(name, [pattern]) for name in names):
-                    raise CycleError(
-                        f"`magnitude.{field}` must name parameters of the model, but got {pattern!r}."
-                        f"{nearest(pattern, names) or ' There are: ' + ', '.join(names[:_MOST_NAMED]) + '.'}"
-                    )
-        if not touches(pruning, model):
-            raise CycleError(f"`magnitude.exclude` must leave something to prune, but got {', '.join(pruning.exclude)}")
-
-
-def _check_pattern(pruning: Wanda, model: Model[Any]) -> None:
-    """Raise `CycleError` where a row cannot be cut into groups of the pattern's size."""
-    assert pruning.kept_of is not None
-    for name in touches(pruning, model):
-        _, inputs = maps.shape(model.dense, name)
-        if inputs % pruning.kept_of[1]:
-            raise CycleError(
-                f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {pruning.pattern} and {inputs} "
-                f"inputs in {name}: take another pattern, or `row`"
-            )

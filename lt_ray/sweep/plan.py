@@ -16,7 +16,7 @@ from lt_ray.models.pretrained import Base
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, origin_chain, prunable_names, rewind_epochs
 from lt_ray.rounds.forecast import Forecast, forecast
 from lt_ray.rounds.inputs import Datasets
-from lt_ray.rounds.start import check_calibration
+from lt_ray.rounds.methods.method import method_of
 from lt_ray.store.storage import Keep
 from lt_ray.sweep.checks import Models
 from lt_ray.sweep.sweep import MOST_POINTS, Point, Sweep
@@ -209,7 +209,8 @@ class Planner:
         assert digest is not None
         self._models.check(cycle)
         if self.grounds.data is not None and cycle.tickets == "own":
-            check_calibration(cycle.schedule, self.grounds.data.of(cycle), cycle.seed)
+            for pruning in cycle.schedule:
+                method_of(pruning).check_data(self.grounds.data.of(cycle), cycle.seed)
         flat = cycle.flat()
         rounds = chain(cycle, digest, source)
         found = origin_chain(cycle, digest, source)

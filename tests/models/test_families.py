@@ -127,13 +127,13 @@ def test_wanda_is_the_papers_rule_on_every_family(family, tmp_path):
 
 def pruned_masks(model: Model, module: nn.Module, pruning) -> dict[str, torch.Tensor]:
     from lt_ray.pruning import magnitude
-    from lt_ray.rounds.chain import touches
+    from lt_ray.rounds.methods.method import method_of
 
     masks = model.initial_masks()
     if isinstance(pruning, Magnitude):
         return magnitude.prune(
             drawn(model), masks, pruning.fraction, scope=pruning.scope, rounding=pruning.rounding,
-            names=touches(pruning, model),
+            names=method_of(pruning).touches(model),
         )  # fmt: skip
     (after,) = calibration.wanda_masks(
         module, model.blocks_of(module), partial(model.forward, module), batches(model.facts.padding), model.kept,

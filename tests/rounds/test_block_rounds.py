@@ -21,12 +21,11 @@ from lt_ray.models import pretrained
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.similarity import MinibatchCka
-from lt_ray.rounds import bases
-from lt_ray.rounds import start as starts
+from lt_ray.rounds import bases, calibration
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.inputs import Datasets
+from lt_ray.rounds.methods.similarity import SimilarityMethod, next_stride
 from lt_ray.rounds.run import run_cycle
-from lt_ray.rounds.start import next_stride
 from lt_ray.store.store import RoundStore
 from lt_ray.sweep.plan import Grounds, Planner
 from lt_ray.sweep.retention import Retention
@@ -150,7 +149,7 @@ def test_a_round_stopped_in_mid_epoch_measures_nothing_again(data, base, tmp_pat
         run(cycle, data, store, base, partial_every_s=0)
     assert saves[-1] == keys_of(cycle, data)[1]
     monkeypatch.undo()
-    monkeypatch.setattr(starts.Pruner, "pruned", lambda *_: pytest.fail("pruned again"))
+    monkeypatch.setattr(SimilarityMethod, "prune", lambda *_: pytest.fail("pruned again"))
     assert pure(run(cycle, data, store, base)) == pure(expected)
 
 
@@ -164,7 +163,7 @@ def planted(*alike: tuple[int, int]) -> torch.Tensor:
 
 def test_frozen_blocks_keep_every_bit_and_the_others_do_not(data, base, tmp_path, monkeypatch):
     """«Part»: frozen blocks end as they began, also in later rounds; neighbours, embeddings and head are trained."""
-    monkeypatch.setattr(starts.Pruner, "_compared", lambda *_: planted((1, 2)))
+    monkeypatch.setattr(SimilarityMethod, "_compared", lambda *_: planted((1, 2)))
     cycle = make_cycle(base, Similarity(freeze=True, **COMPARED), Wanda(sparsity=0.5, calibration=32, epochs=2))
     store = RoundStore(tmp_path)
     results = run(cycle, data, store, base)
@@ -188,7 +187,9 @@ def test_frozen_blocks_are_named_as_in_the_dense_model_and_survive_a_stop(data, 
     """Of blocks 0 1 3 4 5 the last goes: its neighbour 4 is trained, 0 1 3 are frozen, also where the round was taken
     up again from its saved state."""
     monkeypatch.setattr(
-        starts.Pruner, "_compared", lambda _, __, p: planted((1, 2)) if len(p.blocks) == 6 else planted((3, 4))[:5, :5]
+        SimilarityMethod,
+        "_compared",
+        lambda _, parent, __: planted((1, 2)) if len(parent.blocks) == 6 else planted((3, 4))[:5, :5],
     )
     cycle = make_cycle(base, *[Similarity(freeze=True, **COMPARED)] * 2)
     store = RoundStore(tmp_path)
@@ -406,7 +407,7 @@ def test_calibration_reads_no_document_of_test(data, base, tmp_path, monkeypatch
 def test_prunings_of_one_model_measure_it_once(data, base, tmp_path, monkeypatch):
     """Thresholds, strides and freezing share one comparison, one-pass sparsities one calibration."""
     calls = {"blocks": 0, "norms": 0}
-    outputs, norms = starts.calibration.block_outputs, starts.calibration.input_norms
+    outputs, norms = calibration.block_outputs, calibration.input_norms
 
     def counted(name, function):
         def call(*args, **kwargs):
@@ -415,8 +416,8 @@ def test_prunings_of_one_model_measure_it_once(data, base, tmp_path, monkeypatch
 
         return call
 
-    monkeypatch.setattr(starts.calibration, "block_outputs", counted("blocks", outputs))
-    monkeypatch.setattr(starts.calibration, "input_norms", counted("norms", norms))
+    monkeypatch.setattr(calibration, "block_outputs", counted("blocks", outputs))
+    monkeypatch.setattr(calibration, "input_norms", counted("norms", norms))
     store = RoundStore(tmp_path / "shared")
     cells = [
         Similarity(threshold=threshold, stride=stride, freeze=freeze, epochs=0, **COMPARED)
@@ -441,17 +442,17 @@ def test_a_degenerate_block_fails_its_cycle_with_its_name(data, base, tmp_path):
         training=TRAINING.model_copy(update={"lr": 1e-9, "epochs": 1, "warmup": 0.0, "lr_schedule": "constant"}),
     )
     weights = {}
-    original = starts.Pruner.pruned
+    original = SimilarityMethod.prune
 
-    def flattened(self, pruning, parent, *args):
+    def flattened(self, parent, context):
         weights.update(parent.weights)
         for name in weights:
             if ".layer.3." in name:
                 weights[name] = torch.zeros_like(weights[name])
-        return original(self, pruning, dataclasses.replace(parent, weights=weights), *args)
+        return original(self, dataclasses.replace(parent, weights=weights), context)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(starts.Pruner, "pruned", flattened)
+        patch.setattr(SimilarityMethod, "prune", flattened)
         with pytest.raises(DegenerateError, match=r"blocks? 3"):
             run(cycle, data, RoundStore(tmp_path), base)
 

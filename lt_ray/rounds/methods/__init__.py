@@ -1,0 +1,1 @@
+"""Methods of pruning: one file each, behind the contract in `method.py`."""

@@ -1,0 +1,81 @@
+"""Wanda: in each row of the blocks' linear maps, the lowest |weight| · norm of its input go (Sun et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from lt_ray.cycle.identity import digest
+from lt_ray.cycle.prunings import Wanda
+from lt_ray.errors import CycleError, ModelError
+from lt_ray.models import maps
+from lt_ray.models.model import Model
+from lt_ray.models.survey import WAY_OUT, Survey
+from lt_ray.pruning import wanda
+from lt_ray.rounds import calibration
+from lt_ray.rounds.methods.method import Context, Left, Masking, Parent
+
+
+class WandaMethod(Masking[Wanda]):
+    """Masks by what calibration examples make of the blocks' inputs."""
+
+    def touches(self, model: Model[Any]) -> tuple[str, ...]:
+        """Return the weights of the blocks' linear maps."""
+        return model.linear_names
+
+    def masks(self, parent: Parent, context: Context) -> dict[str, Tensor]:
+        """Return the parent's masks without the lowest scores of each row."""
+        own, model = self.settings, context.model
+        module = model.live(parent.weights, parent.blocks, context.device).eval()
+        blocks, forward = model.blocks_of(module), partial(model.forward, module)
+        batches = (batch.inputs for batch in context.batches(context.examples(own.calibration)))
+        sparsity = own.kept_of or own.sparsity
+        if own.mode == "sequential":
+            (after,) = calibration.wanda_masks(
+                module, blocks, forward, batches, model.kept, parent.masks, [sparsity], mode="sequential"
+            )
+            return after
+        key = digest({"round": parent.key, "wanda": own.calibration, "seed": context.seed})[:24]
+        norms = context.store.statistics(key)
+        if norms is None:
+            norms = calibration.input_norms(module, blocks, forward, batches, model.kept)
+            context.store.put_statistics(key, norms)
+        return calibration.selected(module, norms, parent.masks, sparsity)
+
+    def check(self, model: Model[Any], surveyed: Callable[[], Survey]) -> None:
+        """Raise `CycleError` where a row has no groups of the pattern's size, and `ModelError` where the blocks or
+        their maps are not what it supposes."""
+        own = self.settings
+        for name in self.touches(model) if own.kept_of is not None else ():
+            _, inputs = maps.shape(model.dense, name)
+            if own.kept_of is not None and inputs % own.kept_of[1]:
+                raise CycleError(
+                    f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {own.pattern} and {inputs} "
+                    f"inputs in {name}: take another pattern, or `row`"
+                )
+        for name, kind in model.unknown_maps(in_blocks=True):
+            raise ModelError(
+                "`wanda` needs blocks whose weights are linear maps of a known kind, but the model's "
+                f"{name} ({kind}) is none: {WAY_OUT}"
+            )
+        found = surveyed()
+        found.check_blocks()
+        found.check_maps()
+        if own.mode == "sequential":
+            found.check_chain()
+
+    def leaves(self, model: Model[Any], before: Left, counted: Collection[str]) -> Left:
+        """Return what it leaves of rows that nothing pruned before; of others each row has its own number."""
+        names, counts = self.touches(model), before.counts
+        if counts is None or any(counts[name] < model.sizes[name] for name in names):
+            return super().leaves(model, before, counted)
+        return before.without({name: self._gone(*maps.shape(model.dense, name)) for name in names}, counted)
+
+    def _gone(self, rows: int, inputs: int) -> int:
+        if self.settings.kept_of is not None:
+            n, m = self.settings.kept_of
+            return rows * inputs // m * (m - n)
+        return rows * wanda.removed_count(inputs, self.settings.sparsity)
