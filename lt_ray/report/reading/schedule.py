@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from lt_ray.cycle.prunings import Pruning, Similarity, Wanda
+from lt_ray.cycle.prunings import PruningSettings, Similarity, Wanda
 from lt_ray.report.reading.rows import ReportedCycle
 
 
-def pruning(cycle: ReportedCycle, round: int) -> Pruning | None:
+def pruning(cycle: ReportedCycle, round: int) -> PruningSettings | None:
     """Return the pruning that led to a round; None for the dense one."""
     return cycle.cycle.schedule[round - 1] if 0 < round <= cycle.cycle.rounds else None
 
