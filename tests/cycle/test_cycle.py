@@ -8,7 +8,7 @@ from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.editing import keys
 from lt_ray.cycle.identity import canonical, digest
 from lt_ray.cycle.models import Cnn, Encoder, Recurrent
-from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
+from lt_ray.cycle.prunings import Magnitude, Similarity, Snip, Wanda
 from lt_ray.cycle.tasks import Folder, Imdb, PublicTexts, Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
@@ -71,7 +71,7 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in PublicTexts.model_fields}
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in ("label", "separator")}
     elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
-    elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda."))} | {"schedule"}
+    elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda.", "snip."))} | {"schedule"}
     elsewhere |= {f"model.{name}" for name in Encoder.model_fields}
     assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
     ids = {base.with_settings({key: value}).id for key, value in changes.items()}
@@ -114,6 +114,19 @@ def test_every_field_of_an_encoders_cycle_is_part_of_its_identity():
     assert len(ids | {ENCODING.id}) == len(changes) + 1
     yahoo = ENCODING.with_settings({"task.name": "yahoo_answers"})
     assert yahoo.with_settings({"task.columns": ["question_title", "best_answer", "topic"]}).id != yahoo.id
+
+
+def test_every_field_of_snip_is_part_of_the_identity():
+    """Changing any field of SNIP that has a meaning where it rewinds changes the identity."""
+    changes = {
+        "fraction": 0.3, "output_fraction": 0.1, "strategy": "one_shot", "scope": "global", "rounding": "ceil",
+        "parameters": "weights", "exclude": ["a"], "random_pruning": True, "restart": "final", "rewind_epoch": 1,
+        "rewind_budget": "resume", "calibration": 7, "epochs": 3,
+    }  # fmt: skip
+    base = Cycle(schedule=(Snip(scope="local"),))
+    assert set(Snip.model_fields) - {"method", "masks", "shared_start"} == set(changes), "a new field needs its line"
+    ids = {base.with_settings({f"snip.{key}": value}).id for key, value in changes.items()}
+    assert len(ids | {base.id}) == len(changes) + 1
 
 
 @pytest.mark.parametrize(
