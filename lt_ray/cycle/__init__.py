@@ -1,1 +1,1 @@
-"""What is asked, frozen, and what comes out: no torch in here."""
+"""Cycles, frozen descriptions of what is to be computed, and the rows that they yield; no torch in here."""

@@ -1,4 +1,4 @@
-"""Kinds of a group of fields: which there are, by name. A plugin adds its own."""
+"""Registries: name → class of settings, for tasks, models and prunings. A plugin adds its own."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Best = Literal["highest", "lowest"]
 Targets = Literal["classes", "labels", "numbers"]
-"""What is asked of an example: one of several classes, any of several labels, or numbers"""
+"""What a model is to say of an example: one of several classes, any of several labels, or numbers"""
 
 
 class Metric(BaseModel):

@@ -154,7 +154,7 @@ TIMES = frozenset(
 
 
 class BlockDecision(Row):
-    """How a round that compares blocks came to its own: all positions are those of the model it compared."""
+    """What a round that compares blocks decided, and by what; positions are those in the model that it compared."""
 
     cka: tuple[tuple[float, ...], ...]
     """Linear CKA of every two blocks [0, 1]; empty where they were not compared any more"""

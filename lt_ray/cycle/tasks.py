@@ -23,7 +23,7 @@ class TaskSettings(Settings):
     """What makes the data, `MODULE:NAME` or the function itself: (settings, data directory or None, `task` or `source`)
     → a `Corpus` of texts, which the model's words or tokenizer encode, or whole `Data`. Raises `DataError`"""
     inputs: ClassVar[Inputs] = "text"
-    """What an example is"""
+    """What an example is: a text, or an array of numbers"""
     class_count: ClassVar[int | None] = None
     """Classes, where they are known without the data [count]"""
 
@@ -33,7 +33,7 @@ class TaskSettings(Settings):
 
     @property
     def targets(self) -> Targets:
-        """What is asked of an example."""
+        """What a model is to say of an example."""
         return "classes"
 
     @property
@@ -242,7 +242,7 @@ class Folder(FileTexts):
 
     @property
     def targets(self) -> Targets:
-        """What is asked of an example."""
+        """What a model is to say of an example."""
         kinds: dict[str, Targets] = {"class": "classes", "several": "labels", "number": "numbers"}
         return kinds[self.label]
 

@@ -1,4 +1,4 @@
-"""Whose fault an error is, the cycle's or the machines', and what becomes of a round that the machines did not finish.
+"""Which errors fail a cycle, and which leave its round to be computed again: a full disk, a lost worker, a full memory.
 
 A cycle's own error would come again: the cycle has failed. What a disk, a network, a memory or a worker did says
 nothing about the cycle: its round stays unfinished, and is computed again after a pause or by the same command later.

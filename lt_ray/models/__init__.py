@@ -1,1 +1,1 @@
-"""Models: an nn.Module and two facts, its prunable tensors and its ordered blocks."""
+"""Models: torch modules, how their weights are drawn, how they are cut shorter and exported."""

@@ -1,4 +1,4 @@
-"""What a model measures: on the splits that are not trained on, and in time."""
+"""What is measured of a round's model: on the splits that are not trained on, and how long it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The storage folder: what it holds beside its sweeps' directories, and what a sweep may be called therefore."""
+"""The storage folder: what it holds beside sweeps, and the names that no sweep may have because of that."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class StoredRound:
     """Split → how often its examples of each class (rows) were taken for each (columns), of a classifier [count]"""
 
     def pure(self) -> str:
-        """Return all that another computation of the round must find too, as canonical JSON."""
+        """Return all that is equal whenever and wherever the round is computed, as canonical JSON."""
         measurement = self.measurement.model_dump(exclude=set(TIMES))
         epochs = [epoch.model_dump(exclude=set(TIMES)) for epoch in self.epochs]
         own = {"measurement": measurement, "epochs": epochs, "counts": self.counts}

@@ -1,1 +1,1 @@
-"""Tasks: where texts come from, how they become tokens, and how tokens become batches."""
+"""Tasks: data that are read, cut into splits, encoded once and batched; how they are measured."""

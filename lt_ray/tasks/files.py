@@ -39,7 +39,8 @@ def corpus(task: Folder, data_dir: Path | None, group: str = "task") -> Corpus:
 
 
 def read(directory: Path, layout: Layout = PLAIN) -> Labelled:
-    """Return split → texts for the files in `directory`, `train` always among them, the class names, and what is told.
+    """Return split → texts for the files in `directory`, `train` always among them, the class names, and
+    notes for the user.
 
     The stem names the split (`train`, `validation` = `valid` = `val` = `dev`, `test`), or one of its shards
     (`train-00000-of-00002`, read in order); the suffix the format: `.parquet`, `.csv`, `.tsv` (both with a header;

@@ -30,7 +30,8 @@ def read(
     configuration: str | None = None,
     wanted: Sequence[str] = SPLITS,
 ) -> Labelled:
-    """Return split → texts of the hub's `dataset`, `train` always among them, the class names, and what is told.
+    """Return split → texts of the hub's `dataset`, `train` always among them, the class names, and
+    notes for the user.
 
     - `dataset`: its name there, or a folder laid out as on the hub; `revision` has no meaning then.
     - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.

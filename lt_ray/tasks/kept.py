@@ -32,7 +32,7 @@ def digest(facts: Mapping[str, Any], arrays: Arrays) -> str:
 
 
 def save(directory: Path, arrays: Arrays, description: Mapping[str, Any]) -> None:
-    """Write arrays and what is told of them; the directory appears whole or not at all.
+    """Write arrays and facts about them; the directory appears whole or not at all.
 
     - `description`: plain values, its `digest` among them
 
@@ -55,7 +55,7 @@ def save(directory: Path, arrays: Arrays, description: Mapping[str, Any]) -> Non
 
 
 def load(directory: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Return the arrays, mapped from the file, and what is told of them.
+    """Return the arrays, mapped from the file, and the facts about them.
 
     Raises `DamagedError` if a file is missing or cut short; whether the values are those that were saved, the caller
     sees by their digest.

@@ -17,7 +17,7 @@ UNKNOWN_SHARE = 0.3
 
 
 def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
-    """Yield what is told of a task's splits: classes that one lacks, and texts that two have in common.
+    """Yield notes for the user on a task's splits: classes that one lacks, and texts that two have in common.
 
     - `name`: who it is, as `` task `imdb` ``
 

@@ -254,7 +254,7 @@ def _codes(table: Table, classes: Mapping[str, int], rule: str) -> np.ndarray[tu
 def _joined(
     source: str, columns: Sequence[tuple[str, Sequence[object]]]
 ) -> tuple[list[int], list[str], tuple[str, ...]]:
-    """Return the rows that have a text, counted from 1, their texts (the parts not empty, joined), and what is told."""
+    """Return the rows that have a text, counted from 1, their texts (the parts not empty, joined), and notes."""
     rows, texts = [], []
     for row, values in enumerate(zip(*(values for _, values in columns), strict=True), 1):
         for (name, _), value in zip(columns, values, strict=True):

@@ -60,7 +60,7 @@ class Data(ABC):
     @property
     @abstractmethod
     def facts(self) -> Facts:
-        """What a model must know of it."""
+        """The shape of the examples and of what is asked of them, from which a model is built."""
 
     @abstractmethod
     def targets(self, split: SplitName) -> npt.NDArray[Any]:

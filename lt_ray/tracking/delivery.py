@@ -1,4 +1,4 @@
-"""Delivering events to MLflow, one after the other, and telling who can never be taken from who may be later."""
+"""Delivering events to MLflow one by one, and telling those that it refuses for good from those that may wait."""
 
 from __future__ import annotations
 

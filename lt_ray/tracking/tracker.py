@@ -1,4 +1,4 @@
-"""A sweep in MLflow while it runs: one parent run a sweep, one nested run a cycle, recorded twice = recorded once.
+"""A sweep in MLflow while it runs: one parent run a sweep, one nested run a cycle; recording twice changes nothing.
 
 Calls put events into a queue, one thread writes them to the spool, another delivers what the spool holds, with retries.
 """

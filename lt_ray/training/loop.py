@@ -107,7 +107,7 @@ class Trainee:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a training goes on, whatever it trains."""
+    """All that says how one training runs, but for the model."""
 
     learnt: Learnt
     """The task's loss"""

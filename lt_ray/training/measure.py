@@ -1,4 +1,4 @@
-"""What a model measures on a split, weighted by examples; and in time."""
+"""What is measured of a model: loss and metrics of a split, weighted by examples, and how long a batch takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lt_ray.training.batch import Batch
 
 
 class Meter(Protocol):
-    """Adds up the metrics of one split; a task's data give it."""
+    """Adds up one split batch by batch for its metrics; `tasks.task.Data.meter` makes it."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Take in a batch."""
@@ -34,7 +34,7 @@ class Meter(Protocol):
 
 
 class Learnt(Protocol):
-    """What a training must know of its task; a task's data are it."""
+    """What a training needs of its task, and a task's data (`tasks.task.Data`) give."""
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return a batch's mean loss."""

@@ -1,4 +1,4 @@
-"""Searched against what cycles came to, and how much of it each searched field explains."""
+"""How the results of cycles depend on each searched field, and how much of their spread it explains."""
 
 from __future__ import annotations
 
