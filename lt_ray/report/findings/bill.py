@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.prunings import Restarting
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.reading.rows import ReportedCycle
 from lt_ray.report.reading.schedule import pruning
@@ -130,6 +130,6 @@ def _key(result: RoundResult) -> str:
 def _budget(cycle: ReportedCycle, index: int) -> int:
     """Most epochs of a round: its pruning's own, and fewer where retraining resumes at the epoch that was restored."""
     own, epochs = pruning(cycle, index), cycle.cycle.epochs_in(index)
-    if isinstance(own, Magnitude) and own.rewinds and own.rewind_budget == "resume":
+    if isinstance(own, Restarting) and own.rewinds and own.rewind_budget == "resume":
         return epochs - int(own.rewind_epoch)
     return epochs
