@@ -210,7 +210,7 @@ def _is_standard(stream: Any) -> bool:
 
 @contextlib.contextmanager
 def overheard(said: list[str]) -> Iterator[None]:
-    """Keep what Ray's own threads write to stderr, line by line, twenty times over, off the terminal."""
+    """Within, what Ray's own threads write to stderr goes to `said` instead, each line once, however often it comes."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

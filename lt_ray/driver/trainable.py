@@ -200,7 +200,7 @@ class Forwarding(_Unkept, tune.Stopper):  # type: ignore[misc] # ray is untyped
 
 
 class Watching(_Unkept, tune.Callback):  # type: ignore[misc] # ray is untyped
-    """Tells the driver which trials start and which end by a fault; no exception leaves.
+    """Tells the driver which trials start and which end by a fault; its methods raise nothing.
 
     - `on_fault`: called with a cycle's id, the reason in one line, and all that is known of it
     """

@@ -199,7 +199,7 @@ class Model(Generic[S]):
             return self.build(blocks)
 
     def blank(self, blocks: Blocks, device: torch.device) -> nn.Module:
-        """Return the module with some blocks on a device: its buffers as they are made, its weights without meaning."""
+        """Return the module with some blocks on a device: buffers initialised, weights not."""
         made = copy.deepcopy(self.module(blocks)).to_empty(device=device)
         buffers = dict(made.named_buffers())
         if buffers:
@@ -301,7 +301,7 @@ class Model(Generic[S]):
         return frozenset(vectors | set(norm_names(module)))
 
     def cut(self, tensors: Mapping[str, T], after: Blocks, before: Blocks = None) -> dict[str, T]:
-        """Return what belongs to a state's names, of the blocks that are kept alone and by the names they then have.
+        """Return the entries of a state, or of masks, without removed blocks, renamed as in the model that is left.
 
         - `after`: blocks that are kept
         - `before`: blocks of the model that the names are of; None = the dense one

@@ -29,12 +29,12 @@ class Datasets:
     """What an encoder is made of"""
 
     def of(self, cycle: Cycle) -> Data:
-        """Return what a cycle of the sweep trains on: in a sweep with a source, a cycle without one is on it."""
+        """Return the data that a cycle trains on: the task's, or the source's where it finds tickets for others."""
         return self.own if cycle.source is not None or self.source is None else self.source
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What has to be told of the data before anything is trained on them, in sentences."""
+        """Notes for the user on the data, to be shown before anything is trained, in sentences."""
         return tuple(dict.fromkeys([*self.own.notes, *(() if self.source is None else self.source.notes)]))
 
     @property

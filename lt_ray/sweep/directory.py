@@ -88,7 +88,7 @@ class SweepDirectory(Listener):
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{text.rstrip()}\n\n")
 
     def surround(self, environment: Mapping[str, str], data: Mapping[str, Scalar]) -> None:
-        """Keep what a run runs on, and its data's sizes."""
+        """Keep the versions and the hardware of a run, and the sizes of its data."""
         tree = {"environment": dict(environment), "data": dict(data)}
         write_file(self.path / "environment.json", json.dumps(tree, indent=1).encode())
 
@@ -238,11 +238,11 @@ class SweepDirectory(Listener):
         return False
 
     def tell(self, live: Mapping[str, Any]) -> None:
-        """Keep what a driver knows and the store does not tell."""
+        """Keep the board's snapshot, for those who watch: what runs now, which the store does not tell."""
         write_file(self.path / "live.json", json.dumps(live).encode())
 
     def told(self) -> dict[str, Any] | None:
-        """Return what the last driver told, or None."""
+        """Return the last snapshot that `tell` kept, or None."""
         try:
             tree = json.loads((self.path / "live.json").read_text())
         except (OSError, ValueError):

@@ -37,7 +37,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Told:
-    """What the searcher learns of a point."""
+    """The results of a point, as the searcher is given them."""
 
     state: State
     values: tuple[float, ...] = ()

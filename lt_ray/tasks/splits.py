@@ -39,7 +39,7 @@ Shards = Mapping[str, Sequence[Path]]
 
 
 def find(directory: Path) -> tuple[Shards, list[str]]:
-    """Return split → its files in order, and what has to be told of other files there.
+    """Return split → its files in order, and notes for the user on other files there.
 
     Raises `DataError` where train is not there, a split is there twice or in part, or something looks like a split and
     cannot be read as one.

@@ -71,7 +71,7 @@ class Table:
 
 
 class Labelled(NamedTuple):
-    """Labelled texts by split, the class names in label order, and what has to be told of them."""
+    """Labelled texts by split, the class names in label order, and notes for the user."""
 
     splits: dict[str, Texts]
     classes: tuple[str, ...]

@@ -58,7 +58,7 @@ def report(
 
     - `storage`: where the sweeps are; with `uri` they are read from MLflow alone
     - `out`: where it goes; None = the sweep's own report folder, or for several `STORAGE/report`
-    - `published_folder`: tables to compare with; None = the research logs', where lt_ray's repository is
+    - `published_folder`: tables to compare with; None = `reports/published/` of lt_ray's repository, where there is one
 
     Raises `StorageError` or `TrackingError` where there is no such sweep, `DataError` for tables that cannot be read.
     """

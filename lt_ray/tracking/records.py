@@ -55,7 +55,7 @@ _PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 def document(sweeps: Sequence[ReportedSweep], published_folder: Path | None = None) -> Document:
     """Return what a report of these sweeps says, beside published tables.
 
-    - `published_folder`: where the tables are; None = the research logs', where lt_ray is in its repository
+    - `published_folder`: where the tables are; None = `reports/published/` of lt_ray's repository, where there is one
     """
     folder = published_folder or (_PUBLISHED if _PUBLISHED.is_dir() else None)
     return assemble.assemble(sweeps, published.load(folder) if folder is not None else ())

@@ -30,7 +30,7 @@ def published_name(cycles: Iterable[ReportedCycle]) -> str:
 
 
 def differing(published: Published, cycles: Sequence[ReportedCycle], data: Mapping[str, Scalar]) -> str:
-    """Return in what runs of ours differ from a published one: `epochs 5, not 10`; nothing where in nothing.
+    """Return how settings of our runs differ from a published run's: `epochs 5, not 10`; empty where they do not.
 
     - `cycles`: ours of one arm; `data`: sizes of their splits
 

@@ -87,7 +87,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Searched:
-    """Searched fields against what cycles came to: for parallel coordinates and for one picture a field."""
+    """Searched fields of cycles and their results: for parallel coordinates and for one picture a field."""
 
     slug: str
     title: str
@@ -157,7 +157,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one threshold and stride make of a matrix of similarities; positions are those of the matrix."""
+    """What one threshold and stride cluster and remove by similarities; positions are those of the matrix."""
 
     threshold: float
     """CKA from which blocks are alike (0, 1]"""

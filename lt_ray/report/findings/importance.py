@@ -23,7 +23,7 @@ _NUMBERS = ("integer", "log_integer", "uniform", "log_uniform")
 
 
 def settings(group: Group, slug: str, title: str) -> Searched | None:
-    """Return the searched fields of the cycles that finished against what they came to; None where there are none."""
+    """Return the searched fields of the finished cycles with their results; None where there are none."""
     keys = tuple(group.sweep.space)
     if not keys or not group.cycles:
         return None

@@ -63,7 +63,7 @@ def rounds(group: Group, published: Sequence[Published], slug: str) -> ReportTab
 
 
 def before_pruning(group: Group, published: Sequence[Published], slug: str) -> ReportTable:
-    """Return the logs' table of dense models, ours and published."""
+    """Return the table of dense models, ours and published."""
     names, errors, rows = _names(group), beside.Errors(), list[tuple[Cell, ...]]()
     for model, cycles in by_model(group).items():
         results = distinct([result for result in map(dense, cycles) if result is not None])
@@ -86,7 +86,7 @@ def before_pruning(group: Group, published: Sequence[Published], slug: str) -> R
 
 
 def after_pruning(group: Group, published: Sequence[Published], slug: str) -> ReportTable:
-    """Return the logs' table of pruned models: each arm after its last round, and what was published of that arm."""
+    """Return the table of pruned models: each arm after its last round, and what was published of that arm."""
     names, errors, rows = _names(group), beside.Errors(), list[tuple[Cell, ...]]()
     for arm, cycles in group.arms.items():
         model, name = _model(cycles), beside.published_name(cycles)

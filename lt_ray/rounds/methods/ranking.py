@@ -21,7 +21,7 @@ _MOST_NAMED = 40
 
 
 class Ranking(Masking[R]):
-    """A method that says no more than what a weight scores."""
+    """A method that removes the weights with the smallest scores; it defines the score alone."""
 
     def scores(self, parent: Parent, context: Context) -> Mapping[str, Tensor]:
         """Return parameter → scores of its shape; the smallest magnitudes of those under the parent's masks go."""

@@ -26,7 +26,7 @@ _DIGITS = 6
 
 
 class SimilarityMethod(Method[Similarity]):
-    """Blocks by what they return of calibration examples."""
+    """Removes blocks whose outputs for calibration examples are like those of the block before."""
 
     def touches(self, model: Model[Any]) -> tuple[str, ...]:
         """Return the parameters of the blocks."""

@@ -20,7 +20,7 @@ from lt_ray.rounds.methods.method import Context, Left, Masking, Parent
 
 
 class WandaMethod(Masking[Wanda]):
-    """Masks by what calibration examples make of the blocks' inputs."""
+    """Prunes weights of the blocks by |weight| · norm of the input, measured on calibration examples."""
 
     def touches(self, model: Model[Any]) -> tuple[str, ...]:
         """Return the weights of the blocks' linear maps."""
