@@ -73,7 +73,7 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
                     tables.after_pruning(group, published, f"{own}after-pruning"),
                 ]
             sentences += verdicts.verdicts(group, compared)
-            curves.append(_curves(group, f"{own}accuracy"))
+            curves.append(_curves(group, f"{own}{group.words.metric.name}"))
             listing += [
                 tables.tickets(group, f"{own}tickets"),
                 tables.differences(group, compared, f"{own}differences"),
