@@ -1,4 +1,4 @@
-"""README's own task, model and metric, as printed: a sweep through Ray, killed and resumed, recorded and exported."""
+"""README's own task, model, criterion and metric, as printed: run, killed and resumed, recorded, exported."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ from lt_ray.sweep import export
 from lt_ray.sweep.directory import SweepDirectory
 
 README = (ROOT / "README.md").read_text()
-SECTION = README[README.index("## Your own task, model and metric") : README.index("## From Python")]
+SECTION = README[README.index("## Your own task, model, criterion and metric") : README.index("## From Python")]
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,13 @@ def words(tmp_path_factory) -> list[str]:
     folder = tmp_path_factory.mktemp("plugins")
     codes = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
     names = re.findall(r"\(`(\w+\.py)`\)", SECTION)
-    assert len(codes) == len(names) >= 3
+    assert len(codes) == len(names) == 4
     for name, code in zip(names, codes, strict=True):
         assert code.count("\n") <= 25, f"{name} must be short"
         (folder / name).write_text(code)
+    (space,) = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)
+    (folder / "taylor.yaml").write_text(space)
+    names.append("taylor.yaml")
     (command,) = re.findall(r"\$ python (.*?)\n```", SECTION, re.DOTALL)
     return [str(folder / word) if word in names else word for word in shlex.split(command.replace("\\\n", ""))]
 
@@ -34,10 +37,10 @@ def words(tmp_path_factory) -> list[str]:
 def test_readmes_plugins_run_as_printed(words, tmp_path):
     """In one process: the MLP learns the rings, the plugin's metric decides and is 1 − accuracy, and a round's model is
     exported and loaded with the accuracy that was recorded."""
-    sweep = KillableSweep([*words, "--tracking-uri", "none", "--set", "training.epochs=4"], "imdb_lt-mlp-rings")
+    sweep = KillableSweep([*words, "--tracking-uri", "none", "--set", "training.epochs=4"], "rings")
     printed = sweep.run(tmp_path, "--local")
     rows = sweep.rows(tmp_path)
-    assert len(rows) == 16
+    assert len(rows) == 12
     assert all(abs(row["test_missed"] + row["test_accuracy"] - 1) < 1e-12 for row in rows)
     assert all((row["metric"], row["best"]) == ("missed", "lowest") for row in rows)
     dense = [row for row in rows if row["round"] == 0]
@@ -59,7 +62,7 @@ def test_readmes_plugins_run_as_printed(words, tmp_path):
 def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
     """Four trials on two processes, killed -9 and resumed by the same command, end with the rows of an undisturbed
     local run; the report from MLflow alone is the store's."""
-    sweep = KillableSweep([*words, "--set", "training.epochs=40", "--partial-every", "1"], "imdb_lt-mlp-rings")
+    sweep = KillableSweep([*words, "--set", "training.epochs=40", "--partial-every", "1"], "rings")
     storages = [tmp_path / name for name in ("local", "killed")]
     for storage in storages:
         storage.mkdir()
