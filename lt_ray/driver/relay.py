@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.driver.faults import PATIENCE, Faults, Verdict, is_fault, one_line
-from lt_ray.rounds.run import Event, epoch_result, round_result
+from lt_ray.rounds.outcome import epoch_result, round_result
+from lt_ray.rounds.run import Event
 from lt_ray.sweep.agenda import Agenda
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener

@@ -142,7 +142,7 @@ class _Call:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Pass:
     """One batch: the first block's input (B, T, d), the call of each block, and kept, bool (B, T)."""
 
     hidden: Tensor
@@ -151,7 +151,7 @@ class _Run:
 
 
 def _sequential(
-    blocks: Sequence[nn.Module], linears: list[list[_Linear]], runs: list[_Run], masks: Masks, sparsity: Sparsity
+    blocks: Sequence[nn.Module], linears: list[list[_Linear]], runs: list[_Pass], masks: Masks, sparsity: Sparsity
 ) -> dict[str, Tensor]:
     """The linear layers' masks, each block measured on what the pruned ones before it return."""
     chosen: dict[str, Tensor] = {}
@@ -165,7 +165,7 @@ def _sequential(
     return chosen
 
 
-def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor) -> _Run:
+def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor) -> _Pass:
     """Run the model once and keep what its blocks are called with."""
     hidden: list[Tensor] = []
     calls: list[_Call] = []
@@ -191,7 +191,7 @@ def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept:
         forward(tokens)
     if len(calls) < len(blocks):
         raise ValueError(f"forward must run all {len(blocks)} blocks, but it ran {len(calls)}.")
-    return _Run(hidden[0], calls, kept)
+    return _Pass(hidden[0], calls, kept)
 
 
 def _norms(linears: Sequence[_Linear], passes: Iterable[tuple[Callable[[], object], Tensor]]) -> Norms:

@@ -16,7 +16,7 @@ from lt_ray.cycle.metrics import Metric
 from lt_ray.tasks.task import Data, SplitName
 from lt_ray.training import measure
 from lt_ray.training.loop import Trainee
-from lt_ray.training.measure import Latency, Measure, Meter
+from lt_ray.training.measure import Latency, Measure, Metering
 
 _LATENCY_BATCH = 32
 """Examples of the batch whose latency is measured [count]"""
@@ -65,7 +65,7 @@ class Measuring:
     device: torch.device
     precision: Literal["float32", "bfloat16"]
 
-    def meter(self) -> Meter:
+    def meter(self) -> Metering:
         """Return what adds up a split, with nothing taken in yet."""
         return self.data.meter(self.metrics)
 

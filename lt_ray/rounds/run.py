@@ -7,10 +7,9 @@ import json
 import logging
 import math
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.prunings import Restarting
-from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, Measurement, RoundResult
+from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, RoundResult
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import ZeroPruned
@@ -26,12 +25,12 @@ from lt_ray.pruning.restart import sharing, ticket
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
 from lt_ray.rounds.measuring import Measured, Measuring
 from lt_ray.rounds.methods.method import Context, Parent, method_of
+from lt_ray.rounds.outcome import Trained, epoch_result, round_result, stored_round
 from lt_ray.rounds.start import Start
 from lt_ray.store.store import RoundStore, StoredRound
 from lt_ray.tasks.task import Data
 from lt_ray.training.batch import Batch
 from lt_ray.training.loop import Progress, Recipe, Trainee, train
-from lt_ray.training.measure import Latency
 from lt_ray.training.optimizer import optimizer, rate
 from lt_ray.training.randomness import generators, order, seed_step
 
@@ -72,45 +71,6 @@ def run_cycle(
     run = _Run(cycle, data, source, base, store, frozenset(keep_epochs), torch.device(device), partial_every_s)
     for round in run.rounds:
         yield from run.events(round)
-
-
-def round_result(cycle: Cycle, key: str, stored: StoredRound, prunable: Collection[str]) -> RoundResult:
-    """Return a stored round as a row of one cycle.
-
-    - `prunable`: the parameters over which the cycle counts sparsity, `prunable_names`
-    """
-    kept = sum(stored.counts[name][0] for name in prunable)
-    size = sum(stored.counts[name][1] for name in prunable)
-    return RoundResult(
-        **stored.measurement.model_dump(),
-        cycle=cycle.id,
-        seed=cycle.seed,
-        key=key,
-        sparsity=1 - kept / size if size else 0.0,
-        density=kept / size if size else 1.0,
-        remaining=kept,
-        prunable=size,
-        source="computed" if stored.computed_by == cycle.id else "reused",
-    )
-
-
-def epoch_result(cycle: Cycle, round: int, epoch: Epoch) -> EpochResult:
-    """Return a stored epoch of a round as a row of one cycle."""
-    return EpochResult(**epoch.model_dump(), cycle=cycle.id, seed=cycle.seed, round=round)
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What training a round gave."""
-
-    weights: Mapping[str, Tensor]
-    start: Start
-    before: Measured | None
-    """As pruned, before retraining"""
-    progress: Progress
-    after: Measured
-    latency: Latency | None
-    redone_s: float
 
 
 @dataclass(frozen=True)
@@ -194,66 +154,8 @@ class _Run:
         """Train a round from its partial state or its start, yielding each epoch once it is durable, and store it."""
         keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
         outcome = yield from self._train(round, keep)
-        return self.store.put(self._stored(round, outcome), outcome.weights, outcome.start.masks)
-
-    def _stored(self, round: Round, outcome: _Outcome) -> StoredRound:
-        start, after = outcome.start, outcome.after
-        confusions = {"validation": after.val.confusion, "test": after.test.confusion}
-        return StoredRound(
-            key=round.key,
-            inputs=round.inputs,
-            measurement=self._measurement(round, outcome),
-            epochs=tuple(outcome.progress.history),
-            counts=self.model.counts(start.masks, start.blocks),
-            computed_by=self.cycle.id,
-            made_with={
-                "device": self.device.type,
-                "threads": torch.get_num_threads(),
-                "torch": torch.__version__,
-                "lt_ray": version("lt_ray"),
-            },
-            blocks=start.blocks,
-            frozen=start.frozen,
-            decision=start.decision,
-            confusions={split: counts for split, counts in confusions.items() if counts is not None},
-        )
-
-    def _measurement(self, round: Round, outcome: _Outcome) -> Measurement:
-        history, start = outcome.progress.history, outcome.start
-        # With early stopping the round ends with the best epoch's weights, else with the last one's.
-        best = outcome.progress.best if self.cycle.training.patience is not None else history[-1] if history else None
-        before, after, blocks, latency = outcome.before, outcome.after, start.blocks, outcome.latency
-        measured = [after] if before is None or before is after else [before, after]
-        metric = self.cycle.metric
-        return Measurement(
-            metric=metric.name,
-            best=metric.best,
-            round=round.index,
-            parameters=sum(weight.numel() for weight in outcome.weights.values()),
-            restart_epoch=start.restart_epoch,
-            epochs=len(history),
-            best_epoch=0 if best is None else best.epoch,
-            train_loss=None if best is None else best.train_loss,
-            **{f"train_{m.name}": best and best.value("train", m.name) for m in self.cycle.task.metrics},
-            **after.row(),
-            **(dict.fromkeys(after.row("before_")) if before is None else before.row("before_")),
-            nonzero=sum(int(mask.sum()) for mask in start.masks.values()),
-            blocks=None if blocks is None else len(blocks),
-            frozen_blocks=None if blocks is None else len(start.frozen),
-            start_round=start.start_round,
-            stride=start.stride,
-            accepted=self._accepted(round, after),
-            train_s=sum(epoch.train_s for epoch in history),
-            eval_s=sum(epoch.eval_s for epoch in history) + sum(both.both_s for both in measured),
-            test_s=None if blocks is None else after.test_s,
-            latency_s=None if latency is None else latency.median_s,
-            latency_low_s=None if latency is None else latency.low_s,
-            latency_high_s=None if latency is None else latency.high_s,
-            val_examples=self.data.examples("validation"),
-            val_largest=self.data.largest("validation"),
-            redone_s=outcome.redone_s,
-            finished_at=time.time(),
-        )
+        stored = stored_round(round, outcome, self.cycle, self.data, self.model, self._accepted(round, outcome.after))
+        return self.store.put(stored, outcome.weights, outcome.start.masks)
 
     def _accepted(self, round: Round, after: Measured) -> bool | None:
         """Whether a round that compared blocks lost no more than its pruning allows."""
@@ -269,7 +171,7 @@ class _Run:
 
     def _train(
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
-    ) -> Generator[Epoch, None, _Outcome]:
+    ) -> Generator[Epoch, None, Trained]:
         """Train a round, yielding durable epochs; `keep` names the epochs whose weights go to the store."""
         redone_s = self.store.begin_work(round.key)
         saved_at = alive_at = time.monotonic()
@@ -313,7 +215,7 @@ class _Run:
             self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
         return self._outcome(trainee, start, before, redone_s)
 
-    def _outcome(self, trainee: Trainee, start: Start, before: Measured | None, redone_s: float) -> _Outcome:
+    def _outcome(self, trainee: Trainee, start: Start, before: Measured | None, redone_s: float) -> Trained:
         """Measure on test the weights the round ends with."""
         live = dict(trainee.model.named_parameters())
         with torch.no_grad():
@@ -321,7 +223,7 @@ class _Run:
                 live[name].copy_(weight)
         # A round that trained nothing ends as it was pruned.
         after = before if before is not None and not trainee.progress.history else self.measuring.both(trainee)
-        return _Outcome(
+        return Trained(
             weights={name: parameter.detach().cpu().clone() for name, parameter in live.items()},
             start=start,
             before=before,
@@ -329,6 +231,7 @@ class _Run:
             after=after,
             latency=None if start.blocks is None else self.measuring.latency(trainee),
             redone_s=redone_s,
+            device=self.device.type,
         )
 
     def _trainee(self, start: Start) -> Trainee:
@@ -463,10 +366,10 @@ class _Run:
         return epoch, weights
 
 
-def _drained(computing: Generator[Epoch, None, _Outcome]) -> _Outcome:
+def _drained(computing: Generator[Epoch, None, Trained]) -> Trained:
     while True:
         try:
             next(computing)
         except StopIteration as finished:
-            outcome: _Outcome = finished.value
+            outcome: Trained = finished.value
             return outcome

@@ -37,7 +37,7 @@ from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import DamagedError, StorageError
-from lt_ray.rounds.run import round_result
+from lt_ray.rounds.outcome import round_result
 from lt_ray.store.files import write_file
 from lt_ray.store.storage import set_aside_suffix
 from lt_ray.store.store import RoundStore, StoredRound

@@ -22,7 +22,7 @@ from lt_ray.report.pages.markdown import as_note
 from lt_ray.report.pages.rounds import rounds_csv
 from lt_ray.report.reading import published, rows
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
-from lt_ray.rounds.run import epoch_result
+from lt_ray.rounds.outcome import epoch_result
 from lt_ray.store.files import write_file
 from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory

@@ -17,7 +17,7 @@ from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.results import Epoch
 from lt_ray.errors import DivergedError
 from lt_ray.training.batch import Batch
-from lt_ray.training.measure import Learnt, Measure, Meter
+from lt_ray.training.measure import Learnt, Measure, Metering
 
 Optimizer = torch.optim.Optimizer
 
@@ -34,10 +34,10 @@ class Progress:
     """Weighted sum over the batches of the running epoch [nats]"""
     seen: float = 0.0
     """Weight of those batches"""
-    meter: Meter | None = None
+    meter: Metering | None = None
     """What adds up the metrics of those batches"""
     sums: dict[str, Any] | None = None
-    """What the meter of an interrupted epoch had added up (`Meter.state`)"""
+    """What the meter of an interrupted epoch had added up (`Metering.state`)"""
     train_s: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     stopped: bool = False
@@ -111,7 +111,7 @@ class Recipe:
 
     learnt: Learnt
     """The task's loss"""
-    meter: Callable[[], Meter]
+    meter: Callable[[], Metering]
     """Gives what adds up an epoch"""
     metric: Metric
     """The one that decides"""
@@ -168,7 +168,7 @@ def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progres
         yield trainee.progress
 
 
-def _step(trainee: Trainee, recipe: Recipe, meter: Meter, batch: Batch) -> Tensor:
+def _step(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Tensor:
     """Take one optimizer step; return the batch's mean loss."""
     progress, optimizer = trainee.progress, trainee.optimizer
     recipe.seed_step(progress.epoch, progress.step)
@@ -186,7 +186,7 @@ def _step(trainee: Trainee, recipe: Recipe, meter: Meter, batch: Batch) -> Tenso
     return loss
 
 
-def _backward(trainee: Trainee, recipe: Recipe, meter: Meter, batch: Batch) -> Tensor:
+def _backward(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Tensor:
     """Add a batch's gradient to the parameters', part by part; return its mean loss."""
     learnt, whole = recipe.learnt, recipe.learnt.weight(batch)
     losses = []
@@ -203,7 +203,7 @@ def _backward(trainee: Trainee, recipe: Recipe, meter: Meter, batch: Batch) -> T
     return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def _finish_epoch(trainee: Trainee, recipe: Recipe, meter: Meter) -> None:
+def _finish_epoch(trainee: Trainee, recipe: Recipe, meter: Metering) -> None:
     progress, patience = trainee.progress, recipe.patience
     started = time.perf_counter()
     validation = recipe.validate(trainee.model)

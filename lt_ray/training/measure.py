@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lt_ray.training.batch import Batch
 
 
-class Meter(Protocol):
+class Metering(Protocol):
     """Adds up one split batch by batch for its metrics; `tasks.task.Data.meter` makes it."""
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
@@ -62,7 +62,7 @@ def measure(
     device: torch.device,
     forward: Callable[[Tensor], Tensor],
     learnt: Learnt,
-    meter: Meter,
+    meter: Metering,
 ) -> Measure:
     """Return the mean loss and the metrics over all examples of the batches, dropout off.
 

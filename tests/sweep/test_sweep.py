@@ -12,7 +12,8 @@ from lt_ray.cycle.results import not_above_chance, sparsest_on_test, winning_rou
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError, SpaceError
-from lt_ray.rounds.run import round_result, run_cycle
+from lt_ray.rounds.outcome import round_result
+from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
 from lt_ray.sweep.checks import check
 from lt_ray.sweep.plan import Grounds, Planner
