@@ -10,7 +10,7 @@ from lt_ray.cycle.models import model_name
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.findings import bill as bills
 from lt_ray.report.findings import block_verdicts, blocks, front, headline, heat_map, importance, tables, verdicts
-from lt_ray.report.findings.compare import Group, compare, curve, dense, distinct, groups, has_blocks
+from lt_ray.report.findings.compare import Compared, Group, compare, curve, dense, distinct, groups, has_blocks
 from lt_ray.report.findings.document import Curves, Document, Front, HeatMap, Opening, ReportTable, Searched, Section
 from lt_ray.report.findings.verdicts import listed
 from lt_ray.report.reading.published import Published
@@ -64,21 +64,9 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
                 sentences += block_verdicts.verdicts(group)
                 fronts += front.fronts(group, own)
                 maps += heat_map.heat_maps(group, own)
-                # Published encoders are BERT-base whatever ours is: they stand where that is said.
-                listing += [*blocks.tables(group, published, own), tables.rounds(group, (), f"{own}rounds")]
-            else:
-                listing += [
-                    tables.rounds(group, published, f"{own}rounds"),
-                    tables.before_pruning(group, published, f"{own}before-pruning"),
-                    tables.after_pruning(group, published, f"{own}after-pruning"),
-                ]
             sentences += verdicts.verdicts(group, compared)
             curves.append(_curves(group, f"{own}{group.words.metric.name}"))
-            listing += [
-                tables.tickets(group, f"{own}tickets"),
-                tables.differences(group, compared, f"{own}differences"),
-                tables.crossing_points(group, compared, f"{own}crossings"),
-            ]
+            listing += _tables(group, compared, published, own)
     if sweep.cycles:
         listing += [tables.unfinished(sweep.cycles, arm_of, "unfinished"), tables.bill(billed, "bill")]
         sentences.append(verdicts.bill(bills.total(list(billed.values()))))
@@ -96,6 +84,28 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         summary=tuple(summary),
         opening=opening,
     )
+
+
+def _tables(group: Group, compared: Compared, published: Sequence[Published], own: str) -> list[ReportTable]:
+    """The tables of one group.
+
+    - `own`: what their names begin with
+    """
+    if has_blocks(group):
+        # Published encoders are BERT-base whatever ours is: they stand where that is said.
+        first = [*blocks.tables(group, published, own), tables.rounds(group, (), f"{own}rounds")]
+    else:
+        first = [
+            tables.rounds(group, published, f"{own}rounds"),
+            tables.before_pruning(group, published, f"{own}before-pruning"),
+            tables.after_pruning(group, published, f"{own}after-pruning"),
+        ]
+    return [
+        *first,
+        tables.tickets(group, f"{own}tickets"),
+        tables.differences(group, compared, f"{own}differences"),
+        tables.crossing_points(group, compared, f"{own}crossings"),
+    ]
 
 
 def _curves(group: Group, slug: str) -> Curves:
