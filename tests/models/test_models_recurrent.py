@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from modelling import a_model
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
@@ -159,15 +158,6 @@ def test_logits_elsewhere_are_those_on_the_cpu(model, monkeypatch):
 
     monkeypatch.setattr("lt_ray.models.text.through_time", elsewhere)
     torch.testing.assert_close(here, module(tokens), rtol=1e-5, atol=1e-6)
-
-
-@every_model
-def test_logits_do_not_depend_on_neighbours(model):
-    """A document's logits are the same alone and beside a longer one, which pads it."""
-    module = make(model).eval()
-    short, long = documents([3]), documents([30], seed=3)
-    together = module(torch.cat([F.pad(short, (0, 27), value=1), long]))
-    torch.testing.assert_close(module(short)[0], together[0], rtol=1e-5, atol=1e-6)
 
 
 @every_model

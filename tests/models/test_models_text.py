@@ -5,9 +5,7 @@ import torch
 import torch.nn.functional as F
 from modelling import a_model
 
-from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.models import Cnn, Encoder, Lstm, Rnn
-from lt_ray.rounds import bases
+from lt_ray.cycle.models import Cnn
 from lt_ray.training.randomness import generators
 
 
@@ -26,22 +24,6 @@ def make(targets=2):
             if name.endswith("bias"):
                 parameter.normal_(generator=torch.Generator().manual_seed(1))
     return module
-
-
-@pytest.mark.parametrize(
-    "settings", [Cnn(), Lstm(embedding=7, hidden=5), Rnn(embedding=7, hidden=5), Encoder(path="toy")]
-)
-def test_a_live_module_is_another_one(settings, tmp_path):
-    """Making a model's live module leaves its dense one, which is made once, on the meta device."""
-    _, base = bases.prepare(Cycle(model=settings), tmp_path)
-    model = a_model(settings, 40, base=base)
-    weights = model.initial(generators(0, "init"))
-    live = model.live(weights, model.blocks, torch.device("cpu"))
-    assert {parameter.device.type for parameter in model.dense.parameters()} == {"meta"}
-    assert {parameter.device.type for parameter in live.parameters()} == {"cpu"}
-    again = model.live(weights, model.blocks, torch.device("cpu"))
-    ours, theirs = dict(live.named_parameters()), dict(again.named_parameters())
-    assert all(ours[name].data_ptr() != theirs[name].data_ptr() for name in ours)
 
 
 def plain(module, tokens):
@@ -66,14 +48,6 @@ def test_logits_and_gradients_are_plain_autograds(targets, training):
     torch.testing.assert_close(seen[0][0], seen[1][0], rtol=1e-5, atol=1e-5)
     for name, gradient in seen[0][1].items():
         torch.testing.assert_close(gradient, seen[1][1][name], rtol=1e-4, atol=1e-5)
-
-
-def test_logits_do_not_depend_on_neighbours():
-    """A document's logits are the same alone and beside a longer one, which pads it."""
-    module = make().eval()
-    short, long = torch.tensor([[5, 6, 7]]), torch.randint(2, 40, (1, 30))
-    together = module(torch.cat([F.pad(short, (0, 27), value=1), long]))
-    torch.testing.assert_close(module(short)[0], together[0], rtol=1e-5, atol=1e-6)
 
 
 def test_initial_padding_and_unknown_rows_are_zero_and_draws_are_per_tensor():

@@ -1,0 +1,205 @@
+"""Laws of every model of texts, whichever it is: a new one is tested by being registered, with small settings here."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForSequenceClassification
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.facts import PADDING, Facts
+from lt_ray.cycle.models import MODELS, Cnn, Encoder, Lstm, Rnn
+from lt_ray.models.model import Model, model_of
+from lt_ray.rounds import bases
+from lt_ray.sweep.export import load
+from lt_ray.training.randomness import generators
+
+SMALL = {
+    "cnn": [Cnn(embedding=7, filters=6, widths=(1, 3, 4), dropout=0.4)],
+    "lstm": [Lstm(embedding=5, hidden=4), Lstm(embedding=5, hidden=4, bidirectional=False)],
+    "rnn": [Rnn(embedding=5, hidden=4), Rnn(embedding=5, hidden=4, layers=2, bidirectional=True)],
+    "encoder": [Encoder(path="toy")],
+}
+"""Model → small settings of it; several where they make different modules"""
+CASES = [(name, place) for name in MODELS for place in range(len(SMALL.get(name, "?")))]
+WITH_BLOCKS = [case for case in CASES if MODELS[case[0]].has_blocks]
+
+
+def called(case: tuple[str, int]) -> str:
+    return "-".join(map(str, case))
+
+
+every_model = pytest.mark.parametrize("case", CASES, indirect=True, ids=called)
+every_stack = pytest.mark.parametrize("case", WITH_BLOCKS, indirect=True, ids=called)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def case(request, cache) -> Model:
+    """The model of some small settings, on three classes of 40 words."""
+    name, place = request.param
+    if name not in SMALL:
+        pytest.fail(f"model `{name}` is registered and so must keep these laws: give small settings of it in `SMALL`")
+    cycle, base = bases.prepare(Cycle(model=SMALL[name][place]), cache)
+    padding = PADDING if base is None else base.config["pad_token_id"]
+    return model_of(cycle.model, Facts(width=3, rows=40, padding=padding), base)
+
+
+def lively(model: Model) -> dict[str, torch.Tensor]:
+    """The initial state with other values where it is constant, which shows what a bias and a norm do."""
+    state = model.initial(generators(0, "init"))
+    noise = {name: torch.randn(tensor.shape, generator=generators(1, "noise")(name)) for name, tensor in state.items()}
+    return {name: tensor + 0.1 * noise[name] if tensor.dim() == 1 else tensor for name, tensor in state.items()}
+
+
+def documents(model: Model, *lengths: int) -> torch.Tensor:
+    """Documents of these lengths in one batch."""
+    tokens = [torch.randint(2, 40, (length,), generator=torch.Generator().manual_seed(length)) for length in lengths]
+    return torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=model.facts.padding)
+
+
+def outputs(model: Model, module: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.forward(module.eval(), inputs)
+
+
+def equal(ours, theirs) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+@every_model
+def test_sizes_are_known_before_there_is_a_weight(case):
+    """Sizes predicted on the meta device are the live module's, which is another one at each call."""
+    state = case.initial(generators(0, "init"))
+    live, again = (case.live(state, case.blocks, CPU) for _ in range(2))
+    ours, theirs = dict(live.named_parameters()), dict(again.named_parameters())
+    assert {name: parameter.numel() for name, parameter in ours.items()} == case.sizes
+    assert {parameter.device.type for parameter in ours.values()} == {"cpu"}
+    assert {parameter.device.type for parameter in case.dense.parameters()} == {"meta"}
+    assert all(ours[name].data_ptr() != theirs[name].data_ptr() for name in ours)
+
+
+@every_model
+def test_the_initial_state_is_of_seed_and_name(case):
+    """It is equal twice, whatever was drawn before; another seed draws all anew that is drawn; and no tensor's draw
+    depends on another's shape."""
+    first = case.initial(generators(0, "init"))
+    torch.manual_seed(7)
+    wider = model_of(case.settings, replace(case.facts, width=5), case.base)
+    assert equal(first, model_of(case.settings, case.facts, case.base).initial(generators(0, "init")))
+    other, wide = case.initial(generators(1, "init")), wider.initial(generators(0, "init"))
+    drawn = [name for name, tensor in first.items() if tensor.min() != tensor.max()]
+    assert drawn
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+    inner = first.keys() - set(case.output_names)
+    assert inner
+    assert all(torch.equal(first[name], wide[name]) for name in inner)
+
+
+@every_model
+def test_a_state_survives_a_module(case):
+    """Live → state → live again is equal bit for bit, and gives equal outputs, float (B, outputs), in eval mode."""
+    state = lively(case)
+    live = case.live(state, case.blocks, CPU)
+    told = {name: tensor.detach().clone() for name, tensor in case.state(live).items()}
+    assert equal(told, state)
+    again = case.live(told, case.blocks, CPU)
+    batch = documents(case, 9, 4)
+    given = outputs(case, live, batch)
+    assert torch.equal(given, outputs(case, again, batch))
+    assert (given.shape, given.dtype) == ((2, case.outputs), torch.float32)
+
+
+@every_model
+def test_initial_masks_are_counted_without_being_made(case):
+    """`initial_counts` are the counts of `initial_masks`, which are False only where the initial state is 0."""
+    masks, state = case.initial_masks(), case.initial(generators(0, "init"))
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == case.initial_counts()
+    assert {name: mask.shape for name, mask in masks.items()} == {name: state[name].shape for name in case.sizes}
+    assert not any(state[name][~mask].any() for name, mask in masks.items())
+
+
+@every_model
+def test_names_are_names_of_parameters(case):
+    """Weights, output layer, blocks and their linear maps are named as the module's parameters are, each once."""
+    for names in (case.weight_names, case.output_names, case.block_names, case.linear_names):
+        assert set(names) <= case.sizes.keys()
+        assert len(set(names)) == len(names)
+    assert case.weight_names
+    assert case.output_names
+    assert set(case.linear_names) <= set(case.block_names) & set(case.weight_names)
+    assert bool(case.linear_names) is bool(case.stacks) is type(case.settings).has_blocks
+    assert not set(case.block_names) & set(case.output_names)
+
+
+@every_model
+def test_outputs_do_not_depend_on_neighbours(case):
+    """A document's outputs are the same alone and beside a longer one, which pads it."""
+    module = case.live(lively(case), case.blocks, CPU)
+    short, long = documents(case, 3), documents(case, 30)
+    padded = F.pad(short, (0, 27), value=case.facts.padding)
+    together = outputs(case, module, torch.cat([padded, long]))
+    alone = torch.cat([outputs(case, module, short), outputs(case, module, long)])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(alone[0], alone[1])
+
+
+@every_model
+def test_a_cut_that_keeps_all_blocks_changes_nothing(case):
+    """A state and masks cut to all blocks are as they were."""
+    state = case.initial(generators(0, "init"))
+    assert equal(case.cut(state, case.blocks), state)
+    assert case.cut(case.initial_masks(), case.blocks).keys() == case.sizes.keys()
+
+
+@every_stack
+def test_a_cut_state_is_the_shorter_modules(case):
+    """Cut to some blocks, names and shapes are those of the module built with them, and values stay."""
+    state, kept = lively(case), case.blocks[::2]
+    shorter = case.cut(state, kept)
+    shapes = {name: parameter.shape for name, parameter in case.module(kept).named_parameters()}
+    assert {name: tensor.shape for name, tensor in shorter.items() if name in shapes} == shapes
+    before, after = (case.blocks_of(case.live(*each, CPU)) for each in ((state, case.blocks), (shorter, kept)))
+    assert len(after) == len(kept) < len(before)
+    assert all(equal(before[block].state_dict(), after[place].state_dict()) for place, block in enumerate(kept))
+
+
+@every_stack
+def test_frozen_blocks_get_no_gradient_and_all_else_does(case):
+    """After a backward pass the frozen blocks' parameters have no gradient, every other one has."""
+    kept, frozen = case.blocks[1:], case.blocks[1:3]
+    module = case.live(case.cut(lively(case), kept), kept, CPU, frozen)
+    case.forward(module, documents(case, 9, 4)).square().sum().backward()
+    still = {id(p) for block in case.blocks_of(module)[: len(frozen)] for p in block.parameters()}
+    assert still
+    for name, parameter in module.named_parameters():
+        assert (parameter.grad is None) is (id(parameter) in still), name
+
+
+@every_model
+def test_an_exported_model_gives_equal_outputs(case, tmp_path):
+    """A state that was written, with fewer blocks where there are some, gives equal outputs when it is loaded."""
+    kept = case.blocks and case.blocks[::2]
+    state = case.cut(lively(case), kept)
+    cycle, facts = Cycle(model=case.settings).model_dump(mode="json"), asdict(case.facts)
+    told = {"cycle": cycle, "facts": json.loads(json.dumps(facts)), "classes": ["a", "b", "c"], "longest": 64}
+    case.export(state, kept, told, tmp_path)
+    batch = documents(case, 9, 4)
+    expected = outputs(case, case.live(state, kept, CPU), batch)
+    if case.base is None:
+        module, _ = load(tmp_path)
+    else:
+        module = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert torch.equal(outputs(case, module, batch), expected)
