@@ -218,14 +218,22 @@ def _parsed(settings: list[str] | None) -> dict[str, Scalar]:
 
 
 def words_of(sweep: Sweep, base: Base | None) -> int | Path:
-    """Return the words that all cycles share, since the data is tokenised once: how many, or where their tokenizer is.
+    """Return the words that all cycles share, since the data is cut and tokenised once: how many, or where their
+    tokenizer is.
 
     - `base`: what an encoder is made of
 
     Raises `SpaceError` where the space searches what the data is made by.
     """
+    from lt_ray.models.model import implementation
+
+    model, names = sweep.cycle.model, sweep.space.distributions.get("model.name")
+    reads = implementation(model).reads(model, base)
     shared: tuple[str, ...] = ("model.vocabulary", "model.path", "model.revision", "model.weights", "model.digest")
-    if sweep.cycle.model.brings_words:
+    if reads.positions is not None:
+        shared += ("model.positions",)
+    others = [MODELS[name]() for name in (() if names is None else names.values) if name in MODELS]
+    if model.brings_words or any(implementation(o).reads(o, None).positions != reads.positions for o in others):
         shared += ("model.name",)
     for key in sweep.space.distributions:
         if key in shared or key.startswith(("task.", "source.")):
@@ -233,6 +241,4 @@ def words_of(sweep: Sweep, base: Base | None) -> int | Path:
                 f"`{key}` cannot be searched within one sweep, whose data is tokenised once: "
                 f"run a sweep for each value, with `--set {key}=…` and a `--name`"
             )
-    from lt_ray.models.model import implementation
-
-    return implementation(sweep.cycle.model).reads(sweep.cycle.model, base).words
+    return reads.words

@@ -44,7 +44,7 @@ def load(
     - `source`: another task, whose train words are the vocabulary; None = the task's own. It is read from the same
       `data_dir`: each of the two has a folder there, named as the task, and one may have its files there themselves.
       A tokenizer has its own words, and makes the same of a task whatever its source.
-    - `positions`: tokens that a model with a tokenizer can read of a document; None = any number [count].
+    - `positions`: tokens that the model can read of a document; None = any number [count].
     - `group`: who asks, `task` or `source`: the key that messages name.
 
     Their `notes` say what has to be told before anything is trained on them, from the cache as the first time.
@@ -69,14 +69,14 @@ def load(
             return text.encode_with(texts, tokens, max_tokens, positions)
 
     else:
-        vocabulary = words
+        vocabulary, longest = words, text.longest_of_words(max_tokens, positions)
         texts, theirs = _corpora(task, source, data_dir, group)
-        key |= {"vocabulary": vocabulary}
+        key |= {"vocabulary": vocabulary} | ({} if positions is None else {"positions": positions})
         if source is not None and theirs is not None:
             key |= {"source": source.meaning() | {"metric": None}, "source_corpus": theirs.digest}
 
         def encoded() -> Data:
-            return text.encode(texts, vocabulary, max_tokens, words_of=None if theirs is None else theirs.train)
+            return text.encode(texts, vocabulary, longest, words_of=None if theirs is None else theirs.train)
 
     return _through(cache, digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16], encoded)
 

@@ -272,13 +272,29 @@ def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None,
     limits = [limit for limit in (own, positions) if limit is not None]
     if max_tokens is None:
         return min([LONGEST if own is None else own, *limits])
-    if limits and max_tokens > min(limits):
+    if limits:
         whose = "its tokenizer keeps" if positions is None or (own is not None and own < positions) else "it can read"
-        raise DataError(
-            f"`task.max_tokens` must be at most what the model takes ({whose} {min(limits)} tokens), but got "
-            f"{max_tokens}; keep less with --set task.max_tokens={min(limits)}."
-        )
+        _check_length(max_tokens, min(limits), whose)
     return max_tokens
+
+
+def longest_of_words(max_tokens: int | None, positions: int | None) -> int | None:
+    """Return the tokens that are kept of a document for a model of train words; None = all [count].
+
+    Raises `DataError` where `max_tokens` is more than the model can read.
+    """
+    if max_tokens is None or positions is None:
+        return max_tokens or positions
+    _check_length(max_tokens, positions, "it can read")
+    return max_tokens
+
+
+def _check_length(max_tokens: int, most: int, whose: str) -> None:
+    if max_tokens > most:
+        raise DataError(
+            f"`task.max_tokens` must be at most what the model takes ({whose} {most} tokens), but got {max_tokens}; "
+            f"keep less with --set task.max_tokens={most}."
+        )
 
 
 def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

@@ -90,6 +90,21 @@ def csv(directory: Path, words: str, classes: int = 2, n: int = 20) -> Path:
     return directory
 
 
+def test_documents_of_words_are_cut_to_what_the_model_reads(tmp_path: Path, data_dir: Path) -> None:
+    """A model of train words that reads 2 tokens gets the first 2 of each document, kept elsewhere than whole ones;
+    to ask for more is a DataError that names the most, and to ask for fewer is heard."""
+    whole, elsewhere = registry.load(Folder(), 100, data_dir, tmp_path / "cache")
+    cut, directory = registry.load(Folder(), 100, data_dir, tmp_path / "cache", positions=2)
+    assert directory != elsewhere
+    assert set(whole.train.lengths.tolist()) == {3}
+    for split in (cut.train, cut.validation, cut.test):
+        assert set(split.lengths.tolist()) == {2}
+    assert cut.train.tokens.reshape(-1, 2).tolist() == whole.train.tokens.reshape(-1, 3)[:, :2].tolist()
+    with pytest.raises(DataError, match=r"`task.max_tokens` must be .*it can read 2 tokens.*got 3; .*max_tokens=2"):
+        registry.load(Folder(max_tokens=3), 100, data_dir, positions=2)
+    assert registry.load(Folder(max_tokens=1), 100, data_dir, positions=2)[0].longest == 1
+
+
 def test_a_sources_train_words_are_the_vocabulary() -> None:
     """With a source, the task has its own documents in the source's words: the rows of an embedding are shared."""
     (own, _), (theirs, _) = registry.load(OTHER, 100), registry.load(TOY, 100)
