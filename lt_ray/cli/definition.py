@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from lt_ray.cli.options import ADAPTIVE_SAMPLES, Options, Script
 from lt_ray.cycle import plain_yaml
 from lt_ray.cycle.cycle import Cycle, folded
-from lt_ray.cycle.models import MODELS, RECURRENT, TOY_ENCODER
+from lt_ray.cycle.models import MODELS, TOY_ENCODER
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError, SpaceError, nearest
@@ -32,11 +32,8 @@ TOY: dict[str, object] = {
     "training.batch_size": 50,
     "magnitude.fraction": 0.4,
 }
-"""What `--toy` makes of a sweep: the built-in corpus and a small model; `--set` and the options still win."""
-
-
-_TOY_RECURRENT: dict[str, object] = {"model.hidden": 12, "model.dropout": 0.2, "training.lr": 0.03}
-"""The same for a recurrent model, which learns little from the CNN's settings"""
+"""What `--toy` makes of a sweep: the built-in corpus and a small model; fields that the model lacks are left out, its
+own `toy` is added, and `--set` and the options still win."""
 _TOY_ENCODER: dict[str, object] = {
     "task.name": "toy",
     "model.name": "encoder",
@@ -199,7 +196,11 @@ def _toy(model: str, cycle: Cycle) -> dict[str, object]:
             for key, value in _TOY_ENCODER.items()
             if key.partition(".")[0] not in PRUNINGS or key.partition(".")[0] in methods
         }
-    return TOY if model not in RECURRENT else {k: v for k, v in TOY.items() if k != "model.filters"} | _TOY_RECURRENT
+    if model not in MODELS:
+        return TOY
+    kind = MODELS[model]
+    lacking = {key for key in TOY if key.startswith("model.") and key.removeprefix("model.") not in kind.model_fields}
+    return {key: value for key, value in TOY.items() if key not in lacking} | dict(kind.toy)
 
 
 def _parsed(settings: list[str] | None) -> dict[str, Scalar]:
@@ -232,7 +233,7 @@ def words_of(sweep: Sweep, base: Base | None) -> int | Path:
     shared: tuple[str, ...] = ("model.vocabulary", "model.path", "model.revision", "model.weights", "model.digest")
     if reads.positions is not None:
         shared += ("model.positions",)
-    others = [MODELS[name]() for name in (() if names is None else names.values) if name in MODELS]
+    others = [MODELS.parse({"name": name}) for name in (() if names is None else names.values) if name in MODELS]
     if model.brings_words or any(implementation(o).reads(o, None).positions != reads.positions for o in others):
         shared += ("model.name",)
     for key in sweep.space.distributions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -22,6 +22,8 @@ class ModelSettings(Settings):
     """Whether it has a stack of blocks, which can be removed one by one"""
     brings_words: ClassVar[bool] = False
     """Whether it has a vocabulary of its own, so that no task can give it another's words"""
+    toy: ClassVar[Mapping[str, Any]] = {}
+    """Fields of a cycle that `--toy` gives it besides those that it gives every model"""
     name: str
 
     @property
@@ -62,6 +64,7 @@ class Recurrent(WordModel):
     dropout, linear."""
 
     implementation = "lt_ray.models.text:RecurrentModel"
+    toy: ClassVar[Mapping[str, Any]] = {"model.hidden": 12, "model.dropout": 0.2, "training.lr": 0.03}
     hidden: int = Field(default=256, ge=1)
     """Features of a state, in each direction [count]"""
     layers: int = Field(default=1, ge=1)
@@ -132,7 +135,5 @@ def model_name(path: str) -> str:
 
 TOY_ENCODER = "toy"
 """Path of the built-in encoder"""
-RECURRENT = ("lstm", "rnn")
-"""Names of the recurrent ones"""
 MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Encoder))
 """Every model; a user's own is one more"""
