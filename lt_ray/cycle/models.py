@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.settings import Settings, Share
@@ -91,6 +91,36 @@ class Rnn(Recurrent):
     name: Literal["rnn"] = "rnn"
 
 
+class Transformer(WordModel):
+    """A transformer trained from nothing: words and learned positions, pre-norm blocks, mean over the words, linear
+    (Vaswani et al. 2017)."""
+
+    implementation = "lt_ray.models.transformer:TransformerModel"
+    has_blocks = True
+    toy: ClassVar[Mapping[str, Any]] = {"model.hidden": 24, "training.lr": 0.01}
+    name: Literal["transformer"] = "transformer"
+    embedding: int = Field(default=128, ge=1)
+    layers: int = Field(default=4, ge=1)
+    """Blocks [count]"""
+    heads: int = Field(default=4, ge=1)
+    """Heads of a block's attention, which part the features of a word [count]"""
+    hidden: int = Field(default=512, ge=1)
+    """Features within a block's MLP [count]"""
+    positions: int = Field(default=512, ge=1)
+    """First tokens of a document that it reads; the others are cut [count]"""
+    dropout: Share = 0.1
+    """Share of features dropped after the embedding, after attention and MLP, and before the last layer [0, 1)"""
+
+    @model_validator(mode="after")
+    def _heads_part_the_features(self) -> Transformer:
+        if self.embedding % self.heads:
+            raise ValueError(
+                "`model.embedding` must be a multiple of `model.heads`, but got "
+                f"(embedding={self.embedding}, heads={self.heads})"
+            )
+        return self
+
+
 class Encoder(ModelSettings):
     """A Hugging Face sequence classifier whose encoder is one stack of blocks: BERT, DistilBERT, RoBERTa, …"""
 
@@ -135,5 +165,5 @@ def model_name(path: str) -> str:
 
 TOY_ENCODER = "toy"
 """Path of the built-in encoder"""
-MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Encoder))
+MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Transformer, Encoder))
 """Every model; a user's own is one more"""

@@ -122,6 +122,12 @@ BAD = {
     "unwritable storage": (["--storage", "/proc/none"], "`--storage` must be a path that can be written"),
     "storage is a file": (["--storage", str(ROOT / "Makefile")], "`--storage` must be a path that can be written"),
     "searched data": (["--space", "task.yaml"], "`task.train` cannot be searched within one sweep"),
+    "searched positions": (
+        ["--model", "transformer", "--space", "positions.yaml"],
+        "`model.positions` cannot be searched",
+    ),
+    "models that read unequally": (["--space", "names.yaml"], "`model.name` cannot be searched within one sweep"),
+    "odd heads": (["--model", "transformer", "--set", "model.heads=7"], "must be a multiple of `model.heads`"),
     "all points equal": (["--set", "magnitude.restart=final", "--space", "rewind.yaml"], "are all the same cycle"),
     "seeds": (["--seeds", "0"], "'--seeds': Input should be greater than or equal to 1"),
     "samples": (["--samples", "x"], "'--samples': Input should be a valid integer"),
@@ -160,6 +166,8 @@ BAD = {
 
 SPACES = {
     "task.yaml": "task.train: {grid: [60, 70]}",
+    "positions.yaml": "model.positions: {grid: [60, 70]}",
+    "names.yaml": "model.name: {grid: [cnn, transformer]}",
     "rewind.yaml": "magnitude.rewind_epoch: {grid: [0, 1]}",
     "empty.yaml": "",
     "malformed.yaml": "a: [1, 2",

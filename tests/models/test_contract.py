@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import PADDING, Facts
-from lt_ray.cycle.models import MODELS, Cnn, Encoder, Lstm, Rnn
+from lt_ray.cycle.models import MODELS, Cnn, Encoder, Lstm, Rnn, Transformer
 from lt_ray.models.model import Model, model_of
 from lt_ray.rounds import bases
 from lt_ray.sweep.export import load
@@ -20,6 +20,7 @@ SMALL = {
     "cnn": [Cnn(embedding=7, filters=6, widths=(1, 3, 4), dropout=0.4)],
     "lstm": [Lstm(embedding=5, hidden=4), Lstm(embedding=5, hidden=4, bidirectional=False)],
     "rnn": [Rnn(embedding=5, hidden=4), Rnn(embedding=5, hidden=4, layers=2, bidirectional=True)],
+    "transformer": [Transformer(embedding=8, layers=4, heads=2, hidden=12, positions=30)],
     "encoder": [Encoder(path="toy")],
 }
 """Model → small settings of it; several where they make different modules"""
