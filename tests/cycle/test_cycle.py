@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.editing import keys
 from lt_ray.cycle.identity import canonical, digest
-from lt_ray.cycle.models import Cnn, Encoder, Recurrent
+from lt_ray.cycle.models import Cnn, Encoder, Recurrent, Transformer
 from lt_ray.cycle.prunings import Magnitude, Similarity, Snip, Wanda
 from lt_ray.cycle.tasks import Folder, Imdb, PublicTexts, Toy
 from lt_ray.cycle.training import Training
@@ -72,7 +72,7 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in ("label", "separator")}
     elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
     elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda.", "snip."))} | {"schedule"}
-    elsewhere |= {f"model.{name}" for name in Encoder.model_fields}
+    elsewhere |= {f"model.{name}" for kind in (Transformer, Encoder) for name in kind.model_fields}
     assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
     ids = {base.with_settings({key: value}).id for key, value in changes.items()}
     assert len(ids | {base.id}) == len(changes) + 1
@@ -91,6 +91,11 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
     }
     assert set(Recurrent.model_fields) == {*other, "vocabulary", "name"}
     assert len({lstm.with_settings({f"model.{key}": value}).id for key, value in other.items()} | {lstm.id}) == 7
+    transformer = base.with_settings({"model.name": "transformer"})
+    other = {"layers": 3, "heads": 2, "hidden": 7, "positions": 7, "embedding": 8, "dropout": 0.2}
+    assert set(Transformer.model_fields) == {*other, "vocabulary", "name"}
+    ids = {transformer.with_settings({f"model.{key}": value}).id for key, value in other.items()}
+    assert len(ids | {transformer.id}) == 7
 
 
 ENCODING = Cycle(model=Encoder(), schedule=(Similarity(max_drop=0.1), Wanda()), training=Training(weight_decay=0.01))
