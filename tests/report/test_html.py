@@ -434,7 +434,7 @@ def test_pointing_at_a_front_tells_what_a_point_costs(encoders):
     assert told.splitlines() == [
         "t=0.99",
         "round 1, 10 blocks",
-        f"test accuracy {point.accuracy:.4f} [{point.low:.4f}, {point.high:.4f}]",
+        f"test accuracy {point.value:.4f} [{point.low:.4f}, {point.high:.4f}]",
         "95,311,110 nonzero parameters",
         "n = 3 cycles, on the front",
     ]
