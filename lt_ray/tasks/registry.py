@@ -14,7 +14,7 @@ from lt_ray.cycle.kinds import resolved
 from lt_ray.cycle.tasks import FileTexts, PublicTexts, Task
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import arrays as arrays  # its data can be loaded then
-from lt_ray.tasks import files, kept, notes, public, text
+from lt_ray.tasks import files, kept, literal, notes, public, text
 from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.task import Data
 
@@ -172,7 +172,7 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of all that makes a tokenizer's tokens, wherever it lies."""
-    program = text.backend_of(tokenizer).to_str()
+    program = literal.backend_of(tokenizer).to_str()
     return digest([program, tokenizer.special_tokens_map, int(tokenizer.model_max_length)])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 
 from lt_ray.cycle.facts import PADDING, UNKNOWN, Facts
 from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import kept, notes
+from lt_ray.tasks import kept, literal, notes
 from lt_ray.tasks.corpus import Corpus, Texts
 from lt_ray.tasks.task import SPLITS, Data, SplitName, asked
 from lt_ray.training.batch import Batch
@@ -223,7 +222,7 @@ def encode_with(
             f"`task.max_tokens > {special}`, the special tokens around a document, must hold with this tokenizer, but "
             f"got {longest}; keep more with --set task.max_tokens=N."
         )
-    backend = backend_of(tokenizer)
+    backend = literal.backend_of(tokenizer)
     backend.enable_truncation(longest)
 
     def tokens_of(texts: list[str]) -> list[list[int]]:
@@ -295,46 +294,6 @@ def _check_length(max_tokens: int, most: int, whose: str) -> None:
             f"`task.max_tokens` must be at most what the model takes ({whose} {most} tokens), but got {max_tokens}; "
             f"keep less with --set task.max_tokens={most}."
         )
-
-
-def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """Return a copy of a fast tokenizer's own program that neither truncates nor pads, and takes texts literally.
-
-    In the copy, special tokens have names that no text can spell, whatever kind of vocabulary it is; their ids
-    are the same.
-    """
-    from tokenizers import Tokenizer
-
-    program = json.loads(tokenizer.backend_tokenizer.to_str())
-    unknown = tokenizer.unk_token
-    special = {token["content"] for token in program["added_tokens"] if token["special"]} - {unknown}
-    vocabulary = program["model"].get("vocab", {})
-    used = {part for merge in program["model"].get("merges", ()) for part in _parts(merge)}
-    if isinstance(vocabulary, dict):
-        names = {name: _unspeakable(name) if name in special - used else name for name in vocabulary}
-        program["model"]["vocab"] = {names[name]: token for name, token in vocabulary.items()}
-    else:
-        special = {token["content"] for token in program["added_tokens"] if token["special"]}
-        names = {name: _unspeakable(name) if name in special else name for name, _ in vocabulary}
-        program["model"]["vocab"] = [[names[name], score] for name, score in vocabulary]
-    # Left in, they would be looked up by their names; those around a document are known by their ids.
-    program["added_tokens"] = [
-        t for t in program["added_tokens"] if names.get(t["content"], t["content"]) == t["content"]
-    ]
-    backend = Tokenizer.from_str(json.dumps(program))
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = True
-    return backend
-
-
-def _parts(merge: str | list[str]) -> list[str]:
-    return merge.split(" ") if isinstance(merge, str) else merge
-
-
-def _unspeakable(name: str) -> str:
-    """A name with code points that Unicode keeps free of any character."""
-    return f"\ufdd0{name}\ufdd1"
 
 
 def load(directory: Path) -> TextData:
