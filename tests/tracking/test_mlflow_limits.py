@@ -60,6 +60,7 @@ def a_stored_round(key: str, index: int) -> tuple[StoredRound, dict[str, torch.T
     share = 1 - index / 1000
     measurement = a_round("c", index, val=share, test=share - 0.01, sparsity=1 - share)
     fields = measurement.model_dump(exclude=RoundResult.model_fields.keys() - Measurement.model_fields.keys())
+    fields |= {"before_val_accuracy": None, "before_test_accuracy": None}  # as a round says it that was measured once
     stored = StoredRound(key, {}, Measurement(**fields), (), {"w": (1000 - index, 1000)}, CYCLE.id, {})
     return stored, {}, {"w": torch.ones(8, dtype=torch.bool)}
 
