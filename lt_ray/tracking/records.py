@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
@@ -75,7 +74,7 @@ def parent(directory: SweepDirectory) -> Opened:
         "data.digest": definition["data"]
     }
     tags = {f"env.{name}": value for name, value in environment.items()}
-    tags |= {SPACE_TAG: canonical(_space(definition)), TASK_TAG: definition["cycle"]["task"]["name"]}
+    tags |= {SPACE_TAG: json.dumps(_space(definition)), TASK_TAG: definition["cycle"]["task"]["name"]}
     if "commit" in environment:
         tags["mlflow.source.git.commit"] = environment["commit"].rstrip("+")
     return Opened(
@@ -142,7 +141,8 @@ class Record:
         - `begun`: False for one that has had no place to run: its run begins anew once it has
         """
         arm = arm_name(settings, self._arm_keys)
-        fields = canonical({"settings": dict(settings), "cycle": cycle.model_dump(mode="json")})
+        # In their own order, which is that of the words in an arm's name.
+        fields = json.dumps({"settings": dict(settings), "cycle": cycle.model_dump(mode="json")})
         return Opened(
             cycle=cycle.id,
             name=cycle_name(settings, cycle.seed),
