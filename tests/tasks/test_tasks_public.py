@@ -508,7 +508,7 @@ def test_the_real_reviews() -> None:
     data, directory = registry.load(Imdb(), 25_000, DATA)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [28_000, 12_000, 10_000]
     assert data.rows == 25_002
-    assert data.outputs == 1
+    assert data.facts.width == 2
     assert directory is None
 
 
