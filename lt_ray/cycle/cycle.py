@@ -132,6 +132,11 @@ class Cycle(Settings):
         return self.task.metrics[0]
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All that a split is measured by, the deciding one first: whatever other plugins this process has run."""
+        return tuple(metric for metric in self.task.metrics if metric.plugin in ("", *self.plugins))
+
+    @property
     def rounds(self) -> int:
         """Number of prunings [count]."""
         return len(self.schedule)

@@ -26,6 +26,8 @@ class Metric(BaseModel):
     """Which value is better"""
     targets: tuple[Targets, ...]
     """The kinds of tasks that it is measured on"""
+    plugin: str = ""
+    """SHA-256 of the plugin that declares it, whose cycles alone are measured by it; empty = built in"""
 
 
 METRICS: dict[str, Metric] = {

@@ -59,7 +59,7 @@ def run(text: str, name: str) -> str:
     sys.modules[module.__name__] = module  # where pydantic looks up what annotations mean
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     with _whole_or_not():
-        before = _kinds()
+        before, known = _kinds(), set(METRICS)
         try:
             exec(compile(text, name, "exec"), module.__dict__)
         except Exception as error:
@@ -69,6 +69,8 @@ def run(text: str, name: str) -> str:
                 f"{name}: a plugin must add a task, a model, a pruning or a metric, but it adds none; say `TASKS.add`, "
                 "`MODELS.add`, `PRUNINGS.add` or `declare`."
             )
+        for name in METRICS.keys() - known:
+            METRICS[name] = METRICS[name].model_copy(update={"plugin": digest})
     _texts[digest] = text
     return digest
 

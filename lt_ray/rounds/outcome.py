@@ -109,7 +109,7 @@ def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accep
         epochs=len(history),
         best_epoch=0 if best is None else best.epoch,
         train_loss=None if best is None else best.train_loss,
-        **{f"train_{m.name}": best and best.value("train", m.name) for m in cycle.task.metrics},
+        **{f"train_{m.name}": best and best.value("train", m.name) for m in cycle.metrics},
         **after.row(),
         **(dict.fromkeys(after.row("before_")) if before is None else before.row("before_")),
         nonzero=sum(int(mask.sum()) for mask in start.masks.values()),

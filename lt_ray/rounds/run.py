@@ -112,7 +112,7 @@ class _Run:
     @cached_property
     def measuring(self) -> Measuring:
         """What measures the models of this cycle."""
-        return Measuring(self.data, self.cycle.task.metrics, self.device, self.cycle.training.precision)
+        return Measuring(self.data, self.cycle.metrics, self.device, self.cycle.training.precision)
 
     @cached_property
     def prunable(self) -> tuple[str, ...]:

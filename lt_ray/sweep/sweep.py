@@ -55,7 +55,7 @@ class Sweep(Settings):
 
     @model_validator(mode="after")
     def _objectives_can_be_searched(self) -> Sweep:
-        known = objectives(self.cycle.task.metrics)
+        known = objectives(self.cycle.metrics)
         if not self.objectives:
             object.__setattr__(self, "objectives", known[:1])
         for name in self.objectives:

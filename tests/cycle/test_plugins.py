@@ -49,6 +49,8 @@ def test_a_plugin_is_known_by_its_content(tmp_path):
     first, second, third = (plugins.load(tmp_path / name) for name in ("a.py", "b.py", "c.py"))
     assert first == second != third
     assert {"errors", "mistakes"} <= {metric.name for metric in Cycle().task.metrics}
+    names = [{metric.name for metric in cycle.metrics} for cycle in (Cycle(), Cycle(plugins=(first,)))]
+    assert names[1] - names[0] == {"errors"}, "a cycle is measured by its own plugins' metrics alone"
     assert list(plugins.texts()) == [first, third]
 
 

@@ -10,11 +10,28 @@ import pytest
 import torch
 from killing import ROOT, KillableSweep, wait_for
 
+from lt_ray.cycle import plugins
+from lt_ray.cycle.metrics import METRICS
+from lt_ray.cycle.models import MODELS
+from lt_ray.cycle.prunings import PRUNINGS
+from lt_ray.cycle.tasks import TASKS
 from lt_ray.sweep import export
 from lt_ray.sweep.directory import SweepDirectory
 
 README = (ROOT / "README.md").read_text()
 SECTION = README[README.index("## Your own task, model, criterion and metric") : README.index("## From Python")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registries_as_they_were():
+    """What this file's plugins add to this process is gone after it."""
+    registries = (TASKS, MODELS, PRUNINGS, METRICS)
+    before = [dict(kinds) for kinds in registries]
+    yield
+    for kinds, had in zip(registries, before, strict=True):
+        kinds.clear()
+        kinds.update(had)
+    plugins._texts.clear()
 
 
 @pytest.fixture(scope="module")
