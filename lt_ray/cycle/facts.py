@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from lt_ray.cycle.metrics import Targets
+from lt_ray.cycle.metrics import Inputs, Targets
 
 UNKNOWN = 0
 """Token of every word outside a vocabulary of train words; row 0 of the embedding"""
@@ -19,15 +19,16 @@ PADDING = 1
 class Facts:
     """The shape of a task's data.
 
-    - `inputs`: what an example is: `text` = token ids, int64 (T,); `arrays` = numbers, float32 of `shape`
+    - `inputs`: what an example is: `text` = token ids, int64 (T,); `arrays` = numbers, float32 of `shape`;
+      `images` = pictures, float32 of `shape`: channels, height, width
     - `targets`: what is asked of it: one of several `classes`, any of several `labels`, or `numbers`
     - `width`: how many classes, labels or numbers [count]
     - `rows`: token ids there are, of text [count]; 0 of others
     - `padding`: the token that fills a batch and stands in no document, of text
-    - `shape`: of one example, of arrays
+    - `shape`: of one example, of arrays and images
     """
 
-    inputs: Literal["text", "arrays"] = "text"
+    inputs: Inputs = "text"
     targets: Targets = "classes"
     width: int = 2
     rows: int = 0

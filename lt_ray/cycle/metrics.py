@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Best = Literal["highest", "lowest"]
 Targets = Literal["classes", "labels", "numbers"]
 """What a model is to say of an example: one of several classes, any of several labels, or numbers"""
+Inputs = Literal["text", "arrays", "images"]
+"""What an example is: a text, an array of numbers, or a picture"""
 
 
 class Metric(BaseModel):
@@ -26,6 +28,10 @@ class Metric(BaseModel):
     """Which value is better"""
     targets: tuple[Targets, ...]
     """The kinds of tasks that it is measured on"""
+    inputs: tuple[Inputs, ...] = ("text", "arrays", "images")
+    """The kinds of examples that it is measured on"""
+    least_width: int = 1
+    """Fewest classes, labels or numbers of which it says anything; it is not measured of fewer [count]"""
     plugin: str = ""
     """SHA-256 of the plugin that declares it, whose cycles alone are measured by it; empty = built in"""
 
@@ -34,6 +40,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(name="accuracy", label="accuracy", targets=("classes",)),
+        Metric(name="top5_accuracy", label="top-5 accuracy", targets=("classes",), inputs=("images",), least_width=6),
         Metric(name="balanced_accuracy", label="balanced accuracy", targets=("classes",)),
         Metric(name="micro_f1", label="micro-F1", targets=("labels",)),
         Metric(name="macro_f1", label="macro-F1", targets=("classes", "labels")),
@@ -46,9 +53,16 @@ METRICS: dict[str, Metric] = {
 """Name → metric. The first one of a task's kind decides unless the task says another; all of its kind are recorded"""
 
 
-def measured(targets: Targets) -> tuple[Metric, ...]:
-    """Return the metrics that tasks of a kind are measured by."""
-    return tuple(metric for metric in METRICS.values() if targets in metric.targets)
+def measured(targets: Targets, inputs: Inputs = "text", width: int | None = None) -> tuple[Metric, ...]:
+    """Return the metrics that tasks of a kind are measured by.
+
+    - `width`: classes, labels or numbers, where they are known [count]
+    """
+    return tuple(
+        metric
+        for metric in METRICS.values()
+        if targets in metric.targets and inputs in metric.inputs and (width is None or width >= metric.least_width)
+    )
 
 
 def declare(metric: Metric) -> Metric:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lt_ray.cycle.kinds import Kinds
+from lt_ray.cycle.metrics import Inputs
 from lt_ray.cycle.settings import Settings, Share
 
 
@@ -16,7 +17,7 @@ class ModelSettings(Settings):
 
     implementation: ClassVar[str | Callable[..., Any]]
     """`module:Class` of the `lt_ray.models.model.Model` that they describe, loaded when it is needed, or the class"""
-    inputs: ClassVar[Literal["text", "arrays"]] = "text"
+    inputs: ClassVar[Inputs] = "text"
     """What an example is"""
     has_blocks: ClassVar[bool] = False
     """Whether it has a stack of blocks, which can be removed one by one"""

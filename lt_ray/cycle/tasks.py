@@ -8,12 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
-from lt_ray.cycle.metrics import METRICS, Metric, Targets, measured
+from lt_ray.cycle.metrics import METRICS, Inputs, Metric, Targets, measured
 from lt_ray.cycle.settings import Settings
 from lt_ray.errors import nearest
 
 Implementation = str | Callable[..., Any]
-Inputs = Literal["text", "arrays"]
 
 
 class TaskSettings(Settings):
@@ -23,7 +22,7 @@ class TaskSettings(Settings):
     """What makes the data, `MODULE:NAME` or the function itself: (settings, data directory or None, `task` or `source`)
     → a `Corpus` of texts, which the model's words or tokenizer encode, or whole `Data`. Raises `DataError`"""
     inputs: ClassVar[Inputs] = "text"
-    """What an example is: a text, or an array of numbers"""
+    """What an example is: a text, an array of numbers, or a picture"""
     class_count: ClassVar[int | None] = None
     """Classes, where they are known without the data [count]"""
 
@@ -39,12 +38,12 @@ class TaskSettings(Settings):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """All that a split is measured by, the deciding one first."""
-        found = measured(self.targets)
+        found = measured(self.targets, self.inputs, self.class_count)
         return tuple(sorted(found, key=lambda metric: metric.name != (self.metric or found[0].name)))
 
     @model_validator(mode="after")
     def _metric_is_measured(self) -> Self:
-        names = [metric.name for metric in measured(self.targets)]
+        names = [metric.name for metric in measured(self.targets, self.inputs, self.class_count)]
         if self.metric is not None and self.metric not in names:
             raise ValueError(
                 f"`metric` must be one of {', '.join(names)}, but got {self.metric!r}.{nearest(self.metric, METRICS)}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lt_ray.cycle.settings import Settings, Share
 
@@ -17,6 +17,10 @@ class Training(Settings):
     """Learning rate; its highest where it changes"""
     lr_schedule: Literal["constant", "linear"] = "constant"
     """After the warm-up: `constant`, or `linear` = down to 0 at the round's last step"""
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Epochs after which the learning rate is multiplied by `gamma`, on round 0's scale [epochs]"""
+    gamma: float = Field(default=0.1, gt=0, lt=1)
+    """Factor of the learning rate at each milestone (0, 1)"""
     warmup: Share = 0.0
     """Share of a round's steps in which the learning rate rises from 0, linearly [0, 1)"""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -41,6 +45,21 @@ class Training(Settings):
     """Batch documents of like length together"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 = autocast of the forward pass"""
+    channels_last: bool = False
+    """Keep pictures and convolutions with the channels innermost: often faster, other rounding"""
+
+    @model_validator(mode="after")
+    def _milestones_rise_within_the_epochs(self) -> Training:
+        if list(self.milestones) != sorted(set(self.milestones)) or max(self.milestones, default=0) >= self.epochs:
+            raise ValueError(
+                "`milestones` must rise and be less than `training.epochs`, but got "
+                f"(milestones={list(self.milestones)}, epochs={self.epochs}): say --set 'training.milestones=[…]'"
+            )
+        if self.milestones and self.lr_schedule != "constant":
+            raise ValueError(
+                f"`milestones` step down from a constant rate, but got (lr_schedule={self.lr_schedule}): leave one out"
+            )
+        return self
 
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
@@ -49,6 +68,10 @@ class Training(Settings):
             tree |= {"momentum": 0.0}
         if self.weight_decay == 0:
             tree |= {"decayed": "all"}
+        if not self.milestones:
+            del tree["milestones"], tree["gamma"]
+        if not self.channels_last:
+            del tree["channels_last"]
         return tree
 
 

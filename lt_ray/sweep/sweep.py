@@ -105,7 +105,8 @@ class Sweep(Settings):
                 fields |= {"tolerance"}
         digests = {"data": data_digest} | ({"source_data": source_digest} if source_digest is not None else {})
         tree = self.model_dump(mode="json", include=fields)
-        tree["cycle"] |= {"model": self.cycle.model.meaning(), "task": self.cycle.task.meaning()}
+        given = self.cycle
+        tree["cycle"] |= {name: getattr(given, name).meaning() for name in ("model", "task", "training")}
         return {**tree, **digests}
 
     def cycles(self, point: Point) -> list[Cycle]:

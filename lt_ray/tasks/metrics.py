@@ -65,6 +65,15 @@ class Confusion(Counter):
         return right, self.array.sum(axis=0) - right, self.array.sum(axis=1) - right
 
 
+class TopFive(Counter):
+    """How many examples had their class among the five highest outputs, and how many there were, int64 (2,)."""
+
+    def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the counts of one batch."""
+        right = (outputs.topk(5, dim=1).indices == targets[:, None]).any(dim=1).sum()
+        return torch.stack([right, torch.full_like(right, len(targets))])
+
+
 class Hits(Counter):
     """Of each label how often it was right, wrongly there, wrongly missing; then how many examples had all of theirs
     right, and how many there were: int64 (3 L + 2,)."""
@@ -112,6 +121,13 @@ def measures(metric: str, *counters: type[Counter]) -> Callable[[Function], Func
 def accuracy(counter: Confusion) -> float:
     """Return the share of examples taken for their class."""
     return int(np.trace(counter.array)) / int(counter.array.sum())
+
+
+@measures("top5_accuracy", TopFive)
+def top5_accuracy(counter: TopFive) -> float:
+    """Return the share of examples whose class is among the five that a model puts first."""
+    right, many = map(int, counter.array)
+    return right / many
 
 
 @measures("balanced_accuracy", Confusion)
@@ -174,12 +190,12 @@ _USUAL: Mapping[str, type[Counter]] = {"classes": Confusion, "labels": Hits, "nu
 class Meter:
     """Adds up one split for all metrics of a task.
 
-    - `metrics`: those that are measured; `facts`: of the data
+    - `metrics`: those that are measured, where the data are wide enough for them; `facts`: of the data
     """
 
     def __init__(self, metrics: Sequence[Metric], facts: Facts) -> None:
         usual = _USUAL[facts.targets]
-        known = {metric.name: _MEASURED[metric.name] for metric in metrics}
+        known = {metric.name: _MEASURED[metric.name] for metric in metrics if facts.width >= metric.least_width}
         self._of = {name: usual if usual in kinds else kinds[0] for name, (kinds, _) in known.items()}
         self._counters = {kind: kind(facts.width) for kind in self._of.values()}
 

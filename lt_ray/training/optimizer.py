@@ -36,9 +36,10 @@ def rate(training: Training, steps: int, last_epoch: int) -> Callable[[int, int]
 
     - `steps`: of an epoch [count]; `last_epoch`: of the round, on round 0's scale [epochs]
 
-    It rises in `warmup` of all steps, each at its end, then stays or falls on a line that reaches 0 after the last.
+    It rises in `warmup` of all steps, each at its end, then stays, falls on a line that reaches 0 after the last, or
+    steps down after each milestone.
     """
-    if training.lr_schedule == "constant" and training.warmup == 0:
+    if training.lr_schedule == "constant" and training.warmup == 0 and not training.milestones:
         return None
     total = max(1, steps * last_epoch)
     warm = math.ceil(training.warmup * total)
@@ -47,6 +48,8 @@ def rate(training: Training, steps: int, last_epoch: int) -> Callable[[int, int]
         done = epoch * steps + step
         if done < warm:
             return training.lr * (done + 1) / warm
-        return training.lr * ((total - done) / (total - warm) if training.lr_schedule == "linear" else 1.0)
+        if training.lr_schedule == "linear":
+            return training.lr * (total - done) / (total - warm)
+        return training.lr * training.gamma ** sum(epoch >= milestone for milestone in training.milestones)
 
     return lr

@@ -61,6 +61,7 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
         "magnitude.rewind_epoch": 1, "magnitude.rewind_budget": "resume", "magnitude.strategy": "one_shot",
         "magnitude.output_fraction": 0.1, "magnitude.epochs": 3, "training.lr_schedule": "linear",
         "training.warmup": 0.1, "training.decayed": "matrices", "training.gradient_norm": 1, "training.accumulation": 2,
+        "training.channels_last": True, "training.milestones": [2, 4],
         "model.name": "lstm", "tickets": "own", "ticket_every": 2,
         "source.name": "imdb", "source.train": 2001,
         "source.validation": 501, "source.test": 1001, "source.data_seed": 2,
@@ -70,12 +71,16 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
     elsewhere |= {"magnitude.masks", "magnitude.random_pruning"}  # `test_controls.py`: no field of a transfer
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in PublicTexts.model_fields}
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in ("label", "separator")}
+    elsewhere |= {"training.gamma"}
     elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
     elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda.", "snip."))} | {"schedule"}
     elsewhere |= {f"model.{name}" for kind in (Transformer, Encoder) for name in kind.model_fields}
     assert set(keys()) - elsewhere <= set(changes), "a new field needs its line here"
     ids = {base.with_settings({key: value}).id for key, value in changes.items()}
     assert len(ids | {base.id}) == len(changes) + 1
+    stepping = Cycle(training=Training(milestones=(2,)))
+    assert len({stepping.with_settings({"training.gamma": x}).id for x in (0.1, 0.2)}) == 2
+    assert Cycle(training=Training(gamma=0.2)).id == Cycle().id, "without a milestone nothing is multiplied"
     folder = Cycle(task=Folder(label="several"))
     assert len({folder.with_settings({"task.separator": x}).id for x in ",;"}) == 2
     assert len({folder.with_settings({"task.label": x}).id for x in ("class", "several", "number")}) == 3

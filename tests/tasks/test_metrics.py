@@ -64,6 +64,20 @@ def test_metrics_are_scikit_learns(kind: str, width: int) -> None:
     assert whole.values().keys() == {metric.name for metric in measured(kind)}
 
 
+def test_top_five_is_of_pictures_of_more_than_five_classes():
+    """Top-5 accuracy has scikit-learn's value, and is not measured where it would say nothing, nor of texts."""
+    assert "top5_accuracy" not in {metric.name for metric in measured("classes")}
+    metrics = measured("classes", "images")
+    outputs, targets = example("classes", 100, 8, seed=4)
+    meter = Meter(metrics, Facts("images", "classes", 8, shape=(3, 2, 2)))
+    meter.add(outputs[:60], targets[:60])
+    meter.add(outputs[60:], targets[60:])
+    assert meter.values()["top5_accuracy"] == oracle.top_k_accuracy_score(targets, outputs, k=5, labels=range(8))
+    narrow = Meter(metrics, Facts("images", "classes", 5, shape=(3, 2, 2)))
+    narrow.add(outputs[:, :5], targets % 5)
+    assert narrow.values().keys() == {metric.name for metric in metrics} - {"top5_accuracy"}
+
+
 @given(n=st.integers(1, 30), width=st.integers(2, 6), cut=st.integers(0, 30), seed=st.integers(0, 99))
 @settings(max_examples=40, deadline=None)
 def test_an_interrupted_meter_goes_on(n: int, width: int, cut: int, seed: int) -> None:

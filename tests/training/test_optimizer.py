@@ -26,6 +26,24 @@ def test_the_rate_may_stay():
     assert rate(Training(lr=8.0), 2, 2) is None
 
 
+def test_the_rate_steps_down_after_each_milestone():
+    """He et al.'s schedule: a tenth after the second epoch, a hundredth after the third, warm-up or not."""
+    training = Training(lr=100.0, milestones=(2, 3), epochs=4)
+    assert rates(training, 2, 4) == pytest.approx([100, 100, 100, 100, 10, 10, 1, 1])
+    assert rates(training.model_copy(update={"warmup": 0.25, "gamma": 0.5}), 2, 4)[:5] == pytest.approx(
+        [50, 100, 100, 100, 50]
+    )
+
+
+def test_milestones_lie_within_the_epochs():
+    """Milestones that no epoch reaches, or that fall, would say a schedule that is not the one that runs."""
+    for milestones in ((4,), (3, 2), (2, 2)):
+        with pytest.raises(ValueError, match="milestones"):
+            Training(epochs=4, milestones=milestones)
+    with pytest.raises(ValueError, match="constant"):
+        Training(epochs=4, milestones=(2,), lr_schedule="linear")
+
+
 def test_a_round_of_other_epochs_has_another_line():
     """The line ends at the round's own last epoch, however far the training is run."""
     lr = rate(Training(lr=1.0, lr_schedule="linear"), 10, 3)
