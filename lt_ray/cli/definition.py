@@ -18,7 +18,7 @@ from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.models.pretrained import Base
 from lt_ray.sweep import space as spaces
 from lt_ray.sweep.space import Space
-from lt_ray.sweep.stopping import Asha, MaxDrop
+from lt_ray.sweep.stopping import Asha
 from lt_ray.sweep.sweep import Sweep
 
 TOY: dict[str, object] = {
@@ -73,19 +73,22 @@ def sweep_of(script: Script, options: Options) -> Sweep:
         if "schedule" in by_hand:
             space = space.without(_of_others(space, cycle))
     adaptive = options.search == "optuna"
+    drop = None if options.max_drop is None else {"max_drop": options.max_drop, "rounds": options.drop_rounds or 2}
     try:
-        return Sweep(
-            name=options.name or script.name + _suffix(options),
-            cycle=cycle,
-            space=space,
-            search=options.search,
-            samples=options.samples or (ADAPTIVE_SAMPLES if adaptive else script.samples),
-            seeds=options.seeds,
-            objectives=tuple(options.objective or ()),
-            delay=options.delay or 8,
-            asha=_asha(options, cycle, space),
-            max_drop=_max_drop(options),
-            tolerance=options.tolerance,
+        return Sweep.model_validate(
+            {
+                "name": options.name or script.name + _suffix(options),
+                "cycle": cycle,
+                "space": space,
+                "search": options.search,
+                "samples": options.samples or (ADAPTIVE_SAMPLES if adaptive else script.samples),
+                "seeds": options.seeds,
+                "objectives": tuple(options.objective or ()),
+                "delay": options.delay or 8,
+                "asha": _asha(options, cycle, space),
+                "max_drop": drop,
+                "tolerance": options.tolerance,
+            }
         )
     except ValidationError as error:
         item = error.errors()[0]
@@ -95,7 +98,8 @@ def sweep_of(script: Script, options: Options) -> Sweep:
         if item["loc"] == ("name",):
             said = "must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`"
             raise CycleError(f"`--name` {said}, but got {item['input']!r}") from None
-        raise CycleError(f"`--{item['loc'][0]}`: {said}, but got {item['input']!r}") from None
+        said, option = said.removeprefix("Input should be "), str(item["loc"][0]).replace("_", "-")
+        raise CycleError(f"`--{option}` must be {said}, but got {item['input']}") from None
 
 
 def _asha(options: Options, cycle: Cycle, space: Space) -> Asha | None:
@@ -108,14 +112,6 @@ def _asha(options: Options, cycle: Cycle, space: Space) -> Asha | None:
             "ever end early; lower the one, or raise `--rounds`"
         )
     return asha
-
-
-def _max_drop(options: Options) -> MaxDrop | None:
-    if options.max_drop is None:
-        return None
-    if not 0 < options.max_drop < 1:
-        raise CycleError(f"`--max-drop` must be more than 0 and less than 1, but got {options.max_drop:g}")
-    return MaxDrop(max_drop=options.max_drop, rounds=options.drop_rounds or 2)
 
 
 def _check_effect(options: Options) -> None:

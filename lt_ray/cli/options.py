@@ -92,10 +92,13 @@ class Options:
         int | None, _option("With asha: first round after which a cycle may end; default 1.", min=1)
     ] = None
     max_drop: Annotated[
-        float | None, _option("End cycles whose validation {metric} falls by more than this below their own dense one.")
+        float | None,
+        _option(
+            "End cycles whose validation {metric} is worse than their own dense one by more than this, in its unit."
+        ),
     ] = None
     drop_rounds: Annotated[int | None, _option("With --max-drop: rounds in a row; default 2.", min=1)] = None
-    tolerance: Annotated[float, _option("Validation {metric} that a winning ticket may lose.", min=0, max=1)]
+    tolerance: Annotated[float, _option("Validation {metric} that a winning ticket may lose, in its unit.")]
     plugin: Annotated[
         list[str] | None,
         _option("Python file with tasks, models, prunings or metrics of your own, or an installed plugin's name."),
@@ -152,7 +155,7 @@ def _words(script: Script) -> dict[str, object]:
         "tasks": ", ".join(TASKS),
         "models": ", ".join(name for name in MODELS if name != "encoder"),
         "objectives": ", ".join(objectives(script.cycle.task.metrics)),
-        "metric": script.cycle.metric.label,
+        "metric": f"{script.cycle.metric.label} ({script.cycle.metric.unit})",
         "samples": script.samples,
         "adaptive": ADAPTIVE_SAMPLES,
         "name": script.name,

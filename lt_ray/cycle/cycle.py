@@ -93,12 +93,20 @@ class Cycle(Settings):
             )
         if self.model.has_blocks:
             return self
+        having = " or ".join(name for name, kind in MODELS.items() if kind.has_blocks)
         for pruning in self.schedule:
             if pruning.needs_blocks:
                 raise ValueError(
-                    f"`{pruning.method}` prunes the blocks of an encoder, but model {self.model.name} has none: say "
-                    "`--model NAME_OR_PATH` of a Hugging Face classifier, or leave it out of the schedule"
+                    f"`{pruning.method}` needs a model with blocks, but model {self.model.name} has none: name one "
+                    f"that has them ({having}), or leave it out of the schedule"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _losses_are_in_the_metrics_unit(self) -> Cycle:
+        for pruning in self.schedule:
+            if pruning.may_lose is not None:
+                self.metric.check_loss(f"{pruning.method}.max_drop", pruning.may_lose)
         return self
 
     @model_validator(mode="after")

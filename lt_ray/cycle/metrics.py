@@ -35,6 +35,17 @@ class Metric(BaseModel):
     plugin: str = ""
     """SHA-256 of the plugin that declares it, whose cycles alone are measured by it; empty = built in"""
 
+    def check_loss(self, name: str, loss: float) -> None:
+        """Raise ValueError for an allowed loss that no value can exceed: 1 or more of a metric in [0, 1].
+
+        - `name`: the field or option that allows it; `loss`: in the unit of the metric
+        """
+        if self.unit == "[0, 1]" and loss >= 1:
+            percent = f": say {loss / 100:g} for {loss:g} %" if 1 < loss < 100 else ""
+            raise ValueError(
+                f"`{name}` must be less than 1, since {self.label} is in {self.unit}, but got {loss:g}{percent}"
+            )
+
 
 METRICS: dict[str, Metric] = {
     metric.name: metric

@@ -52,7 +52,8 @@ class PruningSettings(Settings):
 
     @property
     def may_lose(self) -> float | None:
-        """How much worse than round 0 its round may be on validation before it is rejected; None = any."""
+        """How much worse than round 0 its round may be on validation before it is rejected, in the unit of the deciding
+        metric; None = any. Its field is called `max_drop`."""
         return None
 
     @property
@@ -238,13 +239,13 @@ class Similarity(PruningSettings):
     """Examples of train on which blocks are compared; all, where there are fewer [count]"""
     calibration_batch: int = Field(default=256, ge=4)
     """Examples of one batch of the `minibatch` estimator [count]"""
-    max_drop: float | None = Field(default=None, ge=0, lt=1)
-    """Validation accuracy that may be lost against round 0: a round that loses more is rejected, and the next one
-    starts from the last accepted one with the next stride; None = every round is accepted [0, 1)"""
+    max_drop: float | None = Field(default=None, ge=0)
+    """What may be lost on validation against round 0, in the unit of the deciding metric: a round that loses more is
+    rejected, and the next one starts from the last accepted one with the next stride; None = every round is accepted"""
     max_stride: int = Field(default=3, ge=1)
     """With `max_drop`: stride after which no further removal is tried [count]"""
 
-    _shares = field_validator("threshold", "max_drop", mode="before")(a_share)
+    _shares = field_validator("threshold", mode="before")(a_share)
 
     @model_validator(mode="after")
     def _strides_rise(self) -> Similarity:

@@ -28,7 +28,8 @@ class TaskSettings(Settings):
 
     name: str
     metric: str | None = None
-    """The metric that decides: tickets, roll-backs, objectives, early ends; None = the first of the task's kind"""
+    """The metric that decides: tickets, roll-backs, objectives, early ends of cycles; None = the first of the task's
+    kind. A training stops early by validation loss, whatever it is (`training.patience`)"""
 
     @property
     def targets(self) -> Targets:

@@ -49,7 +49,7 @@ class Asha(Settings):
 class MaxDrop(Settings):
     """Ends a cycle that on validation stays more than `max_drop` worse than its own dense round."""
 
-    max_drop: float = Field(gt=0, lt=1)
+    max_drop: float = Field(gt=0)
     """What may be lost, in the unit of the deciding metric"""
     rounds: int = Field(default=2, ge=1)
     """Rounds in a row [count]"""

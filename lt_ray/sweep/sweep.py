@@ -50,8 +50,15 @@ class Sweep(Settings):
     """Ends cycles that are worse than others at an equal round"""
     max_drop: MaxDrop | None = None
     """Ends cycles that are far worse than their own dense round"""
-    tolerance: float = Field(default=0.005, ge=0, lt=1)
+    tolerance: float = Field(default=0.005, ge=0)
     """What a winning ticket may lose against its dense round, in the unit of the deciding metric"""
+
+    @model_validator(mode="after")
+    def _losses_are_in_the_metrics_unit(self) -> Sweep:
+        self.cycle.metric.check_loss("--tolerance", self.tolerance)
+        if self.max_drop is not None:
+            self.cycle.metric.check_loss("--max-drop", self.max_drop.max_drop)
+        return self
 
     @model_validator(mode="after")
     def _objectives_can_be_searched(self) -> Sweep:

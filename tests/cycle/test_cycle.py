@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.editing import keys
 from lt_ray.cycle.identity import canonical, digest
-from lt_ray.cycle.models import Cnn, Encoder, Recurrent, Transformer
+from lt_ray.cycle.models import MODELS, Cnn, Encoder, Recurrent, Transformer
 from lt_ray.cycle.prunings import Magnitude, Similarity, Snip, Wanda
 from lt_ray.cycle.tasks import Folder, Imdb, PublicTexts, Toy
 from lt_ray.cycle.training import Training
@@ -269,7 +269,7 @@ def test_digest_refuses_nan():
         ({"rounds": -1}, "`rounds` must be a whole number"),
         ({"seed": -1}, "`seed` must be greater than or equal to 0"),
         ({"training.lr": float("nan")}, "`training.lr`"),
-        ({"schedule": "wanda"}, "`wanda` prunes the blocks of an encoder, but model cnn has none"),
+        ({"schedule": "wanda"}, "`wanda` needs a model with blocks, but model cnn has none: name one that has them ("),
         ({"schedule": "wnda"}, "Did you mean `wanda`?"),
         ({"schedule": "magnitude*2000"}, "must have at most 1000 prunings"),
         ({"model.name": "encoder", "source.name": "imdb"}, "an encoder brings its own"),
@@ -300,3 +300,21 @@ def test_a_broken_rule_is_one_clear_line(settings, says):
         cycle().with_settings(settings)
     assert says in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_what_may_be_lost_is_bounded_where_the_metric_is():
+    """A roll-back's bound of 1 is refused for accuracy, which is in [0, 1]; of RMSE a cycle may lose thousands."""
+    blocks = {"model.name": "transformer", "schedule": "similarity"}
+    with pytest.raises(CycleError, match=r"`similarity.max_drop` must be less than 1, since accuracy is in \[0, 1\]"):
+        cycle().with_settings(blocks | {"similarity.max_drop": 5})
+    numbers = blocks | {"task.name": "folder", "task.label": "number", "similarity.max_drop": 2500}
+    assert cycle().with_settings(numbers).schedule[0].may_lose == 2500
+
+
+def test_a_model_without_blocks_is_told_which_have_them():
+    """Whoever asks a model without blocks for block pruning is told every registered model that has some."""
+    with pytest.raises(CycleError) as error:
+        cycle().with_settings({"schedule": "similarity"})
+    named = str(error.value).partition("(")[2].partition(")")[0].split(" or ")
+    assert named == [name for name, kind in MODELS.items() if kind.has_blocks]
+    assert {"encoder", "transformer"} <= set(named)

@@ -39,6 +39,16 @@ def make_plan(seeds: int = 1, base: Cycle = BASE, rows: int = 202, digest: str =
     return Planner(sweep, Grounds(Facts(rows=rows), digest)).plan()
 
 
+def test_what_may_be_lost_is_in_the_unit_of_the_metric():
+    """Of a target of thousands, a ticket may lose 100 and a cycle 2,500; of accuracy, in [0, 1], none may lose 1."""
+    numbers = BASE.with_settings({"task.name": "folder", "task.label": "number"})
+    lost = {"tolerance": 100, "max_drop": {"max_drop": 2500}}
+    assert Sweep(name="s", cycle=numbers, **lost).tolerance == 100
+    for option, value in lost.items():
+        with pytest.raises(ValueError, match=f"`--{option.replace('_', '-')}` must be less than 1, since accuracy"):
+            Sweep(name="s", cycle=BASE, **{option: value})
+
+
 def test_equal_cycles_are_merged():
     """The fine-tuned arm has no rewind epoch: 2 arms × 3 epochs are 6 points and 4 cycles."""
     planned = make_plan(restart=["rewind", "final"], rewind_epoch=[0, 1, "last"])
