@@ -2,11 +2,13 @@
 
 A plugin adds to the registries of this room (`TASKS.add`, `MODELS.add`, `PRUNINGS.add`, `metrics.declare`) when it is
 run. It is run once in each process that meets its cycles, from the text that the sweep began with; the digest of that
-text is a field of every such cycle, since it changes numbers. What it imports must be installed wherever it runs.
+text is a field of every such cycle, since it changes numbers. What it imports must be installed wherever it runs: a
+file beside it would be in no digest, so it is refused.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -36,13 +38,17 @@ def load(path: Path | str) -> str:
 
     - `path`: the file, or the name by which an installed package has it among the entry points of `GROUP`
 
-    Raises `PluginError`, with the file and the line, where it cannot be read or run, or adds nothing.
+    Raises `PluginError`, with the file and the line, where it cannot be read or run, imports a file beside it, or adds
+    nothing.
     """
-    path = _installed(str(path)) or Path(path)
+    installed = _installed(str(path))
+    path = installed or Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PluginError(f"`--plugin {path}` must be a Python file, but it cannot be read ({error}).") from None
+    if installed is None:
+        _check_alone(path, text)
     return run(text, str(path))
 
 
@@ -87,6 +93,38 @@ def _installed(name: str) -> Path | None:
         if found is not None and found.origin is not None:
             return Path(found.origin)
     return None
+
+
+def _check_alone(path: Path, text: str) -> None:
+    """Raise `PluginError` where a plugin imports a file that lies beside it, at whatever place of its text."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):  # running it says so
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = ["." * node.level + (node.module or "")]
+        else:
+            continue
+        for name in names:
+            if name.startswith(".") or _lies_beside(path.parent.resolve(), name.partition(".")[0]):
+                raise PluginError(
+                    f"{path}, line {node.lineno}: a plugin must be one file, known by its content, but it imports "
+                    f"`{name}`, which lies beside it: write that into the plugin, or install it as a package"
+                )
+
+
+def _lies_beside(folder: Path, name: str) -> bool:
+    """Whether a module is a file or a folder here, unless it is known from elsewhere."""
+    if name == "lt_ray" or not ((folder / f"{name}.py").exists() or (folder / name).is_dir()):
+        return False
+    found = importlib.util.find_spec(name)
+    if found is None:
+        return True
+    places = [found.origin] if found.has_location else [*(found.submodule_search_locations or ())]
+    return any(place is not None and Path(place).resolve().is_relative_to(folder) for place in places)
 
 
 def _kinds() -> int:

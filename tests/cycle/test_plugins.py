@@ -87,3 +87,31 @@ def test_a_bad_plugin_is_one_clear_error(tmp_path, text, says):
     assert (set(TASKS), dict(METRICS)) == had
     with pytest.raises(PluginError, match="cannot be read"):
         plugins.load(tmp_path / "none.py")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import helper", "from helper import x", "import helper.deep as deep", "from . import helper", "import parts"],
+)
+@pytest.mark.parametrize("on_the_path", [False, True])
+@pytest.mark.parametrize("indent", ["", "def later():\n    "])
+def test_a_plugin_that_imports_a_file_beside_it_is_refused(line, on_the_path, indent, tmp_path, monkeypatch):
+    """The file's content would be in no digest, so two sweeps with unlike ones would share their rounds: the plugin is
+    refused with the line, whether Python finds the file or not, and also where the import comes to pass later."""
+    (tmp_path / "helper.py").write_text("x = 1")
+    (tmp_path / "parts").mkdir()
+    if on_the_path:
+        monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "p.py").write_text(f"{METRIC.format(name='errors')}\n{indent}{line}\n")
+    had = dict(METRICS)
+    with pytest.raises(PluginError, match=r"p\.py, line 1\d: a plugin must be one file.* lies beside it: write that"):
+        plugins.load(tmp_path / "p.py")
+    assert had == METRICS
+
+
+def test_a_plugin_may_import_what_is_installed(tmp_path):
+    """A file or folder beside it that only bears the name of an installed module is not what the plugin imports."""
+    (tmp_path / "random.py").write_text("1 / 0")
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "p.py").write_text(f"import random\nimport numpy.linalg\n{METRIC.format(name='errors')}")
+    assert plugins.load(tmp_path / "p.py") in plugins.texts()
