@@ -55,11 +55,11 @@ def result(cycle: str, number: int) -> tuple[RoundResult, list[EpochResult]]:
     return RoundResult(**common, **own), epochs
 
 
-def blocked(uri: str, spool: Path, wait_s: float) -> tuple[list[float], float | None]:
+def blocked(uri: str, sweep: str, wait_s: float) -> tuple[list[float], float | None]:
     """Seconds in the tracker's calls, one figure a result; and after how long everything was delivered."""
-    target = Target(uri, "benchmark", spool.name)
+    target = Target(uri, "benchmark", sweep)
     parent = Opened(cycle=None, name="benchmark", params={}, tags={}, at_ms=10**12)
-    tracker = Tracker(target, parent, spool=spool, warn=lambda _: None)
+    tracker = Tracker(target, parent, warn=lambda _: None)
     times = []
     started = time.perf_counter()
     for cycle in map(str, range(CYCLES)):
@@ -105,7 +105,7 @@ def serve(folder: Path, port: int) -> subprocess.Popen[bytes]:
 def show(name: str, times: list[float], delivered_s: float | None) -> None:
     """Print one line."""
     ordered = sorted(1000 * value for value in times)
-    said = f"delivered after {delivered_s:.0f} s" if delivered_s is not None else "kept in the spool"
+    said = f"delivered after {delivered_s:.0f} s" if delivered_s is not None else "left to `lt-ray sync`"
     print(
         f"{name:24} median {statistics.median(ordered):6.3f} ms   99 % {ordered[int(0.99 * len(ordered))]:6.3f} ms   "
         f"most {ordered[-1]:6.3f} ms   {said}"
@@ -120,11 +120,11 @@ def main() -> None:
     print(f"{CYCLES * ROUNDS} results; blocked in the driver's thread, a result (bound: 1 ms)")
     with tempfile.TemporaryDirectory() as folder:
         root, port = Path(folder), free_port()
-        blocked(f"http://127.0.0.1:{port}", root / "warm-up", 0.1)
-        show("server dead", *blocked(f"http://127.0.0.1:{port}", root / "dead", 1))
+        blocked(f"http://127.0.0.1:{port}", "warm-up", 0.1)
+        show("server dead", *blocked(f"http://127.0.0.1:{port}", "dead", 1))
         failing = ThreadingHTTPServer(("127.0.0.1", port), Failing)
         threading.Thread(target=failing.serve_forever, daemon=True).start()
-        show("server answers 500", *blocked(f"http://127.0.0.1:{port}", root / "failing", 1))
+        show("server answers 500", *blocked(f"http://127.0.0.1:{port}", "failing", 1))
         servers = []
 
         def mend() -> None:
@@ -136,13 +136,13 @@ def main() -> None:
         mending = threading.Thread(target=mend)
         if minute:
             mending.start()
-            show("500 for a minute", *blocked(f"http://127.0.0.1:{port}", root / "minute", 240))
+            show("500 for a minute", *blocked(f"http://127.0.0.1:{port}", "minute", 240))
             mending.join()
         else:
             failing.shutdown()
             failing.server_close()
             servers.append(serve(root, port))
-        show("server up", *blocked(f"http://127.0.0.1:{port}", root / "up", 240))
+        show("server up", *blocked(f"http://127.0.0.1:{port}", "up", 240))
         for server in servers:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(20)

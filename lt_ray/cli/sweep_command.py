@@ -37,8 +37,9 @@ from lt_ray.sweep.plan import Grounds, Plan, Planner
 from lt_ray.sweep.sweep import Sweep
 from lt_ray.tasks import registry as tasks
 from lt_ray.tasks.task import SPLITS
-from lt_ray.tracking import records, target
+from lt_ray.tracking import target
 from lt_ray.tracking.environment import environment
+from lt_ray.tracking.records import Record
 from lt_ray.tracking.server import check_access
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
@@ -201,9 +202,10 @@ def _tracker(asked: _Asked, data: Datasets) -> Callable[[str], Tracker | None]:
         directory.surround(environment(Path.cwd()), facts)
         if asked.uri == "none":
             return None
-        parent = records.parent(directory)
+        parent = Record(directory).parent
         where = Target(asked.uri, parent.name, sweep_id, target.artifacts(asked.uri, asked.options.storage))
-        return Tracker(where, parent, spool=directory.spool, warn=terminal.show_warning)
+        directory.record_in(where.shown)
+        return Tracker(where, parent, warn=terminal.show_warning)
 
     return track
 

@@ -9,7 +9,7 @@ environment.json    what the last run of it ran on, and the sizes of its data
 inputs.json         what an exported model needs: classes, sizes of the encoded data
 plugins/<digest>.py what the sweep's cycles were planned with
 report/             the final table and the curve over sparsity, written when a run ends
-spool/              what MLflow was not told yet; can be deleted: `lt-ray sync` reads the store
+tracking-uri        the MLflow that the sweep was recorded in last, without its password
 faults.log          tracebacks, and what Ray says of lost workers and nodes; can be deleted at any time
 driver.lock         held while a driver runs the sweep
 live.json           what its driver knows and the store does not tell, for those who watch; can be deleted at any time
@@ -68,11 +68,6 @@ class SweepDirectory(Listener):
         return RoundStore(self.path)
 
     @property
-    def spool(self) -> Path:
-        """Where the record waits for its server."""
-        return self.path / "spool"
-
-    @property
     def report(self) -> Path:
         """Where the final table and the curve are."""
         return self.path / "report"
@@ -99,6 +94,18 @@ class SweepDirectory(Listener):
             return dict(tree["environment"]), dict(tree["data"])
         except (OSError, ValueError, KeyError, TypeError):
             return {}, {}
+
+    def record_in(self, uri: str) -> None:
+        """Keep which MLflow the sweep is recorded in.
+
+        - `uri`: its tracking URI, without a password
+        """
+        write_file(self.path / "tracking-uri", uri.encode())
+
+    def recorded_in(self) -> str | None:
+        """Return the tracking URI that `record_in` kept, or an older lt_ray, or None."""
+        files = (self.path / "tracking-uri", self.path / "spool" / "target")
+        return next((file.read_text() for file in files if file.exists()), None)
 
     def take(self, inputs: Mapping[str, Any]) -> None:
         """Keep what its models need besides weights: classes, sizes of the encoded data, where the data is."""

@@ -1,17 +1,16 @@
-"""What is recorded of a sweep: frozen events that survive as a line of JSON."""
+"""What MLflow is told of a sweep: frozen events, each of which can be told again and changes nothing then."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
-
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from lt_ray.cycle.results import BlockDecision, EpochResult, RoundResult
 from lt_ray.cycle.settings import Scalar
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+"""How MLflow says that a run ended"""
 
 
 class Point(NamedTuple):
@@ -32,18 +31,10 @@ class Dataset(NamedTuple):
     """JSON"""
 
 
-class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    def line(self) -> str:
-        """Return the event as one line of JSON; numbers are given back bit for bit, NaN too."""
-        return json.dumps(self.model_dump(), separators=(",", ":"))
-
-
-class Opened(_Event):
+@dataclass(frozen=True, kw_only=True)
+class Opened:
     """A cycle, or with None the sweep, began or goes on."""
 
-    kind: Literal["opened"] = "opened"
     cycle: str | None
     name: str
     params: Mapping[str, Scalar]
@@ -55,54 +46,49 @@ class Opened(_Event):
     """Whether it had a place to run yet"""
 
 
-class RoundDone(_Event):
+@dataclass(frozen=True, kw_only=True)
+class RoundDone:
     """A round was finished."""
 
-    kind: Literal["round"] = "round"
     result: RoundResult
     epochs: tuple[EpochResult, ...]
-    epochs_a_round: Scalar
+    epochs_a_round: int
+    """Most epochs that a round of the cycle has: epoch e of round r stands at step r · this + e [epochs]"""
     decision: BlockDecision | None = None
 
 
-class CycleEnded(_Event):
+@dataclass(frozen=True, kw_only=True)
+class CycleEnded:
     """A cycle ended; FINISHED for a reason is stopped early."""
 
-    kind: Literal["ended"] = "ended"
     cycle: str
     status: Status
     reason: str
     at_ms: int
 
 
-class Summed(_Event):
+@dataclass(frozen=True, kw_only=True)
+class Summed:
     """A run, with None the sweep's, in a few numbers that can be sorted by."""
 
-    kind: Literal["summed"] = "summed"
     cycle: str | None
     points: tuple[Point, ...]
     tags: Mapping[str, str]
 
 
-class Closed(_Event):
+@dataclass(frozen=True, kw_only=True)
+class Closed:
     """The sweep ended; runs that are still RUNNING end as KILLED."""
 
-    kind: Literal["closed"] = "closed"
     status: Status
     at_ms: int
 
 
-class Reported(_Event):
+@dataclass(frozen=True, kw_only=True)
+class Reported:
     """The sweep's report was written: its files are artifacts of the parent."""
 
-    kind: Literal["reported"] = "reported"
     folder: str
 
 
 Event = Opened | RoundDone | CycleEnded | Summed | Closed | Reported
-_EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
-
-
-def parse(line: str) -> Event:
-    """Return the event that a line holds; raises ValueError for one that holds none."""
-    return _EVENTS.validate_python(json.loads(line))

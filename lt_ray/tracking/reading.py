@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.results import BlockDecision, RoundResult
@@ -38,17 +38,7 @@ from lt_ray.tracking.target import without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
-
-
-class ReadRun(NamedTuple):
-    """One run as MLflow has it."""
-
-    name: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    points: Mapping[str, Mapping[int, tuple[float, int]]]
-    """Metric by round → step → (value, time [ms])"""
+    from mlflow.entities import Metric, Run
 
 
 def report(
@@ -84,95 +74,92 @@ def from_mlflow(uri: str, name: str) -> ReportedSweep:
     prepare()
     with quiet():
         try:
-            runs, others = _read_runs(uri, name)
+            return _sweep(uri, name)
         except TrackingError:
             raise
         except Exception as error:  # MLflow raises what its stores and transports raise
             raise TrackingError(f"MLflow at {without_password(uri)} {unanswered(error)}") from None
-    if not runs:
-        known = f" There are: {', '.join(others)}." if others else " There is none."
-        raise TrackingError(f"`SWEEP` must name a sweep in MLflow, but got {name!r}.{nearest(name, others)}{known}")
-    parent, *cycles = runs
-    if SPACE_TAG not in parent.tags:
-        raise TrackingError(
-            f"the record of {name!r} in MLflow lacks what a report needs: it was written by an older lt_ray; give its "
-            "store instead, or `lt-ray sync` it from there"
-        )
-    return reported_sweep(
-        name=parent.name,
-        space=json.loads(parent.tags[SPACE_TAG]),
-        tolerance=float(parent.params["tolerance"]),
-        task=parent.tags[TASK_TAG],
-        cycles=[_cycle(run) for run in cycles],
-        environment={key.removeprefix("env."): text for key, text in parent.tags.items() if key.startswith("env.")},
-        data={
-            key.removeprefix("data."): json.loads(text)
-            for key, text in parent.params.items()
-            if key.startswith("data.") and key != "data.digest"
-        },
-    )
 
 
-def _read_runs(uri: str, name: str) -> tuple[list[ReadRun], list[str]]:
-    """The runs of the newest sweep of a name, its own first, none where there is none; the names of all experiments."""
+def _sweep(uri: str, name: str) -> ReportedSweep:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
     others = sorted(experiment.name for experiment in client.search_experiments())
     experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return [], others
-    newest = search(client, experiment.experiment_id, "", newest_first=True)
-    parent = next((run for run in newest if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags), None)
+    runs = search(client, experiment.experiment_id, "", newest_first=True) if experiment is not None else ()
+    parent = next((run for run in runs if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags), None)
     if parent is None:
-        return [], others
-    runs = search(client, experiment.experiment_id, f"tags.`{SWEEP_TAG}` = '{parent.data.tags[SWEEP_TAG]}'")
-    return [_read(client, run) for run in (parent, *(run for run in runs if CYCLE_TAG in run.data.tags))], others
+        known = f" There are: {', '.join(others)}." if others else " There is none."
+        raise TrackingError(f"`SWEEP` must name a sweep in MLflow, but got {name!r}.{nearest(name, others)}{known}")
+    tags, params = _tags(parent), parent.data.params
+    if SPACE_TAG not in tags:
+        raise TrackingError(
+            f"the record of {name!r} in MLflow lacks what a report needs: it was written by an older lt_ray; give its "
+            "store instead, or `lt-ray sync` it from there"
+        )
+    runs = search(client, parent.info.experiment_id, f"tags.`{SWEEP_TAG}` = '{tags[SWEEP_TAG]}'")
+    return reported_sweep(
+        name=parent.info.run_name,
+        space=json.loads(tags[SPACE_TAG]),
+        tolerance=float(params["tolerance"]),
+        task=tags[TASK_TAG],
+        cycles=[_cycle(client, run) for run in runs if CYCLE_TAG in run.data.tags],
+        environment={key.removeprefix("env."): text for key, text in tags.items() if key.startswith("env.")},
+        data={
+            key.removeprefix("data."): json.loads(text)
+            for key, text in params.items()
+            if key.startswith("data.") and key != "data.digest"
+        },
+    )
 
 
-def _read(client: MlflowClient, run: Run) -> ReadRun:
-    names = [name for name in run.data.metrics if CYCLE_TAG in run.data.tags and field_of(name)]
-    points = {
-        name: {point.step: (point.value, point.timestamp) for point in client.get_metric_history(run.info.run_id, name)}
-        for name in names
-    }
+def _tags(run: Run) -> dict[str, str]:
     try:
-        tags = joined(run.data.tags)
+        return joined(run.data.tags)
     except ValueError as error:
         raise TrackingError(
             f"the record of {run.info.run_name!r} in MLflow is not whole: {error}. Deliver it again with "
             "`lt-ray sync`, or report from the store"
         ) from None
-    return ReadRun(run.info.run_name, tags, run.data.params, points)
 
 
-def _cycle(run: ReadRun) -> ReportedCycle:
-    fields = json.loads(run.tags[FIELDS_TAG])
+def _cycle(client: MlflowClient, run: Run) -> ReportedCycle:
+    tags = _tags(run)
+    fields = json.loads(tags[FIELDS_TAG])
     if "cycle" not in fields:
-        raise _older(run.name)
+        raise _older(run.info.run_name)
     cycle = parse(fields["cycle"])
-    state = run.tags.get(STATE_TAG, "")
+    state = tags.get(STATE_TAG, "")
+    points = {
+        name: {point.step: point for point in client.get_metric_history(run.info.run_id, name)}
+        for name in run.data.metrics
+        if field_of(name)
+    }
     return ReportedCycle(
-        id=run.tags[CYCLE_TAG],
+        id=tags[CYCLE_TAG],
         cycle=cycle,
         settings=fields["settings"],
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
-        results=tuple(_results(run, cycle)),
-        decisions=_decisions(run.name, run.tags),
-        reason=run.tags.get(REASON_TAG, ""),
+        results=tuple(_results(points, tags, cycle)),
+        decisions=_decisions(run.info.run_name, tags),
+        reason=tags.get(REASON_TAG, ""),
     )
 
 
 def _decisions(name: str, tags: Mapping[str, str]) -> dict[int, BlockDecision]:
-    """How rounds that compared blocks decided."""
-    found = {}
+    """How rounds that compared blocks decided.
+
+    - `name`: of the run
+    """
+    decisions = {}
     for tag, text in tags.items():
         if tag.startswith(f"{DECISION_TAG}."):
             round = tag.removeprefix(f"{DECISION_TAG}.")
             if not round.isdecimal():  # an older lt_ray's parts, of which none could be missed
                 raise _older(name)
-            found[int(round)] = BlockDecision.model_validate_json(text)
-    return dict(sorted(found.items()))
+            decisions[int(round)] = BlockDecision.model_validate_json(text)
+    return dict(sorted(decisions.items()))
 
 
 def _older(name: str) -> TrackingError:
@@ -182,21 +169,22 @@ def _older(name: str) -> TrackingError:
     )
 
 
-def _results(run: ReadRun, cycle: Cycle) -> list[RoundResult]:
-    """The rounds of a cycle, made again of their metrics; one of which not all came yet is not there."""
-    names = [name.removeprefix("round/val_") for name in run.points if re.fullmatch(r"round/val_\w+(?<!_before)", name)]
-    found = []
-    for round, key in zip(cycle.trained_rounds, run.tags[KEYS_TAG].split(), strict=True):
-        if round not in run.points.get(ROUND_MARK, {}):
-            break
-        _, finished_ms = run.points[ROUND_MARK][round]
+def _results(
+    points: Mapping[str, Mapping[int, Metric]], tags: Mapping[str, str], cycle: Cycle
+) -> Iterator[RoundResult]:
+    """The rounds of a cycle, made again of their metrics; one of which not all came yet is not there.
+
+    - `points`: metric by round → step → point
+    """
+    metrics = [name.removeprefix("round/val_") for name in points if re.fullmatch(r"round/val_\w+(?<!_before)", name)]
+    for round, key in zip(cycle.trained_rounds, tags[KEYS_TAG].split(), strict=True):
+        if round not in points.get(ROUND_MARK, {}):
+            return
+        # Where it trained nothing, or was measured once, these were not told.
         values: dict[str, Any] = {
-            field: points[round][0]
-            for name, points in run.points.items()
-            if round in points and (field := field_of(name)) is not None
+            f"{split}_{m}": None for m in metrics for split in ("train", "before_val", "before_test")
         }
-        for metric in names:  # where it trained nothing, or was measured once
-            values = {f"{split}_{metric}": None for split in ("train", "before_val", "before_test")} | values
+        values |= {str(field_of(name)): steps[round].value for name, steps in points.items() if round in steps}
         if "accepted" in values:
             values["accepted"] = values["accepted"] > 0
         if values["restart_epoch"] < 0:
@@ -205,12 +193,11 @@ def _results(run: ReadRun, cycle: Cycle) -> list[RoundResult]:
             "density": values["remaining"] / values["prunable"] if values["prunable"] else 1.0,
             "source": "reused" if values["source"] else "computed",
             "round": round,
-            "finished_at": finished_ms / 1000,
-            "cycle": run.tags[CYCLE_TAG],
+            "finished_at": points[ROUND_MARK][round].timestamp / 1000,
+            "cycle": tags[CYCLE_TAG],
             "seed": cycle.seed,
             "metric": cycle.metric.name,
             "best": cycle.metric.best,
             "key": key,
         }
-        found.append(RoundResult(**values))
-    return found
+        yield RoundResult(**values)

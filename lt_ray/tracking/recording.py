@@ -11,7 +11,7 @@ from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
 from lt_ray.sweep.plan import PlannedCycle
 from lt_ray.sweep.search import State
-from lt_ray.tracking.events import Closed, CycleEnded, Reported, RoundDone, Status
+from lt_ray.tracking.events import Closed, CycleEnded, Reported, Status
 from lt_ray.tracking.names import milliseconds
 from lt_ray.tracking.records import Record, first_start
 from lt_ray.tracking.tracker import Tracker
@@ -62,16 +62,7 @@ class Recording(Listener):
         cycle = result.cycle
         self._open(cycle, first_start([result], otherwise=0.0))
         self._finished_at[cycle] = max(result.finished_at, self._finished_at.get(cycle, 0.0))
-        # Only what compared blocks has a stride, and only its record tells how it decided.
-        stored = self._record.directory.store.find(result.key) if result.stride is not None else None
-        self._tracker.put(
-            RoundDone(
-                result=result,
-                epochs=tuple(epochs),
-                epochs_a_round=self._planned[cycle].cycle.most_epochs,
-                decision=None if stored is None else stored.decision,
-            )
-        )
+        self._tracker.put(self._record.round_done(self._planned[cycle].cycle, result, epochs))
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Record how a cycle ended: one that did not fail, when its last round was finished."""

@@ -1,4 +1,4 @@
-"""`lt-ray sync`: deliver a sweep's record, whatever happened to the server while it ran."""
+"""`lt-ray sync`: deliver a sweep's record from its directory, whatever happened to the server while it ran."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from lt_ray.tracking.delivery import Delivery, Silent
 from lt_ray.tracking.events import Event, Reported
 from lt_ray.tracking.records import Record
 from lt_ray.tracking.server import prepare, quiet
-from lt_ray.tracking.spool import Spool, last_target
 from lt_ray.tracking.target import Target
 
 _PAUSES_S = (0.5, 1.0, 2.0)
@@ -21,7 +20,7 @@ _PAUSES_S = (0.5, 1.0, 2.0)
 
 
 def sync(path: Path, uri: str | None) -> int:
-    """Deliver all that the store tells, what waits in the spool included, and say how much that was.
+    """Deliver all that the sweep's directory tells, and say how much that was.
 
     Returns 0, or 1 where MLflow left out a part for good.
 
@@ -32,32 +31,22 @@ def sync(path: Path, uri: str | None) -> int:
     """
     directory = SweepDirectory(path)
     tree = directory.read()
-    uri = uri if uri is not None else last_target(directory.spool) or target.default_uri(path.parent)
-    uri = target.checked(uri)
+    uri = target.checked(uri if uri is not None else directory.recorded_in() or target.default_uri(path.parent))
     if uri == "none":
         raise TrackingError("`--tracking-uri none` takes no record: name an MLflow server or a database")
     where = Target(uri, tree["name"], str(tree["id"]), target.artifacts(uri, path.parent))
     prepare()
     with directory.driving(), quiet():
-        record = Record(directory)
+        record, delivery = Record(directory), Delivery(where)
         with terminal.doing(f"delivering to {where.shown}"):
             record.write_report()
-            refused = _deliver(directory, record, where)
+            refused = [reason for event in record.events() if (reason := _send(delivery, event)) is not None]
+        directory.record_in(where.shown)
     runs = 1 + len(record.cycles)
     terminal.console.print(f"Delivered {runs} runs with {record.rounds} rounds to {where.shown}", soft_wrap=True)
     if refused:
         terminal.show_warning(f"MLflow left out a part of the record ({refused[0]})")
     return 1 if refused else 0
-
-
-def _deliver(directory: SweepDirectory, record: Record, where: Target) -> list[str]:
-    """Send everything; return why what MLflow can never take was left out."""
-    delivery, spool = Delivery(where), Spool(directory.spool, where)
-    refused = [_send(delivery, event) for event in record.events()]
-    spool.begin()
-    for line in spool.pending():  # made from the rounds just sent
-        spool.acknowledge(line.end)
-    return [reason for reason in refused if reason is not None]
 
 
 def _send(delivery: Delivery, event: Event) -> str | None:

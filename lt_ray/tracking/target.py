@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -33,11 +32,6 @@ class Target(NamedTuple):
     def shown(self) -> str:
         """The URI as it may be shown and written."""
         return without_password(self.uri)
-
-    @property
-    def digest(self) -> str:
-        """Eight digits that stand for the URI in a file name."""
-        return hashlib.sha256(self.shown.encode()).hexdigest()[:8]
 
 
 def default_uri(storage: Path) -> str:

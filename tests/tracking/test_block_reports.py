@@ -17,7 +17,7 @@ from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import reading as reports
-from lt_ray.tracking.events import RoundDone, parse
+from lt_ray.tracking.events import RoundDone
 from lt_ray.tracking.names import VALUE_LENGTH, joined, whole_tags
 from lt_ray.tracking.records import document
 from lt_ray.tracking.runs import round_tags
@@ -91,7 +91,6 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
     )
     sweep = reports.from_store(SweepDirectory(storage / "blocks"))
     event = RoundDone(result=sweep.cycles[0].results[1], epochs=(), epochs_a_round=2, decision=decision)
-    assert parse(event.line()) == event
     tags = whole_tags(round_tags(event))
     assert len(tags) > 1
     assert all(len(value) <= VALUE_LENGTH for value in tags.values())

@@ -3,7 +3,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +106,6 @@ def tracker(
     experiment: str = "tickets",
     artifact_location: str | None = None,
     tags: dict[str, str] | None = None,
-    spool: str | None = None,
 ) -> Recorder:
     warn = [].append if warned is None else warned.append
     target = Target(uri, experiment, sweep_id, artifact_location)
@@ -115,7 +113,7 @@ def tracker(
     parent = Opened(
         cycle=None, name="a sweep", params={"samples": 2}, tags=tags or {}, dataset=data, at_ms=1_700_000_000_000
     )
-    return Recorder(target, parent, spool=Path("spools") / (spool or sweep_id), warn=warn)
+    return Recorder(target, parent, warn=warn)
 
 
 def a_round(cycle: str, number: int, epochs: int = E, **changes) -> tuple[RoundResult, list[EpochResult]]:
@@ -137,7 +135,7 @@ def a_round(cycle: str, number: int, epochs: int = E, **changes) -> tuple[RoundR
 
 def record(uri: str, sweep_id: str, cycles: tuple[str, ...] = ("c1", "c2"), end: bool = True) -> bool:
     """Record a sweep of two-round cycles; without `end` as a killed driver leaves it."""
-    mine = tracker(uri, sweep_id, spool=None if end else uuid.uuid4().hex)
+    mine = tracker(uri, sweep_id)
     for cycle in cycles:
         mine.cycle(cycle, f"cycle {cycle}", PARAMS)
         mine.round(*a_round(cycle, 1, epochs=2, source="reused"))
@@ -470,7 +468,6 @@ def test_a_server_that_restarts_loses_nothing(tmp_path):
 def test_nothing_is_printed(tmp_path, server):
     """Recording on a new database, on a server and on a dead one prints nothing but the one warning."""
     script = """
-from pathlib import Path
 from lt_ray.tracking.events import Closed, CycleEnded, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
@@ -478,7 +475,7 @@ import sys
 assert "mlflow" not in sys.modules
 for uri, wanted in zip(sys.argv[1:], (True, True, False)):
     parent = Opened(cycle=None, name="s", params={}, tags={}, at_ms=0)
-    tracker = Tracker(Target(uri, "printed", "printed"), parent, spool=Path("printed"))
+    tracker = Tracker(Target(uri, "printed", "printed"), parent)
     tracker.put(Opened(cycle="c1", name="c1", params={}, tags={}, at_ms=1))
     tracker.put(CycleEnded(cycle="c1", status="FINISHED", reason="", at_ms=2))
     tracker.put(Closed(status="FINISHED", at_ms=3))

@@ -13,22 +13,21 @@ from lt_ray.tracking.tracker import Tracker
 PARENT = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
 RECORDER = """
 import sys
-from pathlib import Path
 from lt_ray.tracking.events import Closed, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 import mlflow.store.tracking.sqlalchemy_store  # else the delay would measure imports
 print("ready", flush=True)
 parent = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
-tracker = Tracker(Target(sys.argv[1], "tickets", "s1"), parent, spool=Path(sys.argv[2]))
+tracker = Tracker(Target(sys.argv[1], "tickets", "s1"), parent)
 tracker.put(Closed(status="FINISHED", at_ms=1))
 tracker.close()
 """
 
 
-def killed_recorder(uri: str, spool: Path, after_s: float) -> None:
+def killed_recorder(uri: str, after_s: float) -> None:
     """A process that begins a record in `uri` and is killed with -9 `after_s` later."""
-    process = subprocess.Popen([sys.executable, "-c", RECORDER, uri, str(spool)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", RECORDER, uri], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     try:
@@ -44,9 +43,9 @@ def killed_recorder(uri: str, spool: Path, after_s: float) -> None:
 def test_a_kill_while_the_database_is_made_leaves_none_or_a_whole_one(after_s: float, tmp_path: Path):
     """Killed at any moment of making the tables, the next record finds a database it can use."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    killed_recorder(uri, tmp_path / "spool", after_s)
+    killed_recorder(uri, after_s)
     warned: list[str] = []
-    tracker = Tracker(Target(uri, "tickets", "s1"), PARENT, spool=tmp_path / "spool", warn=warned.append)
+    tracker = Tracker(Target(uri, "tickets", "s1"), PARENT, warn=warned.append)
     tracker.put(Closed(status="FINISHED", at_ms=1))
     assert tracker.close()
     assert warned == []

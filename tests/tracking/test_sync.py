@@ -1,14 +1,13 @@
-"""The record survives its server and its process: what was not delivered waits on disk."""
+"""The record survives its server and its process: what was not delivered is told again from the store."""
 
 import http.client
-import json
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,12 +24,9 @@ from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
 from lt_ray.report.reading.rows import by_arm
 from lt_ray.sweep.directory import SweepDirectory
-from lt_ray.tracking.events import RoundDone, parse
 from lt_ray.tracking.names import CYCLE_TAG, round_values
 from lt_ray.tracking.records import Record
 from lt_ray.tracking.server import check_access
-from lt_ray.tracking.spool import Spool
-from lt_ray.tracking.target import Target
 
 E = 2
 TINY = Cycle(
@@ -152,29 +148,6 @@ def failing_between(server: str, fails) -> Iterator[tuple[str, list[int]]]:
         thread.join()
 
 
-def test_a_torn_last_line_is_no_event(tmp_path):
-    """Lines are given back in order until acknowledged; a torn last one is neither given nor joined to the next."""
-    target = Target("http://user:secret@host:5000", "tickets", "s1")
-    spool = Spool(tmp_path / "spool", target)
-    spool.begin()
-    spool.append("one")
-    spool.append("zwei ä")
-    (file,) = (tmp_path / "spool").glob("*.jsonl")
-    with file.open("ab") as torn:
-        torn.write(b'{"kind": "round", "resul')
-    assert [line.text for line in spool.pending()] == ["one", "zwei ä"]
-    spool.acknowledge(next(spool.pending()).end)
-    again = Spool(tmp_path / "spool", target)
-    again.begin()
-    again.append("three")
-    assert [line.text for line in again.pending()] == ["zwei ä", "three"]
-    again.acknowledge([line.end for line in again.pending()][-1])
-    again.begin()
-    assert (list(again.pending()), file.stat().st_size) == ([], 0)
-    written = b"".join(path.read_bytes() for path in (tmp_path / "spool").iterdir())
-    assert b"secret" not in written
-
-
 @pytest.mark.slow
 def test_a_server_away_for_the_whole_sweep_receives_all_by_sync(tmp_path, capfd):
     """With nothing listening the sweep ends with one warning and names `lt-ray sync`, which delivers all, once."""
@@ -257,43 +230,42 @@ def test_answers_500_lose_nothing_and_double_nothing(kind, tmp_path, capfd):
 
 
 KILLED = """
-import json, sys
+import sys
 from pathlib import Path
 from lt_ray.sweep.directory import SweepDirectory
-from lt_ray.tracking.records import Record, parent
+from lt_ray.tracking.records import Record
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 directory = SweepDirectory(Path("runs/tiny"))
-own = parent(directory)
-target = Target(sys.argv[1], own.name, directory.read()["id"])
-tracker = Tracker(target, own, spool=directory.spool, warn=lambda _: None)
-for event in Record(directory).events():
+record = Record(directory)
+tracker = Tracker(Target(sys.argv[1], record.parent.name, directory.read()["id"]), record.parent, warn=lambda _: None)
+for event in record.events():
     tracker.put(event)
-    print("put", flush=True)
+    print(type(event).__name__, flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_left_is_delivered_once(tmp_path):
-    """Killed with -9 while it spools for a dead server: the next run of the command delivers all, once."""
+@pytest.mark.parametrize("alive", [False, True])
+def test_what_a_killed_process_did_not_deliver_is_delivered_once(alive, tmp_path):
+    """Killed with -9 while it delivers, or waits for a dead server: the next run of the command delivers all, once."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     assert sweep("none") == 0
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for _ in range(8):
-        assert process.stdout.readline() == "put\n"
-    time.sleep(0.2)
-    process.kill()
-    process.communicate()
-    (spooled,) = Path("runs/tiny/spool").glob("*.jsonl")
-    lines = spooled.read_text().splitlines()
-    assert any(isinstance(parse(line), RoundDone) for line in lines[:-1])
-    with spooled.open("ab") as torn:
-        torn.write(b'{"kind":"round","result":{"round":')
+    with serving(tmp_path, port) if alive else nullcontext():
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        told = [process.stdout.readline().strip() for _ in range(8)]
+        assert "RoundDone" in told
+        time.sleep(0.2)
+        process.kill()
+        process.communicate()
+        if alive:
+            assert sweep(uri) == 0
+            assert recorded(uri) == everything()
     with serving(tmp_path, port):
         assert sweep(uri) == 0
         assert recorded(uri) == everything()
@@ -424,16 +396,3 @@ def test_sync_refuses_what_it_cannot_deliver(tmp_path):
         code, said = sync("--tracking-uri", f"sqlite:///{tmp_path}/x.db")
     assert code == 2
     assert "is being run by another process" in said
-
-
-def test_events_survive_as_lines():
-    """An event read back from its line is the same event, NaN and infinity included."""
-    assert sweep("none") == 0
-    events = list(Record(SweepDirectory(Path("runs/tiny"))).events())
-    kinds = Counter(type(event).__name__ for event in events)
-    assert kinds["RoundDone"] == CYCLES * ROUNDS
-    assert [parse(event.line()) for event in events] == events
-    done = next(event for event in events if isinstance(event, RoundDone))
-    odd = done.model_copy(update={"result": done.result.model_copy(update={"val_loss": float("inf")})})
-    assert parse(odd.line()) == odd
-    assert json.loads(odd.line())["result"]["val_loss"] == float("inf")
