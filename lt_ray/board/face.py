@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import get_args
 
 from rich.console import ConsoleOptions, Group
 from rich.text import Text
 
 from lt_ray.board.board import Board
-from lt_ray.board.layout import bar, cut, figure, table
+from lt_ray.board.layout import bar, figure, one_line, table
 from lt_ray.board.row import STYLES, State
 
+_HEAD = 3
 _LEAST_ROWS = 6
 """Lines for the table from which there is room for what stands below it"""
 
@@ -22,14 +24,14 @@ def face(board: Board, width: int, height: int | None, now: float) -> Group:
     - `height`: None = as many as it takes [lines]
     - `now`: Unix time [s]
     """
-    rows = board.rows()
-    head, foot = _head(board, width, now), _foot(board, width)
-    room = None if height is None else height - len(head) - len(foot)
+    rows, foot = board.rows(), list(_foot(board))
+    room = None if height is None else height - _HEAD - len(foot)
     if room is not None and room < _LEAST_ROWS:
-        head, foot = head[:-1], []
-        room = (height or 0) - len(head)
-    lines = [*head, *table(rows, width, room, tolerance=board.tolerance), *foot]
-    return Group(*lines[:height])
+        room, foot = max(0, (height or 0) - _HEAD), []
+    share = board.finished / board.rounds if board.rounds else 0.0
+    head = [_head(board, now), bar(share, width, "green"), Text()]
+    drawn = table(rows, width, room, tolerance=board.tolerance) if room is None or room > 2 else []
+    return Group(*head[:height], *drawn, *foot)
 
 
 def fitted(board: Board, options: ConsoleOptions) -> Group | Text:
@@ -49,45 +51,37 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _head(board: Board, width: int, now: float) -> list[Text]:
-    done, total = board.finished, board.rounds
-    words = Text.assemble((f"{done}/{total} rounds", "bold"))
+def _head(board: Board, now: float) -> Text:
+    head = one_line((board.title, "bold"), "   ", (f"{board.finished}/{board.rounds} rounds", "bold"))
     if board.note:
-        words.append(f"   {board.note}", "yellow")
+        head.append(f"   {board.note}", "yellow")
     elif board.begun is not None:
-        words.append("   elapsed ", "dim").append(clock(now - board.begun))
+        head.append("   elapsed ", "dim").append(clock(now - board.begun))
         if not board.ended:
             eta = board.eta_s(now)
             shown = "–" if eta is None else ("≤ " if eta[1] else "") + clock(eta[0])
-            words.append("   ETA ", "dim").append(shown)
-    title = Text(board.title, "bold")
-    share = done / total if total else 0.0
-    left = width - title.cell_len - words.cell_len - 6
-    if left >= 10:
-        return [Text.assemble(title, "   ", bar(share, left, "green"), "   ", words), Text()]
-    return [cut(Text.assemble(title, "   ", words), width), bar(share, width, "green"), Text()]
+            head.append("   ETA ", "dim").append(shown)
+    return head
 
 
-def _foot(board: Board, width: int) -> list[Text]:
+def _foot(board: Board) -> Iterator[Text]:
     counts = board.states()
     words = [Text(f"{counts[state]} {state}", STYLES[state]) for state in get_args(State) if counts[state]]
     if board.to_ask:
         words.append(Text(f"{board.to_ask} to ask", STYLES["waiting"]))
     if board.begun is not None and not board.note and not board.most_at_once and counts["waiting"]:
         words.append(Text("the first trials start", STYLES["running"]))
-    lines = [Text(), Text.assemble(("cycles     ", "dim"), Text(" · ").join(words))]
+    yield Text()
+    yield one_line(("cycles     ", "dim"), Text(" · ").join(words))
     best = board.best()
     if best is not None:
         row, result = best
-        lines.append(
-            Text.assemble(
-                ("best val   ", "dim"),
-                (figure(result, "val"), "bold"),
-                f" in round {result.round}/{row.cycle.rounds}, sparsity {result.sparsity:.3f}",
-                f", dense {figure(row.dense, 'val')}" if row.dense else "",
-                (f"  #{row.number} {row.name}", "dim"),
-            )
+        yield one_line(
+            ("best val   ", "dim"),
+            (figure(result, "val"), "bold"),
+            f" in round {result.round}/{row.cycle.rounds}, sparsity {result.sparsity:.3f}",
+            f", dense {figure(row.dense, 'val')}" if row.dense else "",
+            (f"  #{row.number} {row.name}", "dim"),
         )
     if board.resources:
-        lines.append(Text.assemble(("resources  ", "dim"), board.resources))
-    return [cut(line, width) for line in lines]
+        yield one_line(("resources  ", "dim"), board.resources)

@@ -1,12 +1,14 @@
-"""The table of a board: one line a cycle, fitted to the width and the height that it is given."""
+"""The table of a board: one row a cycle, fitted to the width and the height that it is given."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, get_args
 
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from lt_ray.board.row import STYLES, BoardRow, State
@@ -20,64 +22,69 @@ _REASONS = 3
 """Most lines of reasons below a table that is too narrow to hold them, where the height is bounded"""
 _REASON_WIDTH = 32
 """Least room beside a state from which reasons stand there [cells]"""
-_NAME_LEAST, _HEADING_LEAST = 12, 5
-"""What a narrow terminal leaves of names and headings [cells]"""
-_MOST_GAP = 3
+_FLEXIBLE_LEAST = 12
+"""Least room of the column that takes what the others leave; then the last ones are cut off [cells]"""
 QUIET = "bright_black"
+Justify = Literal["left", "right"]
 
 
-@dataclass(frozen=True)
-class _Layout:
+class _Layout(NamedTuple):
     """How much is shown of each row."""
 
-    gap: int
-    """Least between columns [cells]"""
-    bar: int
+    gap: int = 1
+    """Between columns [cells]"""
+    bar: int = 0
     """Of the sparsity; 0 = none [cells]"""
-    digits: int
-    """Of a number among the settings"""
-    wide: bool
+    digits: int = 0
+    """Of a number among the settings; 0 = numbers and the seed are in the name, not in columns of their own"""
+    heading: int = 5
+    """Most that a heading takes where the cells below it are narrower [cells]"""
+    epoch: bool = False
+    """With the epoch in training"""
+    wide: bool = False
     """With the identity, the dense and, where asked for, the test value"""
-    epoch: bool
-    """With the epoch in training, and headings as they are, not cut to what is below them"""
 
 
-_WIDE = _Layout(gap=2, bar=12, digits=4, wide=True, epoch=True)
-_USUAL = _Layout(gap=1, bar=6, digits=3, wide=False, epoch=True)
-_NARROW = _Layout(gap=1, bar=0, digits=2, wide=False, epoch=False)
+_LAYOUTS = (
+    _Layout(gap=2, bar=12, digits=4, heading=99, epoch=True, wide=True),
+    _Layout(bar=6, digits=3, heading=99, epoch=True),
+    _Layout(digits=2),
+    _Layout(),
+)
+"""The roomiest first"""
 
 
-@dataclass
-class _Column:
+class _Column(NamedTuple):
     heading: str
     cells: Sequence[Text]
-    right: bool = True
+    """One for each row"""
+    justify: Justify = "right"
     least: int = 0
     """Room for what is still to come, so that columns stay where they are [cells]"""
 
-    def __post_init__(self) -> None:
-        self.width = max([self.least, len(self.heading), *(cell.cell_len for cell in self.cells)])
-
-    def cut(self) -> None:
-        """Leave of the heading what is no wider than the cells."""
-        self.width = max([self.least, min(_HEADING_LEAST, len(self.heading)), *(cell.cell_len for cell in self.cells)])
-        if len(self.heading) > self.width:
-            self.heading = f"{self.heading[: self.width - 1]}."
+    def width(self, layout: _Layout) -> int:
+        """Return how wide it is [cells]."""
+        return max([self.least, min(layout.heading, len(self.heading)), *(cell.cell_len for cell in self.cells)])
 
 
 def table(
     rows: Sequence[BoardRow], width: int, height: int | None, *, tolerance: float, status: bool = False
-) -> list[Text]:
-    """Return rows below their heading, as lines; where not all fit, a last line counts the rest.
+) -> list[RenderableType]:
+    """Return a table of rows, and lines below it: how many rows do not fit, and reasons.
 
     - `width`, `height`: most cells of a line, most lines; None = as many as it takes
     - `tolerance`: what may be lost against the dense round, in the unit of the deciding metric
     - `status`: cycles by identity instead of a number, no epoch in training, and the test value where there is room
     """
-    columns = _fitted(rows, width, tolerance, status=status)
-    gap = max(1, min(_MOST_GAP, 1 + _spare(columns, width) // (len(columns) - 1)))
+    for layout in _LAYOUTS:
+        columns = _columns(rows, layout, tolerance, status=status)
+        spare = width - sum(column.width(layout) + layout.gap for column in columns) + layout.gap
+        if spare >= 0:
+            break
     reasons = sorted((row for row in rows if row.reason), key=lambda row: -row.changed)
-    if _reasons_fit(columns, rows, _spare(columns, width, gap)):
+    if spare >= _REASON_WIDTH:  # then they stand beside the states
+        for state, row in zip(columns[-1].cells, rows, strict=True):
+            state.append(f"  {_in_a_line(row.reason)}", "default not bold")
         reasons = []
     shown, rest = list(range(len(rows))), Counter[State]()
     if height is not None:
@@ -88,17 +95,39 @@ def table(
             most = max(0, room - len(reasons) - 1)
             by_urgency = sorted(shown, key=lambda index: _urgency(rows[index]))
             shown, rest = by_urgency[:most], Counter(rows[index].state for index in by_urgency[most:])
-    lines = [_line([Text(column.heading, QUIET) for column in columns], columns, gap), Text("─" * width, QUIET)]
-    for index in shown:
-        line = _line([column.cells[index] for column in columns], columns, gap)
-        lines.append(Text(line.plain, QUIET) if rows[index].state == "waiting" else line)
+    lines = []
     if rest:
         counts = [f"{rest[state]} {state}" for state in reversed(get_args(State)) if rest[state]]
-        lines.append(Text(f"… {', '.join(counts)}", QUIET))
+        lines.append(one_line((f"… {', '.join(counts)}", QUIET)))
     for row in reasons:
         name = row.cycle.id if status else f"#{row.number}"
-        lines.append(Text.assemble((f"{name} {row.state}: ", STYLES[row.state]), " ".join(row.reason.split())))
-    return [cut(line, width) for line in lines]
+        lines.append(one_line((f"{name} {row.state}: ", STYLES[row.state]), _in_a_line(row.reason)))
+    return [_drawn(columns, layout, {index: rows[index].state for index in shown}, width), *lines]
+
+
+def _drawn(columns: Sequence[_Column], layout: _Layout, shown: Mapping[int, State], width: int) -> Table:
+    """The table, in which the state, or else the name, takes what the others leave.
+
+    - `shown`: places of the rows in the columns → their states
+    """
+    flexible = columns[-1] if layout.digits else next(column for column in columns if column.heading == "name")
+    sizes = [_FLEXIBLE_LEAST if column is flexible else column.width(layout) for column in columns]
+    drawn = Table(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, layout.gap - 1),
+        width=max(width, sum(sizes) + layout.gap * (len(sizes) - 1)), header_style=QUIET, border_style=QUIET,
+    )  # fmt: skip
+    for column, size in zip(columns, sizes, strict=True):
+        ratio = 1 if column is flexible else None
+        drawn.add_column(column.heading, justify=column.justify, no_wrap=True, width=size, ratio=ratio)
+    for index, state in shown.items():
+        cells = [column.cells[index] for column in columns]
+        drawn.add_row(*([Text(cell.plain, QUIET) for cell in cells] if state == "waiting" else cells))
+    return drawn
+
+
+def one_line(*parts: str | Text | tuple[str, str]) -> Text:
+    """Return a line of parts, which ends with `…` where it is wider than what it is shown in."""
+    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
 def bar(share: float, width: int, style: str) -> Text:
@@ -114,99 +143,61 @@ def figure(row: EpochResult | RoundResult | None, split: str) -> str:
     return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.6g}"
 
 
-def cut(line: Text, width: int) -> Text:
-    """Return a line, with `…` in place of what is beyond a width [cells]."""
-    line.truncate(width, overflow="ellipsis")
-    return line
+def _columns(rows: Sequence[BoardRow], layout: _Layout, tolerance: float, *, status: bool) -> list[_Column]:
+    def add(heading: str, cell: Callable[[BoardRow], Text], justify: Justify = "right", least: int = 0) -> None:
+        columns.append(_Column(heading, [cell(row) for row in rows], justify, least))
 
-
-def _fitted(rows: Sequence[BoardRow], width: int, tolerance: float, *, status: bool) -> list[_Column]:
-    """The columns of the roomiest layout that fits; where none does, those of the narrowest with the names cut."""
-    for layout in (_WIDE, _USUAL, _NARROW):
-        columns = _columns(rows, layout, tolerance, status=status)
-        if _spare(columns, width, layout.gap) >= 0:
-            return columns
-    columns = _columns(rows, _NARROW, tolerance, status=status, numbers=False)
-    name = next(column for column in columns if column.heading == "name")
-    name.width = max(_NAME_LEAST, min(name.width, name.width + _spare(columns, width)))
-    return columns
-
-
-def _reasons_fit(columns: Sequence[_Column], rows: Sequence[BoardRow], spare: int) -> bool:
-    """Put reasons beside the states where there is room, and return whether there was."""
-    if spare < _REASON_WIDTH:
-        return False
-    for cell, row in zip(columns[-1].cells, rows, strict=True):
-        if row.reason:
-            cell.append(f"  {' '.join(row.reason.split())}", "default not bold")
-    columns[-1].width += spare
-    return True
-
-
-def _spare(columns: Sequence[_Column], width: int, gap: int = 1) -> int:
-    return width - sum(column.width for column in columns) - gap * (len(columns) - 1)
-
-
-def _columns(
-    rows: Sequence[BoardRow], layout: _Layout, tolerance: float, *, status: bool, numbers: bool = True
-) -> list[_Column]:
-    """- `numbers`: in columns of their own, with the seed; else in the name"""
-
-    def column(heading: str, cell: Callable[[BoardRow], Text], *, right: bool = True, least: int = 0) -> _Column:
-        return _Column(heading, [cell(row) for row in rows], right, least)
-
+    columns: list[_Column] = []
     rounds = max((len(str(row.cycle.rounds)) for row in rows), default=1)
     epochs = max((len(str(row.cycle.most_epochs)) for row in rows), default=1)
-    columns = [] if status else [column("#", lambda row: Text(str(row.number), QUIET))]
+    if not status:
+        add("#", lambda row: Text(str(row.number), QUIET))
     if status or layout.wide:
-        columns.append(column("cycle", lambda row: Text(row.cycle.id, "cyan"), right=False))
-    if numbers:
+        add("cycle", lambda row: Text(row.cycle.id, "cyan"), "left")
+    if layout.digits:
         columns += _settings(rows, layout.digits)
     else:
-        columns.append(column("name", lambda row: Text(row.name), right=False))
-    columns.append(
-        column(
-            "round",
-            lambda row: Text(f"{row.latest.round if row.latest else '–'}/{row.cycle.rounds}"),
-            least=2 * rounds + 1,
-        )
-    )
+        add("name", lambda row: Text(row.name), "left")
+    add("round", _round, least=2 * rounds + 1)
     if layout.epoch and not status:
-        columns.append(column("epoch", _training, right=False, least=rounds + 2 * epochs + 3))
-    columns.append(
-        column("sparsity", lambda row: _sparsity(row, layout.bar), right=False, least=max(8, layout.bar + 6))
-    )
-    columns.append(column("val", _val, least=6))
+        add("epoch", _training, "left", rounds + 2 * epochs + 3)
+    add("sparsity", lambda row: _sparsity(row, layout.bar), "left", max(8, layout.bar + 6))
+    add("val", _val, least=6)
     if layout.wide:
-        columns.append(column("dense", lambda row: Text(figure(row.dense, "val"), QUIET), least=6))
-    columns.append(column("± dense", lambda row: _difference(row, tolerance), least=7))
+        add("dense", lambda row: Text(figure(row.dense, "val"), QUIET), least=6)
+    add("± dense", lambda row: _difference(row, tolerance), least=7)
     if status and layout.wide:
-        columns.append(column("test", lambda row: Text(figure(row.latest, "test")), least=6))
-    columns.append(column("s/epoch", _seconds))
-    columns.append(column("state", lambda row: Text(row.state, STYLES[row.state]), right=False, least=7))
-    if not layout.epoch:
-        for each in columns:
-            each.cut()
+        add("test", lambda row: Text(figure(row.latest, "test")), least=6)
+    add("s/epoch", _seconds)
+    add("state", lambda row: Text(row.state, STYLES[row.state]), "left", 7)
     return columns
 
 
-def _settings(rows: Sequence[BoardRow], digits: int) -> list[_Column]:
+def _settings(rows: Sequence[BoardRow], digits: int) -> Iterator[_Column]:
     """What makes up the cycles' names: the arm's words, the seed, and a column for each number."""
 
     def is_number(key: str, value: Scalar) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and not key.endswith(".rewind_epoch")
 
     names = [arm_name({k: v for k, v in row.settings.items() if not is_number(k, v)}) for row in rows]
-    columns = [_Column("arm", [Text(name) for name in names], right=False)] if any(names) else []
-    columns.append(_Column("seed", [Text(str(row.cycle.seed)) for row in rows]))
+    if any(names):
+        yield _Column("arm", [Text(name) for name in names], "left")
+    yield _Column("seed", [Text(str(row.cycle.seed)) for row in rows])
     keys = dict.fromkeys(key for row in rows for key, value in row.settings.items() if is_number(key, value))
     for key in keys:
         last = key.rpartition(".")[2]
         alone = sum(other.rpartition(".")[2] == last for other in keys) == 1
         values = [row.settings.get(key) for row in rows]
         shown = [f"{v:.{digits}g}" if isinstance(v, float) else str(v) if is_number(key, v) else "" for v in values]
-        columns.append(_Column(last if alone else key, [Text(value) for value in shown]))
-    return columns
+        yield _Column(last if alone else key, [Text(value) for value in shown])
+
+
+def _in_a_line(reason: str) -> str:
+    return " ".join(reason.split())
+
+
+def _round(row: BoardRow) -> Text:
+    return Text(f"{row.latest.round if row.latest else '–'}/{row.cycle.rounds}")
 
 
 def _training(row: BoardRow) -> Text:
@@ -251,14 +242,3 @@ def _seconds(row: BoardRow) -> Text:
 def _urgency(row: BoardRow) -> tuple[int, int]:
     order = {"running": 0, "failed": 1, "stopped": 1, "interrupted": 1, "done": 2, "waiting": 3}[row.state]
     return order, row.number if row.state in ("running", "waiting") else -row.changed
-
-
-def _line(cells: Sequence[Text], columns: Sequence[_Column], gap: int) -> Text:
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for cell, column in zip(cells, columns, strict=True):
-        shown = cut(cell.copy(), column.width)
-        fill = " " * (column.width - shown.cell_len)
-        line.append(fill if column.right else "").append_text(shown)
-        line.append(("" if column.right else fill) + " " * gap)
-    line.rstrip()
-    return line

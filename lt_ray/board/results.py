@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.markup import escape
+from rich.table import Table
 
 from lt_ray.board.layout import figure
 from lt_ray.board.tables import listing, many, some_of, table
 from lt_ray.board.terminal import console
-from lt_ray.cycle.names import arm_name
+from lt_ray.cycle.names import arm_name, arm_names
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
 from lt_ray.sweep.objective import sign
 from lt_ray.sweep.outcome import Standing
@@ -30,35 +31,38 @@ Results = Mapping[str, Sequence[RoundResult]]
 def show_results(plan: Plan, results: Results) -> None:
     """Print the table of arms × rounds, or of models with blocks that of arms, and the winning tickets; nothing where
     no round is finished."""
-    if not any(results.values()):
+    rounds = [result for each in results.values() for result in each]
+    if not rounds:
         return
-    if any(result.blocks is not None for rounds in results.values() for result in rounds):
+    if any(result.blocks is not None for result in rounds):
         _show_models(plan, results)
     else:
-        results = _with_shared(plan, results)
-        _show_rounds(plan, results)
-    if any(result.round for rounds in results.values() for result in rounds):
+        _show_rounds(plan, _with_shared(plan, results))
+    if any(result.round for result in rounds):
         _show_winners(plan, results)
 
 
 def _show_rounds(plan: Plan, results: Results) -> None:
-    arms: dict[str, list[PlannedCycle]] = {}
-    for planned in plan.cycles:
-        arms.setdefault(arm_name(planned.settings) or plan.sweep.name, []).append(planned)
-    rounds = max(planned.rounds[-1].index for planned in plan.cycles)
+    arms = _by_arm(plan, plan.cycles)
+    last = max(planned.rounds[-1].index for planned in plan.cycles)
     room = console.width - min(_ARM_WIDTH, max(map(len, arms)))
-    indices = some_of(rounds, most=max(2, min(9, room // _CELL_WIDTH)))
+    indices = some_of(last, most=max(2, min(9, room // _CELL_WIDTH)))
     shown = table("<arm", *(f"r{index}\n{_sparsity(_of_round(plan.cycles, results, index))}" for index in indices))
-    for arm, members in sorted(arms.items())[:_ARMS]:
-        shown.add_row(escape(arm), *(_mean_test(_of_round(members, results, index)) for index in indices))
-    label = plan.sweep.cycle.metric.label
-    console.print(f"[italic]Test {label}, {plan.sweep.name}, mean over seeds (n)[/]")
-    console.print(shown)
-    if len(indices) <= rounds:
-        hidden = ", ".join(f"r{index}" for index in range(rounds + 1) if index not in indices)
+    for arm, members in list(arms.items())[:_ARMS]:
+        cells = (_values(_of_round(members, results, index), "test") for index in indices)
+        shown.add_row(escape(arm), *(f"{_mean(values)} ({len(values)})" if values else "–" for values in cells))
+    _show(f"[italic]Test {plan.sweep.cycle.metric.label}, {plan.sweep.name}, mean over seeds (n)[/]", shown)
+    hidden = ", ".join(f"r{index}" for index in range(last + 1) if index not in indices)
+    if hidden:
         console.print(f"[bright_black]  not shown for want of width: {hidden}[/]")
-    if len(arms) > _ARMS:
-        console.print(f"  … and {len(arms) - _ARMS} more (lt-ray status)")
+    _show_rest(len(arms), _ARMS, "lt-ray status")
+
+
+def _by_arm(plan: Plan, cycles: Sequence[PlannedCycle]) -> dict[str, list[PlannedCycle]]:
+    arms: dict[str, list[PlannedCycle]] = {}
+    for name, planned in zip(arm_names(planned.settings for planned in cycles), cycles, strict=True):
+        arms.setdefault(name or plan.sweep.name, []).append(planned)
+    return dict(sorted(arms.items()))
 
 
 def _with_shared(plan: Plan, results: Results) -> Results:
@@ -73,8 +77,7 @@ def _with_shared(plan: Plan, results: Results) -> Results:
 
 
 def _of_round(cycles: Iterable[PlannedCycle], results: Results, index: int) -> list[RoundResult]:
-    rounds = [result for planned in cycles for result in results.get(planned.id, ())]
-    return [result for result in rounds if result.round == index]
+    return [result for planned in cycles for result in results.get(planned.id, ()) if result.round == index]
 
 
 def _sparsity(results: Iterable[RoundResult]) -> str:
@@ -82,47 +85,41 @@ def _sparsity(results: Iterable[RoundResult]) -> str:
     return values.pop() if len(values) == 1 else "various" if values else ""
 
 
-def _mean_test(results: Sequence[RoundResult]) -> str:
-    values = [value for result in results if (value := result.value("test")) is not None]
-    return f"{statistics.fmean(values):.4f} ({len(values)})" if values else "–"
-
-
 def _show_models(plan: Plan, results: Results) -> None:
     """Print what each arm of models with blocks came to: blocks, parameters, before and after retraining."""
-    arms: dict[str, list[tuple[RoundResult, RoundResult]]] = {}
-    for planned in plan.cycles:
-        rounds = results.get(planned.id, ())
-        if rounds:
-            name = arm_name(planned.settings) or plan.sweep.name
-            arms.setdefault(name, []).append((standing(rounds)[-1], rounds[0]))
-    share = plan.sweep.cycle.metric.unit == "[0, 1]"
+    metric = plan.sweep.cycle.metric
+    share = metric.unit == "[0, 1]"
     difference = "± dense [points]" if share else "± dense"
     shown = table("<arm", "blocks", "frozen", "parameters", "nonzero", "before", "test", difference, "n")
-    dense = list({start.key: start for members in arms.values() for _, start in members}.values())
+    arms = _by_arm(plan, [planned for planned in plan.cycles if results.get(planned.id)])
+    dense = list({rounds[0].key: rounds[0] for rounds in results.values() if rounds}.values())
     shown.add_row("[italic]dense[/]", *_model(dense), "–", str(len(dense)), end_section=True)
-    for name, members in sorted(arms.items())[:_MODELS]:
-        gained = statistics.fmean((end.value("test") or 0) - (start.value("test") or 0) for end, start in members)
+    for arm, members in list(arms.items())[:_MODELS]:
+        ends = [standing(results[planned.id])[-1] for planned in members]
+        starts = [results[planned.id][0] for planned in members]
+        gained = statistics.fmean(
+            (end.value("test") or 0) - (start.value("test") or 0) for end, start in zip(ends, starts, strict=True)
+        )
         points = f"{100 * gained:+.2f}" if share else f"{gained:+.4f}"
-        ends = [end for end, _ in members]
-        shown.add_row(escape(name), *_model(ends), points.replace("-", "−"), str(len(ends)))
-    label = plan.sweep.cycle.metric.label
-    console.print(
-        f"[italic]Test {label} (before: as pruned, where it was retrained), {plan.sweep.name}, mean over seeds (n)[/]"
-    )
-    console.print(shown)
-    if len(arms) > _MODELS:
-        console.print(f"  … and {len(arms) - _MODELS} more (lt-ray report)")
+        shown.add_row(escape(arm), *_model(ends), points.replace("-", "−"), str(len(ends)))
+    told = f"Test {metric.label} (before: as pruned, where it was retrained), {plan.sweep.name}, mean over seeds (n)"
+    _show(f"[italic]{told}[/]", shown)
+    _show_rest(len(arms), _MODELS, "lt-ray report")
 
 
 def _model(ends: Sequence[RoundResult]) -> list[str]:
     """One arm's counts, and its test values before and after retraining."""
-    before = [value for end in ends if end.epochs and (value := end.value("before_test")) is not None]
-    after = [value for end in ends if (value := end.value("test")) is not None]
     counts = ([getattr(end, field) for end in ends] for field in ("blocks", "frozen_blocks", "parameters", "nonzero"))
-    return [
-        *map(_mean_count, counts),
-        *(f"{statistics.fmean(values):.4f}" if values else "–" for values in (before, after)),
-    ]
+    before = _values([end for end in ends if end.epochs], "before_test")
+    return [*map(_mean_count, counts), _mean(before), _mean(_values(ends, "test"))]
+
+
+def _values(results: Iterable[RoundResult], split: str) -> list[float]:
+    return [value for result in results if (value := result.value(split)) is not None]
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.4f}" if values else "–"
 
 
 def _mean_count(counts: Sequence[int | None]) -> str:
@@ -140,26 +137,15 @@ def _show_winners(plan: Plan, results: Results) -> None:
         winner = winning_round(rounds, tolerance)
         if winner is not None:
             winners.append((winner, rounds[0], planned, sparsest_on_test(rounds, tolerance)))
-    bound = f"≥ own dense − {tolerance:g}" if metric.best == "highest" else f"≤ own dense + {tolerance:g}"
-    console.print(
-        f"[bold]Winning tickets[/]: {len(winners)} of {many(len(plan.cycles), 'cycle')} "
-        f"(sparsest round with validation {bound})"
-    )
     winners.sort(key=lambda item: (-item[0].sparsity, -item[0].score("test")))
-    lines = listing("  round", "sparsity", "test", "dense", "sparsest on test", "<cycle")
+    shown = listing("  round", "sparsity", "test", "dense", "sparsest on test", "<cycle")
     for winner, dense, planned, on_test in winners[:_WINNERS]:
-        lines.add_row(
-            str(winner.round),
-            f"{winner.sparsity:.3f}",
-            figure(winner, "test"),
-            figure(dense, "test"),
-            "–" if on_test is None else str(on_test.round),
-            escape(planned.name),
-        )
-    if winners:
-        console.print(lines)
-    if len(winners) > _WINNERS:
-        console.print(f"  … and {len(winners) - _WINNERS} more (lt-ray status)")
+        values = (f"{winner.sparsity:.3f}", figure(winner, "test"), figure(dense, "test"))
+        shown.add_row(str(winner.round), *values, str(on_test.round) if on_test else "–", escape(planned.name))
+    bound = f"≥ own dense − {tolerance:g}" if metric.best == "highest" else f"≤ own dense + {tolerance:g}"
+    count = f"{len(winners)} of {many(len(plan.cycles), 'cycle')}"
+    _show(f"[bold]Winning tickets[/]: {count} (sparsest round with validation {bound})", shown)
+    _show_rest(len(winners), _WINNERS, "lt-ray status")
     for reason, planned in chance[:1]:
         console.print(f"  no ticket with {escape(planned.name)}: {reason}")
     if len(chance) > 1:
@@ -180,18 +166,26 @@ def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) 
             console.print(f"[bold]Best point[/]: of no point {seeds} ran to the last round")
         return
     shown = listing(*(f"  {name}" for name in objectives), "<point")
-    scored = sorted(
-        ((point.told.values, point) for point in best if point.told), key=lambda pair: pair[0], reverse=True
-    )
-    for scores, point in scored[:_WINNERS]:
+    scored = [(point.told.values, point) for point in best if point.told]
+    for scores, point in sorted(scored, key=lambda pair: pair[0], reverse=True)[:_WINNERS]:
         values = [sign(name) * score for name, score in zip(objectives, scores, strict=True)]
         words = arm_name(point.cycles[0].settings) or plan.sweep.name
         shown.add_row(*(f"{value:.4f}" for value in values), escape(words))
-    what = "Best point" if len(objectives) == 1 else f"Pareto front, {many(len(best), 'point')}"
     metric = plan.sweep.cycle.metric
+    what = "Best point" if len(objectives) == 1 else f"Pareto front, {many(len(best), 'point')}"
     last = f"validation {metric.label} at the last round"
     how = last if objectives == (f"val_{metric.name}",) else "of validation results"
-    console.print(f"[bold]{what}[/] ({how}, mean over seeds)")
-    console.print(shown)
-    if len(best) > _WINNERS:
-        console.print(f"  … and {len(best) - _WINNERS} more")
+    _show(f"[bold]{what}[/] ({how}, mean over seeds)", shown)
+    _show_rest(len(best), _WINNERS)
+
+
+def _show(title: str, shown: Table) -> None:
+    console.print(title)
+    if shown.row_count:
+        console.print(shown)
+
+
+def _show_rest(count: int, shown: int, command: str = "") -> None:
+    """Print how many rows were left out, and which command shows them."""
+    if count > shown:
+        console.print(f"  … and {count - shown} more" + (f" ({command})" if command else ""))

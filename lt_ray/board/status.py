@@ -39,8 +39,8 @@ def show(path: Path, *, as_json: bool) -> int:
     running = " · running" if look.driven else ""
     to_ask = f", {look.board.to_ask} to ask" if look.board.to_ask else ""
     console.print(Text(f"{look.board.title}: {len(look.cycles)} cycles{to_ask}{running}", "italic"))
-    for line in table(look.board.rows(), console.width, None, tolerance=look.board.tolerance, status=True):
-        console.print(line, soft_wrap=True)
+    for part in table(look.board.rows(), console.width, None, tolerance=look.board.tolerance, status=True):
+        console.print(part)
     rounds = sum(len(results) for _, results in look.cycles)
     keys = {result.key for _, results in look.cycles for result in results}
     planned = sum(len(recorded.keys) for recorded, _ in look.cycles)

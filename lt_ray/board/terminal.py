@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from lt_ray.errors import InputError
 
 _PIPED_WIDTH = 120
-_REFRESH_PER_S = 4.0
+_REFRESH_PER_S = 2.0
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPED_WIDTH)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)

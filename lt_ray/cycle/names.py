@@ -4,7 +4,7 @@ apart."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lt_ray.cycle.cycle import MASKS_KEY
@@ -53,8 +53,28 @@ def arm_name(settings: Mapping[str, Scalar], keys: Collection[str] | None = None
     - `settings`: searched field → value
     - `keys`: the settings that make the arms (`arm_keys`); None = all
     """
+    return _named(_arm(settings, keys))
+
+
+def arm_names(settings: Iterable[Mapping[str, Scalar]], keys: Collection[str] | None = None) -> list[str]:
+    """Return what the arms of several cycles are called, one name an arm: two that `arm_name` calls alike, since it
+    shows three digits of a number, are told apart by what differs, in full: `lr=0.00123 (training.lr=0.001234)`."""
+    arms = [_arm(each, keys) for each in settings]
+    alike: dict[str, list[Mapping[str, Scalar]]] = {}
+    for arm in arms:
+        alike.setdefault(_named(arm), []).append(arm)
+    names = []
+    for arm in arms:
+        name = _named(arm)
+        differ = [key for key in arm if any(other.get(key) != arm[key] for other in alike[name])]
+        names.append(f"{name} ({', '.join(f'{key}={arm[key]}' for key in differ)})" if differ else name)
+    return names
+
+
+def _arm(settings: Mapping[str, Scalar], keys: Collection[str] | None) -> Mapping[str, Scalar]:
+    """The settings that make a cycle's arm, the task of one that finds tickets for others first."""
     known = settings if keys is None else [key for key in settings if key in keys or key in (TASK_KEY, MASKS_KEY)]
-    return _named({key: settings[key] for key in sorted(known, key=lambda key: key != TASK_KEY)})
+    return {key: settings[key] for key in sorted(known, key=lambda key: key != TASK_KEY)}
 
 
 def cycle_name(settings: Mapping[str, Scalar], seed: int) -> str:

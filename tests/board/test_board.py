@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from rich.console import Console
-from rich.text import Text
+from rich.segment import Segment
 
 from lt_ray.board.board import Board
 from lt_ray.board.face import clock, face
@@ -57,10 +57,13 @@ SPACE = Space(
 
 def planned(cycles: int) -> Plan:
     """A plan of 1, or of 12 points × seeds, cycles; those that differ in `rewind_epoch` alone share round 0."""
-    sweep = Sweep(name="reviews", cycle=BASE, space=SPACE if cycles > 1 else Space(), seeds=max(1, cycles // 12))
-    plan = Planner(sweep, Grounds(Facts(rows=100), "data")).plan()
+    plan = crossed(SPACE if cycles > 1 else Space(), seeds=max(1, cycles // 12))
     assert len(plan.cycles) == cycles
     return plan
+
+
+def crossed(space: Space, seeds: int = 1) -> Plan:
+    return Planner(Sweep(name="reviews", cycle=BASE, space=space, seeds=seeds), Grounds(Facts(rows=100), "data")).plan()
 
 
 def board_of(plan: Plan, **more) -> Board:
@@ -88,8 +91,17 @@ def epoch(item: PlannedCycle, round: int, number: int, at: float) -> EpochResult
 
 
 def lines(board: Board, width: int = 160, height: int | None = None, now: float = BEGUN + 100) -> list[str]:
-    rendered = Console(width=width, file=io.StringIO()).render_lines(face(board, width, height, now))
-    return ["".join(segment.text for segment in line).rstrip() for line in rendered]
+    return ["".join(segment.text for segment in line).rstrip() for line in rendered(board, width, height, now)]
+
+
+def rendered(board: Board, width: int, height: int | None, now: float) -> list[list[Segment]]:
+    return Console(width=width, file=io.StringIO()).render_lines(face(board, width, height, now))
+
+
+def colour(board: Board, shown: str) -> str:
+    """What the first cell that shows a text is drawn in."""
+    segments = (segment for line in rendered(board, 160, None, BEGUN) for segment in line)
+    return next(str(segment.style) for segment in segments if shown in segment.text)
 
 
 def busy(cycles: int) -> Board:
@@ -196,13 +208,11 @@ def test_a_bar_needs_no_colour():
 def test_an_accuracy_is_coloured_by_what_it_lost():
     """Within the tolerance of the dense accuracy is green, a little below yellow, far below red."""
     plan = planned(1)
-    for val, style in ((0.895, "green"), (0.8949, "yellow"), (0.879, "red")):
+    for val, shown, style in ((0.895, "−0.0050", "green"), (0.8949, "−0.0051", "yellow"), (0.879, "−0.0210", "red")):
         board = board_of(plan)
         board.event(done(plan.cycles[0], 0, BEGUN + 10, val=0.9))
         board.event(done(plan.cycles[0], 1, BEGUN + 20, val=val))
-        row = next(line for line in face(board, 160, None, BEGUN).renderables if "running" in str(line))
-        assert isinstance(row, Text)
-        assert style in {str(span.style) for span in row.spans}, val
+        assert colour(board, shown) == style
 
 
 def test_where_lower_is_better_more_is_a_loss():
@@ -218,10 +228,7 @@ def test_where_lower_is_better_more_is_a_loss():
         for item, end in zip(plan.cycles[:2], (rmse, 3.0), strict=True):
             board.event(error(item, 0, 2.0))
             board.event(error(item, 1, end))
-        first, *_ = (line for line in face(board, 160, None, BEGUN).renderables if "running" in str(line))
-        assert isinstance(first, Text)
-        assert shown in first.plain
-        assert style in {str(span.style) for span in first.spans}, rmse
+        assert colour(board, shown) == style
         assert f"best val   {rmse:.4f} in round 1/3" in "\n".join(lines(board))
 
 
@@ -425,6 +432,24 @@ def test_results_show_a_shared_round_of_all_who_share_it(capsys):
     results = {item.id: [done(item, 0, BEGUN, val=0.75)] for item in plan.cycles[:6]}
     show_results(plan, results)
     assert capsys.readouterr().out.count("0.7500 (1)") == 12
+
+
+def test_points_whose_names_are_alike_are_not_averaged(capsys):
+    """Learning rates that differ in the fourth digit alone are two arms, told apart by what differs, in full."""
+    rates = (0.001234, 0.00123)
+    space = Space(
+        distributions={
+            "training.lr": Distribution(kind="grid", values=rates),
+            "model.dropout": Distribution(kind="grid", values=(0.3, 0.4)),
+        }
+    )
+    plan = crossed(space, seeds=2)
+    vals = dict(zip(rates, (0.75, 0.25), strict=True))
+    show_results(plan, {i.id: [done(i, 0, BEGUN, val=vals[i.cycle.training.lr])] for i in plan.cycles})
+    shown = capsys.readouterr().out
+    for dropout in (0.3, 0.4):
+        for rate, val in vals.items():
+            assert re.search(rf"lr=0.00123 dropout={dropout} \(training.lr={rate}\) +{val:.4f} \(2\)", shown), shown
 
 
 # Runs
