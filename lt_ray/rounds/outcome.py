@@ -14,6 +14,7 @@ from torch import Tensor
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.results import Epoch, EpochResult, Measurement, RoundResult
 from lt_ray.models.model import Model
+from lt_ray.pruning.masks import remaining, size
 from lt_ray.rounds.chain import Round
 from lt_ray.rounds.measuring import Measured
 from lt_ray.rounds.start import Start
@@ -104,7 +105,7 @@ def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accep
         metric=metric.name,
         best=metric.best,
         round=round.index,
-        parameters=sum(weight.numel() for weight in outcome.weights.values()),
+        parameters=size(start.masks),
         restart_epoch=start.restart_epoch,
         epochs=len(history),
         best_epoch=0 if best is None else best.epoch,
@@ -112,7 +113,7 @@ def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accep
         **{f"train_{m.name}": best and best.value("train", m.name) for m in cycle.metrics},
         **after.row(),
         **(dict.fromkeys(after.row("before_")) if before is None else before.row("before_")),
-        nonzero=sum(int(mask.sum()) for mask in start.masks.values()),
+        nonzero=remaining(start.masks),
         blocks=None if blocks is None else len(blocks),
         frozen_blocks=None if blocks is None else len(start.frozen),
         start_round=start.start_round,

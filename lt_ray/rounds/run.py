@@ -191,7 +191,6 @@ class _Run:
             log.info("round %s goes on at epoch %d", round.key, trainee.progress.epoch)
         fixed = start.tensors()
         told = {"start": start.tree(), "before": None if before is None else before.tree()}
-        model = trainee.model
         last = self.cycle.epochs_of(round.pruning) if start.trains else start.epoch
         durable = len(trainee.progress.history)
         yield from trainee.progress.history
@@ -201,7 +200,7 @@ class _Run:
                 alive_at = time.monotonic()
             epoch_ended = progress.step == 0
             if epoch_ended and progress.epoch in keep:
-                self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
+                self.store.put_rewind(round.key, progress.epoch, trainee.live)
             due_s = self.partial_every_s / 12 if epoch_ended else self.partial_every_s
             if time.monotonic() - saved_at >= due_s:
                 position = (progress.epoch, progress.step)
@@ -212,19 +211,18 @@ class _Run:
                 durable = len(progress.history)
         progress = trainee.progress
         if any(epoch == "last" or epoch > progress.epoch for epoch in keep):
-            self.store.put_rewind(round.key, progress.epoch, dict(model.named_parameters()))
+            self.store.put_rewind(round.key, progress.epoch, trainee.live)
         return self._outcome(trainee, start, before, redone_s)
 
     def _outcome(self, trainee: Trainee, start: Start, before: Measured | None, redone_s: float) -> Trained:
         """Measure on test the weights the round ends with."""
-        live = dict(trainee.model.named_parameters())
         with torch.no_grad():
             for name, weight in (trainee.best_weights or {}).items():
-                live[name].copy_(weight)
+                trainee.live[name].copy_(weight)
         # A round that trained nothing ends as it was pruned.
         after = before if before is not None and not trainee.progress.history else self.measuring.both(trainee)
         return Trained(
-            weights={name: parameter.detach().cpu().clone() for name, parameter in live.items()},
+            weights={name: tensor.detach().cpu().clone() for name, tensor in trainee.live.items()},
             start=start,
             before=before,
             progress=trainee.progress,
@@ -237,7 +235,8 @@ class _Run:
     def _trainee(self, start: Start) -> Trainee:
         module = self.model.live(start.weights, start.blocks, self.device, start.frozen)
         made = optimizer(self.cycle.training, dict(module.named_parameters()), self.model.undecayed_names(module))
-        return Trainee(module, made, Progress(epoch=start.epoch), forward=partial(self.model.forward, module))
+        forward, live = partial(self.model.forward, module), self.model.state(module)
+        return Trainee(module, made, Progress(epoch=start.epoch), forward=forward, live=live)
 
     def _recipe(self, trainee: Trainee, start: Start, last_epoch: int) -> Recipe:
         """How a round trains from its start.

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.results import Epoch
@@ -69,8 +70,14 @@ class Trainee:
     optimizer: Optimizer
     progress: Progress
     best_weights: dict[str, Tensor] | None = None
+    """A model's state, as all that is called weights here: its buffers, such as a batch norm's statistics, too"""
     forward: Callable[[Tensor], Tensor] | None = None
     """Inputs → outputs; None = the model itself"""
+    live: Mapping[str, Tensor] = field(default_factory=dict)
+    """The tensors of the model's state, which training writes to; empty = its parameters"""
+
+    def __post_init__(self) -> None:
+        self.live = self.live or dict(self.model.named_parameters())
 
     @property
     def outputs(self) -> Callable[[Tensor], Tensor]:
@@ -79,7 +86,7 @@ class Trainee:
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor of the running training, on the CPU, under names that `restore` understands."""
-        tensors: dict[str, Tensor] = {f"model/{name}": p for name, p in self.model.named_parameters()}
+        tensors: dict[str, Tensor] = {f"model/{name}": tensor for name, tensor in self.live.items()}
         for name, parameter in self.model.named_parameters():
             for slot, value in self.optimizer.state[parameter].items():
                 if value is not None:
@@ -94,14 +101,15 @@ class Trainee:
         self.best_weights = {
             name.removeprefix("best/"): t for name, t in tensors.items() if name.startswith("best/")
         } or None
+        for name, tensor in self.live.items():
+            tensor.copy_(tensors[f"model/{name}"])
         for name, parameter in self.model.named_parameters():
-            parameter.copy_(tensors[f"model/{name}"])
             prefix = f"optimizer/{name}/"
             slots = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             if slots:
                 # Fused optimizers keep every slot, their step counter too, beside the parameter.
                 self.optimizer.state[parameter] = {
-                    slot: tensor.to(parameter.device, copy=True) for slot, tensor in slots.items()
+                    slot: value.to(parameter.device, copy=True) for slot, value in slots.items()
                 }
 
 
@@ -145,7 +153,7 @@ def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progres
     After a yield with `step == 0` an epoch has just finished and been validated. Raises `DivergedError` when a loss
     leaves the finite numbers.
     """
-    trainee.model.train()
+    _train_mode(trainee.model)
     while trainee.progress.epoch < last_epoch and not trainee.progress.stopped:
         progress = trainee.progress
         progress.meter = meter = recipe.meter()
@@ -166,6 +174,17 @@ def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progres
             yield progress
         _finish_epoch(trainee, recipe, meter)
         yield trainee.progress
+
+
+def _train_mode(model: nn.Module) -> None:
+    """Put a model into training mode, but for the batch norms of frozen blocks, whose statistics stay as they are."""
+    model.train()
+    for block in model.modules():
+        parameters = list(block.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            for child in block.modules():
+                if isinstance(child, _BatchNorm):
+                    child.eval()
 
 
 def _step(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Tensor:
@@ -225,5 +244,5 @@ def _finish_epoch(trainee: Trainee, recipe: Recipe, meter: Metering) -> None:
         best = trainee.progress.best
         assert best is not None
         if best is record:
-            trainee.best_weights = {n: p.detach().clone() for n, p in trainee.model.named_parameters()}
+            trainee.best_weights = {n: tensor.detach().clone() for n, tensor in trainee.live.items()}
         trainee.progress.stopped = record.epoch - best.epoch >= patience

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -55,6 +56,18 @@ class Measure:
     """How often each class (rows) was taken for each (columns) [count]"""
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Keep a model in eval mode: dropout off, batch norms by their statistics; every part's own mode is restored."""
+    training = [part for part in model.modules() if part.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
 @torch.no_grad()
 def measure(
     model: nn.Module,
@@ -71,17 +84,15 @@ def measure(
 
     A batch counts by its weight, so a short last one does not weigh too much; sums are float64.
     """
-    was_training = model.training
-    model.eval()
     loss = torch.zeros((), dtype=torch.float64, device=device)
     seen = 0.0
-    for batch in batches:
-        batch = batch.to(device)
-        outputs = forward(batch.inputs)
-        loss += learnt.loss(outputs, batch).double() * learnt.weight(batch)
-        meter.add(outputs, batch.targets)
-        seen += learnt.weight(batch)
-    model.train(was_training)
+    with evaluating(model):
+        for batch in batches:
+            batch = batch.to(device)
+            outputs = forward(batch.inputs)
+            loss += learnt.loss(outputs, batch).double() * learnt.weight(batch)
+            meter.add(outputs, batch.targets)
+            seen += learnt.weight(batch)
     return Measure(float(loss) / seen, meter.values(), meter.confusion())
 
 
@@ -114,20 +125,18 @@ def latency(
     - `warm_up`, `repeats`: passes that do not count, and that do, at least 5 [count]
     - `most_s`: no further pass is begun after so long [s]
     """
-    was_training = model.training
-    model.eval()
     inputs = inputs.to(device)
     taken: list[float] = []
     began = time.perf_counter()
-    for place in range(warm_up + repeats):
-        if len(taken) >= 5 and time.perf_counter() - began > most_s:
-            break
-        started = time.perf_counter()
-        logits(inputs)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if place >= warm_up:
-            taken.append(time.perf_counter() - started)
-    model.train(was_training)
+    with evaluating(model):
+        for place in range(warm_up + repeats):
+            if len(taken) >= 5 and time.perf_counter() - began > most_s:
+                break
+            started = time.perf_counter()
+            logits(inputs)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if place >= warm_up:
+                taken.append(time.perf_counter() - started)
     low, _, high = statistics.quantiles(taken, n=4)
     return Latency(statistics.median(taken), low, high)
