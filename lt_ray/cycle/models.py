@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import Inputs
@@ -21,6 +21,8 @@ class ModelSettings(Settings):
     """What an example is"""
     has_blocks: ClassVar[bool] = False
     """Whether it has a stack of blocks, which can be removed one by one"""
+    has_statistics: ClassVar[bool] = True
+    """Whether it may have batch norms, whose statistics can be estimated anew"""
     brings_words: ClassVar[bool] = False
     """Whether it has a vocabulary of its own, so that no task can give it another's words"""
     toy: ClassVar[Mapping[str, Any]] = {}
@@ -40,6 +42,8 @@ class ModelSettings(Settings):
 
 class WordModel(ModelSettings):
     """What models that learn their own word vectors have in common."""
+
+    has_statistics = False
 
     vocabulary: int = Field(default=25_000, ge=1)
     """Most frequent train words kept, besides the unknown word and the padding [count]"""
@@ -122,11 +126,56 @@ class Transformer(WordModel):
         return self
 
 
+class SmallPictureModel(ModelSettings):
+    """What models of small pictures, such as CIFAR's, have in common."""
+
+    inputs = "images"
+    norm_init: Literal["uniform", "ones"] = "uniform"
+    """Initial scales of batch norms: `uniform` in [0, 1) as in OpenLTH, or `ones` as in He et al. 2016"""
+
+
+class CifarResNet(SmallPictureModel):
+    """A residual network for small pictures: three stages of blocks with two convolutions each (He et al. 2016,
+    arXiv:1512.03385, section 4.2)."""
+
+    implementation = "lt_ray.models.cifar:CifarResNetModel"
+    has_blocks = True
+    toy: ClassVar[Mapping[str, Any]] = {"model.depth": 8, "model.width": 8}
+    name: Literal["cifar_resnet"] = "cifar_resnet"
+    depth: int = Field(default=20, ge=8)
+    """Layers with weights, 6n + 2: 20, 32, 44, 56, 110 are those of He et al. [count]"""
+    width: int = Field(default=16, ge=1)
+    """Channels of the first stage, doubled in each other [count]"""
+    shortcut: Literal["projection", "padding"] = "projection"
+    """How a block's input is added where channels double: by a convolution of 1 × 1 as in OpenLTH, or padded with zeros
+    as in He et al. 2016"""
+
+    @field_validator("depth")
+    @classmethod
+    def _depth_is_of_three_stages(cls, value: int) -> int:
+        if (value - 2) % 6:
+            raise ValueError(f"`model.depth` must be 6n + 2, such as 20, 32 or 56, but got {value}")
+        return value
+
+
+class CifarVgg(SmallPictureModel):
+    """VGG for small pictures, with batch norms and one linear layer (Simonyan & Zisserman 2015; as in OpenLTH)."""
+
+    implementation = "lt_ray.models.cifar:CifarVggModel"
+    toy: ClassVar[Mapping[str, Any]] = {"model.depth": 11, "model.width": 8}
+    name: Literal["cifar_vgg"] = "cifar_vgg"
+    depth: Literal[11, 13, 16, 19] = 16
+    """Layers with weights as Simonyan & Zisserman count them, three linear ones included [count]"""
+    width: int = Field(default=64, ge=1)
+    """Filters of the first group of convolutions; the others have 2, 4, 8 and 8 times as many [count]"""
+
+
 class Encoder(ModelSettings):
     """A Hugging Face sequence classifier whose encoder is one stack of blocks: BERT, DistilBERT, RoBERTa, …"""
 
     implementation = "lt_ray.models.encoder:EncoderModel"
     has_blocks = True
+    has_statistics = False
     brings_words = True
     name: Literal["encoder"] = "encoder"
     path: str = Field(default="google-bert/bert-base-uncased", min_length=1)
@@ -166,5 +215,5 @@ def model_name(path: str) -> str:
 
 TOY_ENCODER = "toy"
 """Path of the built-in encoder"""
-MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Transformer, Encoder))
+MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Transformer, Encoder, CifarResNet, CifarVgg))
 """Every model; a user's own is one more"""

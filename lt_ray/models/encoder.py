@@ -182,7 +182,7 @@ class EncoderModel(Model[Encoder]):
 
     def forward(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """Return logits, float (B, outputs), of tokens, int64 (B, T); attention leaves the padding out."""
-        logits: Tensor = module(input_ids=inputs, attention_mask=self.kept(inputs).long()).logits
+        logits: Tensor = module(input_ids=inputs, attention_mask=(inputs != self.facts.padding).long()).logits
         return logits
 
     @cached_property

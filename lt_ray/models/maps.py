@@ -1,9 +1,11 @@
-"""Linear maps: which layers are one, how their weights lie, and which layers keep matrices and are none."""
+"""Linear maps, also convolutions: which layers are one, how their weights lie, which keep matrices and are none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _INPUTS_FIRST = "transformers.pytorch_utils.Conv1D"
@@ -23,28 +25,55 @@ def is_linear(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear or inputs_first(layer)
 
 
+def is_convolution(layer: nn.Module) -> bool:
+    """Return whether a layer is a convolution of one or two axes; a subclass is none."""
+    return type(layer) in (nn.Conv1d, nn.Conv2d)
+
+
 def rows(layer: nn.Module, tensor: Tensor) -> Tensor:
-    """Return a linear map's weight or mask as (out, in), a view; and back again."""
+    """Return a linear map's weight or mask as (out, in), a view: a kernel's row is all that makes one output."""
+    if is_convolution(layer):
+        return tensor.flatten(1)
     return tensor.T if inputs_first(layer) else tensor
 
 
+def from_rows(layer: nn.Module, tensor: Tensor) -> Tensor:
+    """Return what `rows` was given."""
+    if is_convolution(layer):
+        return tensor.reshape(layer.get_parameter("weight").shape)
+    return (tensor.T if inputs_first(layer) else tensor).contiguous()
+
+
+def groups(layer: nn.Module) -> int:
+    """Return in how many equal parts a map's rows and inputs fall, each part of its own inputs [count]."""
+    return layer.groups if isinstance(layer, (nn.Conv1d, nn.Conv2d)) else 1
+
+
+def padded(layer: nn.Conv1d | nn.Conv2d, values: Tensor) -> Tensor:
+    """Return values, (C, …), with what a convolution puts around them; of squares, the squares of that."""
+    around = cast("list[int]", list(layer._reversed_padding_repeated_twice))
+    return F.pad(values, around, "constant" if layer.padding_mode == "zeros" else layer.padding_mode)
+
+
 def shape(module: nn.Module, name: str) -> tuple[int, int]:
-    """Return (outputs, inputs) of the linear map whose weight has this name [count]."""
+    """Return (outputs, inputs of one) of the linear map whose weight has this name [count]."""
     outputs, inputs = rows(module.get_submodule(name.rpartition(".")[0]), module.get_parameter(name)).shape
     return outputs, inputs
 
 
-def unknown(module: nn.Module, stack: str = "", others: tuple[type[nn.Module], ...] = ()) -> Iterator[tuple[str, str]]:
+def unknown(
+    module: nn.Module, stack: str = "", known: Callable[[nn.Module], bool] = is_linear
+) -> Iterator[tuple[str, str]]:
     """Yield (name, class) of the layers that keep matrices and are no known linear map, norm or embedding.
 
     - `stack`: name of the part that is looked at; empty = all
-    - `others`: further kinds that are known
+    - `known`: whether a layer is of a kind that is known
     """
     for name, child in module.named_modules():
         kind = type(child).__name__
-        if not f"{name}.".startswith(f"{stack}." if stack else "") or is_linear(child) or "norm" in kind.lower():
+        if not f"{name}.".startswith(f"{stack}." if stack else "") or known(child) or "norm" in kind.lower():
             continue
-        if isinstance(child, (nn.Embedding, *others)):
+        if isinstance(child, nn.Embedding):
             continue
         kept = [p for _, p in child.named_parameters(recurse=False)]
         # Quantised layers keep their weights in buffers; what is made anew when a model is loaded is no weight.

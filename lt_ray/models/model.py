@@ -36,7 +36,6 @@ Blocks = tuple[int, ...] | None
 """Positions of a model's blocks in the dense one, counted through all its stacks, rising; None where it has none"""
 Generators = Callable[[str], torch.Generator]
 """Tensor name → generator of its draw, so that no tensor's draw depends on another's shape"""
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -50,6 +49,8 @@ class Stack:
     """[count]"""
     fixed: tuple[int, ...] = ()
     """Places in the stack that no pruning may remove, as a ResNet stage's first block"""
+    compared: str = ""
+    """Stacks in which this is the same are compared with each other, as one row of blocks"""
 
 
 class Model(Generic[S]):
@@ -91,12 +92,15 @@ class Model(Generic[S]):
         """Outputs for one example: one a target, but one alone for two classes: a logit of class 1 [count]."""
         return 1 if self.facts.targets == "classes" and self.facts.width == 2 else self.facts.width
 
-    def kept(self, inputs: Tensor) -> Tensor:
-        """Return where a batch's inputs are looked at, bool (B, T): False at padding."""
-        return inputs != self.facts.padding
+    def kept(self, inputs: Tensor) -> Tensor | None:
+        """Return where a batch's inputs are looked at, bool (B, T): False at padding; None where there is none."""
+        return inputs != self.facts.padding if self.facts.inputs == "text" else None
 
     def probe(self, examples: int, tokens: int, short: int) -> Tensor:
-        """Return a batch of documents without meaning, int64 (examples, tokens); all but the first are `short`."""
+        """Return a batch without meaning: documents, int64 (examples, tokens), all but the first `short`, or what else
+        the model takes, float (examples, …)."""
+        if self.facts.inputs != "text":
+            return torch.rand(examples, *self.facts.shape, generator=torch.Generator().manual_seed(0))
         batch = torch.full((examples, tokens), 0 if self.facts.padding else 1)
         batch[1:, short:] = self.facts.padding
         return batch
@@ -107,6 +111,10 @@ class Model(Generic[S]):
             nn.init.xavier_normal_(weight, generator=generator)
         else:
             weight.zero_()
+
+    def draw_norm(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
+        """Write what a parameter of a normalising layer begins with: 1 for scales, 0 for shifts."""
+        weight.fill_(float(name.endswith("weight")))
 
     def initial(self, generator: Generators) -> dict[str, Tensor]:
         """Return the state that a training begins with, on the CPU: what was found, and a draw of the rest."""
@@ -237,15 +245,13 @@ class Model(Generic[S]):
         return [block for stack in self.stacks for block in module.get_submodule(stack.name).children()]
 
     def drawn(self, generator: Generators) -> dict[str, Tensor]:
-        """Return a state that the initialiser draws, on the CPU: norms begin at 1 and 0, buffers as they are made."""
+        """Return a state that the initialiser draws, on the CPU: buffers begin as they are made."""
         norms = frozenset(norm_names(self.dense))
         drawn = {}
         for name, parameter in self.dense.named_parameters():
             drawn[name] = torch.zeros(parameter.shape, device="cpu")
-            if name in norms:
-                drawn[name] += float(name.endswith("weight"))
-            else:
-                self.draw(name, drawn[name], generator(name))
+            draw = self.draw_norm if name in norms else self.draw
+            draw(name, drawn[name], generator(name))
         if self.state(self.dense).keys() - drawn.keys():
             made = self.state(self.blank(self.blocks, torch.device("cpu")))
             drawn |= {name: tensor for name, tensor in made.items() if name not in drawn}
@@ -270,7 +276,7 @@ class Model(Generic[S]):
         return tuple(
             f"{layer}.{name}" if layer else name
             for layer, child in self.dense.named_modules()
-            if maps.is_linear(child) or isinstance(child, (*CONVOLUTIONS, nn.RNNBase))
+            if has_weights(child)
             for name, _ in child.named_parameters(recurse=False)
             if name.startswith("weight")
         )
@@ -282,8 +288,8 @@ class Model(Generic[S]):
 
     @cached_property
     def linear_names(self) -> tuple[str, ...]:
-        """The weights of the linear maps within blocks, of every kind that is known."""
-        layers = (name for name, child in self.dense.named_modules() if maps.is_linear(child))
+        """The weights of the linear maps within blocks, of every kind that is known: what Wanda prunes."""
+        layers = (name for name, child in self.dense.named_modules() if self.is_map(child))
         return tuple(f"{name}.weight" for name in layers if self._block(f"{name}.weight"))
 
     def unknown_maps(self, *, in_blocks: bool = False) -> list[tuple[str, str]]:
@@ -291,9 +297,13 @@ class Model(Generic[S]):
 
         - `in_blocks`: of those within blocks, and of no kind that `linear_names` knows
         """
-        if not in_blocks:
-            return list(maps.unknown(self.dense, others=(*CONVOLUTIONS, nn.RNNBase)))
-        return [item for stack in self.stacks for item in maps.unknown(self.dense, stack.name)]
+        if in_blocks:
+            return [item for stack in self.stacks for item in maps.unknown(self.dense, stack.name, self.is_map)]
+        return list(maps.unknown(self.dense, known=has_weights))
+
+    def is_map(self, layer: nn.Module) -> bool:
+        """Return whether a layer is a linear map, or a convolution of something else than tokens."""
+        return maps.is_linear(layer) or (self.facts.inputs != "text" and maps.is_convolution(layer))
 
     def undecayed_names(self, module: nn.Module) -> frozenset[str]:
         """Return the biases and the parameters of normalising layers, which decay of `matrices` spares."""
@@ -361,6 +371,24 @@ def implementation(settings: ModelSettings) -> type[Model[Any]]:
     assert isinstance(found, type)
     assert issubclass(found, Model)
     return found
+
+
+def stage_depths(stacks: Iterable[Stack], blocks: Blocks) -> tuple[int, ...]:
+    """Return how many blocks are left of each stack [count].
+
+    - `blocks`: those that are kept; None = all
+    """
+    depths, first = [], 0
+    for stack in stacks:
+        last = first + stack.blocks
+        depths.append(stack.blocks if blocks is None else sum(first <= block < last for block in blocks))
+        first = last
+    return tuple(depths)
+
+
+def has_weights(layer: nn.Module) -> bool:
+    """Return whether a layer is a convolution, a linear map or recurrent."""
+    return maps.is_linear(layer) or isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.RNNBase))
 
 
 def norm_names(module: nn.Module) -> Sequence[str]:

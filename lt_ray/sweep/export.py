@@ -11,9 +11,8 @@ import safetensors.torch
 import torch
 
 from lt_ray.cycle import plugins
-from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.models import model_name
+from lt_ray.cycle.models import MODELS, model_name
 from lt_ray.cycle.results import RoundResult
 from lt_ray.errors import StorageError, nearest
 from lt_ray.models.model import CONFIG, WEIGHTS, implementation, model_of
@@ -73,7 +72,7 @@ def load(folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     for path in sorted(folder.glob("plugin-*.py")):
         plugins.load(path)
     tree = json.loads((folder / CONFIG).read_text())
-    model = model_of(Cycle.model_validate(tree["cycle"]).model, Facts.of(tree["facts"]))
+    model = model_of(MODELS.parse(tree["cycle"]["model"]), Facts.of(tree["facts"]))
     blocks = None if tree["blocks"] is None else tuple(tree["blocks"])
     state = safetensors.torch.load_file(folder / WEIGHTS)
     return model.live(state, blocks, torch.device("cpu")).eval(), tree

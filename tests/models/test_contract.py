@@ -1,4 +1,4 @@
-"""Laws of every model of texts, whichever it is: a new one is tested by being registered, with small settings here."""
+"""Laws of every model, whichever it is: a new one is tested by being registered, with small settings here."""
 
 import json
 from dataclasses import asdict, replace
@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import PADDING, Facts
-from lt_ray.cycle.models import MODELS, Cnn, Encoder, Lstm, Rnn, Transformer
+from lt_ray.cycle.models import MODELS, CifarResNet, CifarVgg, Cnn, Encoder, Lstm, Rnn, Transformer
 from lt_ray.models.model import Model, model_of
 from lt_ray.rounds import bases
 from lt_ray.sweep.export import load
@@ -22,6 +22,8 @@ SMALL = {
     "rnn": [Rnn(embedding=5, hidden=4), Rnn(embedding=5, hidden=4, layers=2, bidirectional=True)],
     "transformer": [Transformer(embedding=8, layers=4, heads=2, hidden=12, positions=30)],
     "encoder": [Encoder(path="toy")],
+    "cifar_resnet": [CifarResNet(depth=14, width=4), CifarResNet(depth=14, width=4, shortcut="padding")],
+    "cifar_vgg": [CifarVgg(depth=11, width=4)],
 }
 """Model → small settings of it; several where they make different modules"""
 CASES = [(name, place) for name in MODELS for place in range(len(SMALL.get(name, "?")))]
@@ -33,6 +35,9 @@ def called(case: tuple[str, int]) -> str:
 
 
 every_model = pytest.mark.parametrize("case", CASES, indirect=True, ids=called)
+of_texts = pytest.mark.parametrize(
+    "case", [case for case in CASES if MODELS[case[0]].inputs == "text"], indirect=True, ids=called
+)
 every_stack = pytest.mark.parametrize("case", WITH_BLOCKS, indirect=True, ids=called)
 CPU = torch.device("cpu")
 
@@ -49,11 +54,14 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def case(request, cache) -> Model:
-    """The model of some small settings, on three classes of 40 words."""
+    """The model of some small settings, on three classes of 40 words or of pictures of 16 × 16."""
     name, place = request.param
     if name not in SMALL:
         pytest.fail(f"model `{name}` is registered and so must keep these laws: give small settings of it in `SMALL`")
-    cycle, base = bases.prepare(Cycle(model=SMALL[name][place]), cache)
+    settings = SMALL[name][place]
+    if settings.inputs == "images":
+        return model_of(settings, Facts(inputs="images", width=3, shape=(3, 16, 16)))
+    cycle, base = bases.prepare(Cycle(model=settings), cache)
     padding = PADDING if base is None else base.config["pad_token_id"]
     return model_of(cycle.model, Facts(width=3, rows=40, padding=padding), base)
 
@@ -66,7 +74,9 @@ def lively(model: Model) -> dict[str, torch.Tensor]:
 
 
 def documents(model: Model, *lengths: int) -> torch.Tensor:
-    """Documents of these lengths in one batch."""
+    """Documents of these lengths in one batch, or as many pictures."""
+    if model.facts.inputs == "images":
+        return torch.randn(len(lengths), *model.facts.shape, generator=torch.Generator().manual_seed(0))
     tokens = [torch.randint(2, 40, (length,), generator=torch.Generator().manual_seed(length)) for length in lengths]
     return torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=model.facts.padding)
 
@@ -145,7 +155,7 @@ def test_names_are_names_of_parameters(case):
     assert not set(case.block_names) & set(case.output_names)
 
 
-@every_model
+@of_texts
 def test_outputs_do_not_depend_on_neighbours(case):
     """A document's outputs are the same alone and beside a longer one, which pads it."""
     module = case.live(lively(case), case.blocks, CPU)
@@ -194,7 +204,7 @@ def test_an_exported_model_gives_equal_outputs(case, tmp_path):
     """A state that was written, with fewer blocks where there are some, gives equal outputs when it is loaded."""
     kept = case.blocks and case.blocks[::2]
     state = case.cut(lively(case), kept)
-    cycle, facts = Cycle(model=case.settings).model_dump(mode="json"), asdict(case.facts)
+    cycle, facts = {"model": case.settings.model_dump(mode="json")}, asdict(case.facts)
     told = {"cycle": cycle, "facts": json.loads(json.dumps(facts)), "classes": ["a", "b", "c"], "longest": 64}
     case.export(state, kept, told, tmp_path)
     batch = documents(case, 9, 4)
