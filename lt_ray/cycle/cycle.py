@@ -203,7 +203,7 @@ class Cycle(Settings):
             "source": None if self.source is None else self.source.meaning(),
             "model": self.model.meaning(),
             "training": self.training.meaning(),
-            "schedule": [pruning.meaning() for pruning in self.schedule],
+            "schedule": [pruning.on(self.model).meaning() for pruning in self.schedule],
         }
 
     def with_settings(self, settings: Mapping[str, object]) -> Cycle:

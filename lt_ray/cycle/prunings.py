@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
+from lt_ray.cycle.models import ModelSettings
 from lt_ray.cycle.settings import Settings, a_share
 
 
@@ -60,6 +61,10 @@ class PruningSettings(Settings):
     def effect(self) -> str:
         """What it does to a model, in two words."""
         return "?"
+
+    def on(self, model: ModelSettings) -> PruningSettings:
+        """Return it without what means nothing for a model."""
+        return self
 
 
 class Restarting(PruningSettings):
@@ -235,6 +240,12 @@ class Similarity(PruningSettings):
     cka: Literal["minibatch", "tokens"] = "minibatch"
     """`minibatch` = examples are samples, their tokens' mean; unbiased, summed over batches. `tokens` = examples are
     the tokens of one sentence; biased, averaged over sentences"""
+    features: Literal["pooled", "flattened"] = "pooled"
+    """Of `minibatch`: an example's features are the mean over its tokens or over the pixels of its maps, or, for
+    pictures, all values of its maps"""
+    recalibrate: bool = False
+    """Estimate the statistics of batch norms anew after a removal: their mean over the calibration batches, passed once
+    through the shorter model; else they are those of the kept blocks"""
     calibration: int = Field(default=2048, ge=4)
     """Examples of train on which blocks are compared; all, where there are fewer [count]"""
     calibration_batch: int = Field(default=256, ge=4)
@@ -256,6 +267,15 @@ class Similarity(PruningSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _tokens_are_not_flattened(self) -> Similarity:
+        if self.cka == "tokens" and self.features == "flattened":
+            raise ValueError(
+                "`similarity.features: flattened` is of `cka: minibatch`, but got `cka: tokens`, which compares each "
+                "token's features: leave one of them out"
+            )
+        return self
+
     @property
     def may_lose(self) -> float | None:
         """What it may cost on validation."""
@@ -273,12 +293,19 @@ class Similarity(PruningSettings):
             tree |= {"calibration_batch": None}
         if self.max_drop is None:
             tree |= {"max_stride": None}
+        for name in ("features", "recalibrate"):  # which cycles before there were pictures do not have
+            if tree[name] == type(self).model_fields[name].default:
+                del tree[name]
         return tree
+
+    def on(self, model: ModelSettings) -> Similarity:
+        """Return it without what means nothing for a model."""
+        return self if model.has_statistics else self.model_copy(update={"recalibrate": False})
 
 
 class Wanda(PruningSettings):
-    """One pruning of the linear layers of the blocks by |weight| · norm of its input; the kept weights go on as they
-    are (Sun et al. 2023, arXiv:2306.11695)."""
+    """One pruning of the blocks' linear maps, convolutions too, by |weight| · norm of its input; the kept weights go on
+    as they are (Sun et al. 2023, arXiv:2306.11695)."""
 
     implementation = "lt_ray.rounds.methods.wanda:WandaMethod"
     needs_blocks = True

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer, model_validator
 from scipy.special import bdtrc
 
 from lt_ray.cycle.metrics import METRICS, Best
@@ -172,6 +172,18 @@ class BlockDecision(Row):
     """The compared blocks' positions in the dense model"""
     reason: str
     """Why it came to this, in a sentence"""
+    features: Literal["pooled", "flattened"] | None = None
+    """What was compared of an example that is no text; not told of texts"""
+    recalibrated: bool = False
+    """The statistics of batch norms were estimated anew; not told where they were not"""
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_pictures(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = write(self)
+        return {name: value for name, value in tree.items() if name not in _ADDED or value}
+
+
+_ADDED = ("features", "recalibrated")
 
 
 class EpochResult(Epoch):

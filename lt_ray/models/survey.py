@@ -1,4 +1,4 @@
-"""A survey of an encoder before it is trained: do its blocks and their linear maps get what the prunings suppose?"""
+"""A survey of a model before it is trained: do its blocks and their linear maps get what the prunings suppose?"""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from lt_ray.models.pretrained import quiet
 DOCUMENTS, TOKENS = 3, 5
 """The batch that is passed: unequal, so that axes in another order are seen [count]"""
 _SHORT = 3
-WAY_OUT = "take another pruning, or name another model, such as BERT, DistilBERT or RoBERTa."
+WAY_OUT = "take another pruning, or name another model."
 
 Shape = tuple[int, ...]
 
 
 @dataclass
 class Survey:
-    """What reached the blocks and their linear maps in one pass over documents of different lengths."""
+    """What reached the blocks and their linear maps in one pass over a few examples."""
 
-    stack: str
-    """Name of the stack of blocks"""
-    blocks: int
-    """Blocks of the stack [count]"""
+    names: tuple[str, ...]
+    """Names of the blocks, in order"""
+    tokens: bool = True
+    """Whether the examples are documents, so that states are of their tokens"""
     called: list[int] = field(default_factory=list)
     """Places of the blocks, in the order of their calls"""
     outputs: dict[int, str | Shape] = field(default_factory=dict)
@@ -42,46 +42,56 @@ class Survey:
 
     def check_blocks(self) -> None:
         """Raise `ModelError` unless each block runs once, in order, and returns (documents, tokens, features)."""
-        if self.called != list(range(self.blocks)):
+        if self.called != list(range(len(self.names))):
             raise ModelError(
-                f"`similarity` and `wanda` need blocks that run once each, in order, but those of {self.stack} ran as "
-                f"{', '.join(map(str, self.called)) or 'none'}: {WAY_OUT}"
+                "`similarity` and `wanda` need blocks that run once each, in order, but those of "
+                f"{self.names[0].rpartition('.')[0]} ran as {', '.join(map(str, self.called)) or 'none'}: {WAY_OUT}"
             )
+        states = "(documents, tokens, features)" if self.tokens else "(examples, …)"
         for place, found in self.outputs.items():
-            if isinstance(found, str) or len(found) != 3 or found[:2] != (DOCUMENTS, TOKENS):
+            if isinstance(found, str) or not self._is_state(found):
                 raise ModelError(
-                    "`similarity` and `wanda` need blocks that return states (documents, tokens, features), but of "
-                    f"{DOCUMENTS} documents with {TOKENS} tokens {self.stack}.{place} returns {_told(found)}: "
-                    + WAY_OUT
+                    f"`similarity` and `wanda` need blocks that return states {states}, but of {self._passed} "
+                    f"{self.names[place]} returns {_told(found)}: {WAY_OUT}"
                 )
 
     def check_maps(self) -> None:
-        """Raise `ModelError` unless each linear map of the blocks runs once and sees the documents' tokens alone."""
+        """Raise `ModelError` unless each linear map of the blocks runs once and, of documents, sees tokens alone."""
+        needed = "see each token of the documents once and nothing else" if self.tokens else "run once each"
         for name, shapes in self.inputs.items():
-            if len(shapes) != 1 or shapes[0][:-1] != (DOCUMENTS, TOKENS):
+            if len(shapes) != 1 or (self.tokens and shapes[0][:-1] != (DOCUMENTS, TOKENS)):
                 seen = " and ".join(map(str, shapes)) or "nothing"
                 raise ModelError(
-                    "`wanda` needs linear maps that see each token of the documents once and nothing else, but of "
-                    f"{DOCUMENTS} documents with {TOKENS} tokens {name} sees {seen}: {WAY_OUT}"
+                    f"`wanda` needs linear maps that {needed}, but of {self._passed} {name} sees {seen}: {WAY_OUT}"
                 )
+
+    def _is_state(self, shape: Shape) -> bool:
+        if self.tokens:
+            return len(shape) == 3 and shape[:2] == (DOCUMENTS, TOKENS)
+        return len(shape) > 1 and shape[0] == DOCUMENTS
+
+    @property
+    def _passed(self) -> str:
+        return f"{DOCUMENTS} documents with {TOKENS} tokens" if self.tokens else f"{DOCUMENTS} examples"
 
     def check_chain(self) -> None:
         """Raise `ModelError` unless each block takes of the others only what the one before returned."""
         if self.broken:
             raise ModelError(
                 "`wanda.mode: sequential` needs blocks that take of the others only what the one before returned, but "
-                f"{self.stack}.{self.broken[0]} takes something else: take `one_pass`, or name another model."
+                f"{self.names[self.broken[0]]} takes something else: take `one_pass`, or name another model."
             )
 
 
 def survey(model: Model[Any]) -> Survey:
-    """Return what one pass of a model with one stack of blocks shows; its weights have no values and need none.
+    """Return what one pass of a model with blocks shows; its weights have no values and need none.
 
     Raises `ModelError` where the model cannot take documents of different lengths in one batch.
     """
     module = model.blank(model.blocks, torch.device("cpu")).eval()
     blocks = model.blocks_of(module)
-    found, watch = Survey(model.stacks[0].name, len(blocks)), _Watch()
+    names = tuple(f"{stack.name}.{place}" for stack in model.stacks for place in range(stack.blocks))
+    found, watch = Survey(names, model.facts.inputs == "text"), _Watch()
     with torch.no_grad(), ExitStack() as hooks, quiet():
         for place, block in enumerate(blocks):
             before, after = partial(watch.before, found, place), partial(watch.after, found, place)
@@ -98,8 +108,8 @@ def survey(model: Model[Any]) -> Survey:
         except Exception as error:  # a model's own code raises whatever it likes
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(
-                f"an encoder must take {DOCUMENTS} documents of different lengths at once, but {model.kind} does not "
-                f"({said}); name another model."
+                f"a model must take {DOCUMENTS} {'documents of different lengths' if found.tokens else 'examples'} at "
+                f"once, but {model.kind} does not ({said}); name another model."
             ) from None
     return found
 

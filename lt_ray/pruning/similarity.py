@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,20 +24,39 @@ _STRIP = 64  # rows of a Gram matrix in one product
 _ENTRIES = 2**25  # of Gram matrices that TokenCka holds at a time, 8 to 16 bytes each
 
 
-def pooled(states: Tensor, kept: Tensor) -> Tensor:
-    """Return each sentence's mean over its kept tokens, (B, d), float32 (float64 if `states` are).
+def pooled(states: Tensor, kept: Tensor | None) -> Tensor:
+    """Return each example's mean over its kept tokens, or over the pixels of its maps, (B, d), float32 (float64 if
+    `states` are).
 
-    - `states`: (B, T, d), any floating type; values at padding are not looked at
-    - `kept`: bool (B, T), False at padding
+    - `states`: tokens (B, T, d), maps (B, d, H, W) or (B, d), any floating type; values at padding are not looked at
+    - `kept`: bool (B, T), False at padding; None = there is none
 
     Raises ValueError when a sentence keeps no token.
     """
+    if kept is None:
+        places = {3: (1,), 4: (2, 3)}.get(states.dim(), ())
+        means = states.mean(places, dtype=torch.float64) if places else states
+        return means.to(torch.promote_types(states.dtype, torch.float32))
     counts = kept.sum(1, keepdim=True)
     if not bool(counts.all()):
         raise ValueError(f"Every sentence must keep a token, but got none in sentence {int(counts.argmin())}.")
     # Summed in float64: a block with constant output must still look constant after sentences of unequal lengths.
     sums = states.masked_fill(~kept.unsqueeze(-1), 0).sum(1, dtype=torch.float64)
     return (sums / counts).to(torch.promote_types(states.dtype, torch.float32))
+
+
+def centred_gram(features: Tensor) -> Tensor:
+    """Return the Gram matrix of examples less their mean, float64 (n, n): all that `MinibatchCka` needs of a block.
+
+    - `features`: (n, d) or (n, …), which is flattened; any floating type
+
+    Raises ValueError when n < 4, where the estimator is not defined.
+    """
+    if len(features) < SMALLEST_BATCH:
+        raise ValueError(
+            f"A batch must have at least {SMALLEST_BATCH} examples, but got {len(features)}: leave a smaller rest out."
+        )
+    return _gram(features.flatten(1))
 
 
 class MinibatchCka:
@@ -64,18 +84,22 @@ class MinibatchCka:
 
         Raises ValueError when n < 4, where the estimator is not defined, or when the blocks' n differ.
         """
-        sizes = {len(feature) for feature in features}
-        if len(features) != self._blocks or len(sizes) != 1:
+        self.add_grams([centred_gram(feature) for feature in features])
+
+    @torch.no_grad()
+    def add_grams(self, each: Sequence[Tensor]) -> None:
+        """Add one batch of n examples by the blocks' `centred_gram`, float64 (n, n), on one device.
+
+        Raises ValueError when the blocks' n differ.
+        """
+        sizes = {len(gram) for gram in each}
+        if len(each) != self._blocks or len(sizes) != 1:
             raise ValueError(
                 f"Each of the {self._blocks} blocks must give features of the same examples, "
-                f"but got {len(features)} blocks with {sorted(sizes)} examples."
+                f"but got {len(each)} blocks with {sorted(sizes)} examples."
             )
         n = sizes.pop()
-        if n < SMALLEST_BATCH:
-            raise ValueError(
-                f"A batch must have at least {SMALLEST_BATCH} examples, but got {n}: leave a smaller rest out."
-            )
-        grams = torch.stack([_gram(feature.flatten(1)) for feature in features])
+        grams = torch.stack(list(each))
         diagonals = grams.diagonal(dim1=1, dim2=2)
         largest = diagonals.square().sum(1)
         diagonals.zero_()
@@ -158,10 +182,10 @@ class TokenCka:
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """What becomes of each block of a stack; positions in the numbering before the removal."""
+    """What becomes of each block of a model; positions in the numbering before the removal."""
 
     clusters: tuple[Blocks, ...]
-    """Runs of similar blocks, together 0..L−1 in order"""
+    """Runs of similar blocks, together 0..L−1"""
     kept: Blocks
     removed: Blocks
     frozen: Blocks
@@ -198,14 +222,16 @@ def plan(
     rule: Rule = "anchor",
     freeze: bool = False,
     fixed: Collection[int] = (),
+    rows: Sequence[Blocks] | None = None,
 ) -> BlockPlan:
-    """Return which blocks of a stack go: positions `1::stride` of each cluster.
+    """Return which blocks go: positions `1::stride` of each cluster.
 
     - `cka`: (L, L), similarity of the blocks' outputs
     - `threshold`: CKA in (0, 1]
     - `stride`: 1 keeps the first block of each cluster only; 2 removes every second block [count]
     - `freeze`: of the kept blocks train only the last before and the first after each removed run
     - `fixed`: positions that stay whatever their cluster says, as a ResNet stage's first block
+    - `rows`: positions that are clustered together, in order, each row apart from the others; None = all together
 
     Raises ValueError for a threshold, stride or fixed position out of range.
     Source: Hu et al., "MPruner", 2024 (arXiv 2408.13482). Differs: the threshold is a share, never percent, and the
@@ -217,10 +243,16 @@ def plan(
         raise ValueError(f"`stride >= 1` must hold, but got ({stride=}): 1 removes all but a cluster's first block.")
     if not set(fixed) <= set(range(len(cka))):
         raise ValueError(f"`fixed` must be positions in 0..{len(cka) - 1}, but got {sorted(fixed)}.")
-    similar = clusters(cka, threshold, rule)
+    rows = [tuple(range(len(cka)))] if rows is None else rows
+    similar = tuple(
+        tuple(row[place] for place in cluster)
+        for row in rows
+        for cluster in clusters(cka[list(row)][:, list(row)], threshold, rule)
+    )
     removed = {block for cluster in similar for block in cluster[1::stride]} - set(fixed)
     kept = tuple(block for block in range(len(cka)) if block not in removed)
-    frozen = tuple(block for block in kept if not {block - 1, block + 1} & removed) if freeze and removed else ()
+    beside = {block for row in rows for pair in itertools.pairwise(row) if removed & set(pair) for block in pair}
+    frozen = tuple(block for block in kept if block not in beside) if freeze and removed else ()
     return BlockPlan(similar, kept, tuple(sorted(removed)), frozen)
 
 

@@ -6,6 +6,7 @@ by column, and weights that are pruned already rank before all others, so that a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -65,6 +66,19 @@ def sums_of_squares(x: Tensor, kept: Tensor | None) -> Tensor:
         part = slice(start, start + at_a_time)
         sums += (tokens[part] if counted is None else tokens[part][counted[part]]).double().square().sum(0)
     return sums
+
+
+def sums_over_patches(squares: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
+    """Return, for each weight of a kernel, the sum of what it is multiplied with over all places of the kernel: the
+    sum of a column of im2col, float64 (C · kernel).
+
+    - `squares`: sums over a batch of squared inputs, padded as the convolution pads them, float64 (C, …)
+    - `kernel`, `stride`, `dilation`: of each spatial axis [count]
+    """
+    axes = list(zip(squares.shape[1:], kernel, stride, dilation, strict=True))
+    spans = [[(d * k, side - d * (size - 1 - k), s) for k in range(size)] for side, size, s, d in axes]
+    places = [squares[(slice(None), *(slice(*span) for span in place))] for place in itertools.product(*spans)]
+    return torch.stack([part.flatten(1).sum(1) for part in places], dim=1).flatten()
 
 
 def removed_count(in_features: int, sparsity: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -12,42 +12,59 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lt_ray.models import maps
 from lt_ray.pruning import wanda
 from lt_ray.pruning.masks import Masks
+from lt_ray.training.measure import evaluating
 
 Forward = Callable[[Tensor], object]
-Kept = Callable[[Tensor], Tensor]
+Kept = Callable[[Tensor], Tensor | None]
+Reduce = Callable[[Tensor, Tensor | None], Tensor]
 Norms = dict[str, wanda.InputNorms]
 Mode = Literal["sequential", "one_pass"]
 Sparsity = float | tuple[int, int]
 """Share of each output row that is pruned, [0, 1), or a pattern (n, m): n of every m inputs stay."""
+_AT_A_TIME = 16
+"""Examples whose maps are squared at a time: float64 copies stay small [count]"""
+
+
+def states_themselves(states: Tensor, kept: Tensor | None) -> Tensor:
+    """Return what a block returned, as it is."""
+    return states
 
 
 def block_outputs(
-    blocks: Sequence[nn.Module], forward: Forward, batches: Iterable[Tensor], kept: Kept
-) -> Iterator[tuple[list[Tensor], Tensor]]:
+    blocks: Sequence[nn.Module],
+    forward: Forward,
+    batches: Iterable[Tensor],
+    kept: Kept,
+    reduce: Reduce = states_themselves,
+) -> Iterator[tuple[list[Tensor], Tensor | None]]:
     """Yield, for each batch, what every block returns, without gradients.
 
     - `blocks`: members of the model that `forward` runs, in eval mode
-    - `forward`: tokens int64 (B, T) → logits
-    - `batches`: tokens int64 (B, T)
-    - `kept`: tokens → True where a token is no padding, bool (B, T)
+    - `forward`: inputs (B, …) → logits
+    - `batches`: inputs (B, …), such as tokens int64 (B, T)
+    - `kept`: inputs → True where a token is no padding, bool (B, T); None where there is no padding
+    - `reduce`: (a block's output, kept) → what is kept of it, so that no two outputs need to be held at once
 
-    Yields outputs, float (B, T, d) per block (of a tuple, the first), and kept, bool (B, T). The blocks carry hooks
-    only while `forward` runs. Raises ValueError if it leaves a block out.
+    Yields a tensor per block (of a tuple that it returns, the first), and kept. The blocks carry hooks only while
+    `forward` runs. Raises ValueError if it leaves a block out.
     """
     assert not any(block.training for block in blocks), "calibration needs eval mode"
-    for tokens in batches:
+    for inputs in batches:
         outputs: dict[int, Tensor] = {}
+        looked_at = kept(inputs)
         with torch.no_grad(), ExitStack() as hooks:
             for index, block in enumerate(blocks):
-                hooks.enter_context(block.register_forward_hook(partial(_keep_output, outputs, index)))
-            forward(tokens)
+                keep = partial(_keep_output, outputs, index, reduce, looked_at)
+                hooks.enter_context(block.register_forward_hook(keep))
+            forward(inputs)
         if missing := [index for index in range(len(blocks)) if index not in outputs]:
             raise ValueError(f"forward must run each of the blocks, but it left out {missing=}.")
-        yield [outputs[index] for index in range(len(blocks))], kept(tokens)
+        yield [outputs[index] for index in range(len(blocks))], looked_at
 
 
 def wanda_masks(
@@ -61,13 +78,16 @@ def wanda_masks(
     *,
     mode: Mode = "sequential",
 ) -> list[dict[str, Tensor]]:
-    """Return, for each sparsity, smaller masks: Wanda's on the linear layers of the blocks, the others as they are.
+    """Return, for each sparsity, smaller masks: Wanda's on the linear maps of the blocks, the others as they are.
+
+    A convolution is a linear map of patches: the norm of a kernel's weight is that of what it is multiplied with at all
+    places of all examples, its column of im2col; weights of one filter are a row.
 
     - `module`: the model, holding zeros where `masks` prune; neither its weights nor its training flags change
     - `blocks`: members of it; in each, the first argument (or `hidden_states`) is what the block before returned
-    - `forward`: tokens int64 (B, T) → logits; it runs `module`
-    - `batches`: calibration tokens int64 (B, T), read once
-    - `kept`: tokens → True where a token is no padding, bool (B, T)
+    - `forward`: inputs (B, …) → logits; it runs `module`
+    - `batches`: calibration inputs (B, …), such as tokens int64 (B, T), read once
+    - `kept`: inputs → True where a token is no padding, bool (B, T); None where there is no padding
     - `masks`: masks before, at least of the weights of the blocks' linear layers
     - `sparsities`: shares of a row, or patterns (n, m)
     - `mode`: `sequential` measures each block with the blocks before it already pruned, once per sparsity;
@@ -79,7 +99,7 @@ def wanda_masks(
     Source: Sun et al. 2023, arXiv:2306.11695, section 3, whose program is `sequential`.
     """
     linears = _linears(module, blocks)
-    with _evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         if mode == "one_pass":
             together = list(chain.from_iterable(linears))
             norms = _norms(together, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
@@ -97,10 +117,11 @@ def input_norms(
 
     - `module`, `blocks`, `forward`, `batches`, `kept`: see `wanda_masks`
 
-    Returns weight name → norm of each input over all kept tokens, float64 (in,).
+    Returns weight name → norm of each input over all kept tokens, float64 (in,); of a convolution over all places,
+    (C · kernel,).
     """
     linears = list(chain.from_iterable(_linears(module, blocks)))
-    with _evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         found = _norms(linears, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
     return {name: norms.norms for name, norms in found.items()}
 
@@ -117,9 +138,31 @@ def selected(module: nn.Module, norms: Mapping[str, Tensor], masks: Masks, spars
     return {name: chosen.get(name, mask).clone() for name, mask in masks.items()}
 
 
+@torch.no_grad()
+def recalibrate_(module: nn.Module, forward: Forward, batches: Iterable[Tensor]) -> None:
+    """Estimate the statistics of a module's batch norms anew: their mean over the batches, dropout off.
+
+    - `forward`: inputs (B, …) → logits; it runs `module`
+
+    A module without batch norms is left as it is, and no batch is read.
+    """
+    norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    with evaluating(module):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum, norm.training = None, True
+        for inputs in batches:
+            forward(inputs)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum, norm.training = momentum, False
+
+
 @dataclass(frozen=True)
 class _Linear:
-    """A linear layer of a block, and what its weight is called in the model and in the block."""
+    """A linear map of a block, and what its weight is called in the model and in the block."""
 
     layer: nn.Module
     name: str
@@ -143,11 +186,11 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Pass:
-    """One batch: the first block's input (B, T, d), the call of each block, and kept, bool (B, T)."""
+    """One batch: the first block's input (B, …), the call of each block, and kept, bool (B, T) or None."""
 
     hidden: Tensor
     calls: Sequence[_Call]
-    kept: Tensor
+    kept: Tensor | None
 
 
 def _sequential(
@@ -165,7 +208,7 @@ def _sequential(
     return chosen
 
 
-def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor) -> _Pass:
+def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor | None) -> _Pass:
     """Run the model once and keep what its blocks are called with."""
     hidden: list[Tensor] = []
     calls: list[_Call] = []
@@ -187,14 +230,16 @@ def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept:
     with ExitStack() as hooks:
         for block in blocks:
             hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.enter_context(block.register_forward_hook(partial(_keep_output, returned, 0)))
+            hooks.enter_context(
+                block.register_forward_hook(partial(_keep_output, returned, 0, states_themselves, None))
+            )
         forward(tokens)
     if len(calls) < len(blocks):
         raise ValueError(f"forward must run all {len(blocks)} blocks, but it ran {len(calls)}.")
     return _Pass(hidden[0], calls, kept)
 
 
-def _norms(linears: Sequence[_Linear], passes: Iterable[tuple[Callable[[], object], Tensor]]) -> Norms:
+def _norms(linears: Sequence[_Linear], passes: Iterable[tuple[Callable[[], object], Tensor | None]]) -> Norms:
     """Norms of the inputs of each linear layer over all passes (what to run, kept)."""
     norms: Norms = {}
     meter = _Meter(norms)
@@ -215,25 +260,39 @@ class _Meter:
     def __init__(self, norms: Norms) -> None:
         self._norms = norms
 
-    def start(self, kept: Tensor) -> None:
+    def start(self, kept: Tensor | None) -> None:
         self._kept = kept
         self._last: tuple[Tensor, int] | None = None
         self._seen: set[str] = set()
 
-    def __call__(self, name: str, _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        x = inputs[0]
-        if x.shape[:-1] != self._kept.shape or name in self._seen:
+    def __call__(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x, kept = inputs[0], self._kept
+        if (kept is not None and x.shape[:-1] != kept.shape) or name in self._seen:
+            seen = "inputs" if kept is None else f"tokens {tuple(kept.shape)}"
             raise ValueError(
-                f"a linear map must see each token once and nothing else, but {name} sees {tuple(x.shape)} of tokens "
-                f"{tuple(self._kept.shape)}{' again' if name in self._seen else ''}."
+                f"a linear map must see each token once and nothing else, but {name} sees {tuple(x.shape)} of {seen}"
+                f"{' again' if name in self._seen else ''}."
             )
         self._seen.add(name)
-        # A tensor written to since it was squared has another version; those of inference_mode have none.
-        version = None if x.is_inference() else x._version
-        if self._last is None or version is None or self._last[0] is not x or self._last[1] != version:
-            self._sums = wanda.sums_of_squares(x, self._kept)
-            self._last = None if version is None else (x, version)
-        self._norms.setdefault(name, wanda.InputNorms(x.shape[-1])).add_sums(self._sums)
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
+            sums = _patch_sums(layer, x)
+        else:
+            # A tensor written to since it was squared has another version; those of inference_mode have none.
+            version = None if x.is_inference() else x._version
+            if self._last is None or version is None or self._last[0] is not x or self._last[1] != version:
+                self._sums = wanda.sums_of_squares(x, kept)
+                self._last = None if version is None else (x, version)
+            sums = self._sums
+        self._norms.setdefault(name, wanda.InputNorms(len(sums))).add_sums(sums)
+
+
+def _patch_sums(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution's kernel weights are multiplied with, squared and summed over examples and places, float64
+    (C · kernel)."""
+    squares = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
+    for part in x.detach().split(_AT_A_TIME):
+        squares += part.double().square().sum(0)
+    return wanda.sums_over_patches(maps.padded(layer, squares), layer.kernel_size, layer.stride, layer.dilation)
 
 
 def _select(
@@ -249,11 +308,14 @@ def _select(
 
 
 def _smaller(layer: nn.Module, norms: Tensor, mask: Tensor, sparsities: Sequence[Sparsity]) -> list[Tensor]:
-    """A linear map's masks at each sparsity, lying as its weight does."""
-    known = maps.rows(layer, layer.get_parameter("weight")), norms, maps.rows(layer, mask)
-    rows = iter(wanda.select(*known, [sparsity for sparsity in sparsities if not isinstance(sparsity, tuple)]))
-    found = [wanda.select_pattern(*known, *s) if isinstance(s, tuple) else next(rows) for s in sparsities]
-    return [maps.rows(layer, smaller).contiguous() for smaller in found]
+    """A linear map's masks at each sparsity, lying as its weight does; each of its groups has inputs of its own."""
+    parts, weight, mask = maps.groups(layer), maps.rows(layer, layer.get_parameter("weight")), maps.rows(layer, mask)
+    found: list[list[Tensor]] = [[] for _ in sparsities]
+    for known in zip(weight.chunk(parts), norms.chunk(parts), mask.chunk(parts), strict=True):
+        rows = iter(wanda.select(*known, [sparsity for sparsity in sparsities if not isinstance(sparsity, tuple)]))
+        for smaller, sparsity in zip(found, sparsities, strict=True):
+            smaller.append(wanda.select_pattern(*known, *sparsity) if isinstance(sparsity, tuple) else next(rows))
+    return [maps.from_rows(layer, torch.cat(smaller) if parts > 1 else smaller[0]) for smaller in found]
 
 
 def _masked(weight: Tensor, mask: Tensor) -> Tensor:
@@ -262,7 +324,10 @@ def _masked(weight: Tensor, mask: Tensor) -> Tensor:
 
 def _linears(module: nn.Module, blocks: Sequence[nn.Module]) -> list[list[_Linear]]:
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    found = [[(path, child) for path, child in b.named_modules() if maps.is_linear(child)] for b in blocks]
+    found = [
+        [(path, child) for path, child in b.named_modules() if maps.is_linear(child) or maps.is_convolution(child)]
+        for b in blocks
+    ]
     return [
         [_Linear(child, names[id(child.get_parameter("weight"))], f"{path}.weight".lstrip(".")) for path, child in g]
         for g in found
@@ -274,16 +339,13 @@ def _hidden(output: Any) -> Tensor:
     return state
 
 
-def _keep_output(outputs: dict[int, Tensor], index: int, _block: nn.Module, _inputs: object, output: object) -> None:
-    outputs[index] = _hidden(output)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = [child for child in module.modules() if child.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for child in training:
-            child.training = True
+def _keep_output(
+    outputs: dict[int, Tensor],
+    index: int,
+    reduce: Reduce,
+    kept: Tensor | None,
+    _block: nn.Module,
+    _inputs: object,
+    output: object,
+) -> None:
+    outputs[index] = reduce(_hidden(output), kept)

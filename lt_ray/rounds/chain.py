@@ -92,7 +92,7 @@ def _round(
 ) -> Round:
     inputs: dict[str, Any] = _common(cycle, data_digest) | {
         "parent": parent.key if parent else None,
-        "pruning": pruning.meaning() if pruning else None,
+        "pruning": pruning.on(cycle.model).meaning() if pruning else None,
     }
     if parent is not None and index != parent.index + 1:
         inputs["index"] = index  # its draws depend on it, which else follows from the parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from lt_ray.cycle.identity import digest
 from lt_ray.cycle.prunings import Similarity
 from lt_ray.cycle.results import BlockDecision
 from lt_ray.errors import CycleError
-from lt_ray.models.model import Model
+from lt_ray.models.model import Blocks, Model
 from lt_ray.models.survey import Survey
 from lt_ray.pruning import similarity
 from lt_ray.rounds import calibration
@@ -48,7 +48,10 @@ class SimilarityMethod(Method[Similarity]):
             undecided = BlockDecision(**decided, cka=(), clusters=(), removed=(), frozen=(), reason=over)
             return replace(start, trains=False, decision=undecided)
         cka = self._compared(parent, context)
-        plan = similarity.plan(cka, threshold=own.threshold, stride=stride, rule=own.clusters, freeze=own.freeze)
+        rows, fixed = _compared_together(context.model, blocks)
+        plan = similarity.plan(
+            cka, threshold=own.threshold, stride=stride, rule=own.clusters, freeze=own.freeze, fixed=fixed, rows=rows
+        )
         decision = BlockDecision(
             **decided,
             cka=tuple(tuple(round(value, _DIGITS) for value in row) for row in cka.tolist()),
@@ -56,13 +59,16 @@ class SimilarityMethod(Method[Similarity]):
             removed=plan.removed,
             frozen=plan.frozen,
             reason=_reason(plan, own.threshold, stride),
+            features=None if context.model.facts.inputs == "text" else own.features,
+            recalibrated=own.recalibrate and bool(plan.removed),
         )
         if not plan.removed:
             return replace(start, trains=False, decision=decision)
         kept = tuple(blocks[place] for place in plan.kept)
+        weights = context.model.cut(start.weights, kept, blocks)
         return replace(
             start,
-            weights=context.model.cut(start.weights, kept, blocks),
+            weights=self._recalibrated(weights, kept, context) if own.recalibrate else weights,
             masks=context.model.cut(start.masks, kept, blocks),
             blocks=kept,
             frozen=tuple(blocks[place] for place in plan.frozen),
@@ -70,20 +76,38 @@ class SimilarityMethod(Method[Similarity]):
         )
 
     def check(self, model: Model[Any], surveyed: Callable[[], Survey]) -> None:
-        """Raise `ModelError` where the blocks do not return states of the documents' tokens."""
+        """Raise `CycleError` where blocks cannot be compared in this way, and `ModelError` where they do not return
+        states of the examples, or of the documents' tokens."""
+        own, inputs = self.settings, model.facts.inputs
+        if own.cka == "tokens" and inputs != "text":
+            raise CycleError(
+                f"`similarity.cka: tokens` compares the tokens of texts, but the task has {inputs}: say --set "
+                "similarity.cka=minibatch"
+            )
+        if own.features == "flattened" and inputs == "text":
+            raise CycleError(
+                "`similarity.features: flattened` needs examples of one shape, but texts are of many lengths: say "
+                "`pooled`"
+            )
         surveyed().check_blocks()
 
     def check_data(self, data: Data, seed: int) -> None:
         """Raise `CycleError` where blocks could not be compared on the calibration examples."""
         own = self.settings
         examples = calibrating(data, seed, own.calibration)
+        texts = data.facts.inputs == "text"
+        examples_of, ways_out = (
+            ("texts", "texts, or take `tokens`, which one text is enough for") if texts else ("examples", "of them")
+        )
         if own.cka == "minibatch" and len(examples) < similarity.SMALLEST_BATCH:
             raise CycleError(
-                f"`similarity.cka: minibatch` compares blocks on at least {similarity.SMALLEST_BATCH} texts of train, "
-                f"but train has {len(examples)}: give more texts, or take `tokens`, which one text is enough for"
+                f"`similarity.cka: minibatch` compares blocks on at least {similarity.SMALLEST_BATCH} {examples_of} of "
+                f"train, but train has {len(examples)}: give more {ways_out}"
             )
+        if own.cka != "tokens" or not texts:
+            return
         longest = (batch.inputs.shape[1] for batch in data.some("train", examples, BATCH))
-        if own.cka == "tokens" and max(longest, default=0) < similarity.FEWEST_TOKENS:
+        if max(longest, default=0) < similarity.FEWEST_TOKENS:
             raise CycleError(
                 f"`similarity.cka: tokens` compares blocks on texts of at least {similarity.FEWEST_TOKENS} tokens, but "
                 f"the {len(examples)} texts that calibration draws of train have one each: give longer ones, a larger "
@@ -93,29 +117,68 @@ class SimilarityMethod(Method[Similarity]):
     def _compared(self, parent: Parent, context: Context) -> Tensor:
         """CKA of every two blocks, float64 (L, L)."""
         own, model = self.settings, context.model
-        settings = {name: own.meaning()[name] for name in ("cka", "calibration", "calibration_batch")}
+        meaning, names = own.meaning(), ("cka", "features", "calibration", "calibration_batch")
+        settings = {name: meaning[name] for name in names if name in meaning}
         key = digest({"round": parent.key, "seed": context.seed, **settings})[:24]
         known = context.store.statistics(key)
         if known is not None:
             return known["cka"]
         module = model.live(parent.weights, parent.blocks, context.device).eval()
         blocks, forward = model.blocks_of(module), partial(model.forward, module)
-        examples, size = context.examples(own.calibration), BATCH
-        if own.cka == "minibatch":
-            size = own.calibration_batch
-            rest = len(examples) % size
-            if rest < similarity.SMALLEST_BATCH:  # too few for the unbiased estimator
-                examples = examples[: len(examples) - rest]
-        batches = (batch.inputs for batch in context.batches(examples, size))
-        tokens, samples = similarity.TokenCka(len(blocks)), similarity.MinibatchCka(len(blocks))
-        for outputs, kept in calibration.block_outputs(blocks, forward, batches, model.kept):
-            if own.cka == "tokens":
+        if own.cka == "tokens":
+            batches = (batch.inputs for batch in context.batches(context.examples(own.calibration)))
+            tokens = similarity.TokenCka(len(blocks))
+            for outputs, kept in calibration.block_outputs(blocks, forward, batches, model.kept):
+                assert kept is not None
                 tokens.add(outputs, kept)
-            else:
-                samples.add([similarity.pooled(states, kept) for states in outputs])
-        cka = (tokens if own.cka == "tokens" else samples).matrix()
+            cka = tokens.matrix()
+        else:
+            samples = similarity.MinibatchCka(len(blocks))
+            reduce = _flattened if own.features == "flattened" else _pooled
+            for grams, _ in calibration.block_outputs(blocks, forward, self._batches(context), model.kept, reduce):
+                samples.add_grams(grams)
+            cka = samples.matrix()
         context.store.put_statistics(key, {"cka": cka})
         return cka
+
+    def _batches(self, context: Context) -> Iterator[Tensor]:
+        """The inputs of the calibration examples, in batches; a rest that is too small for the unbiased estimator is
+        left out."""
+        examples, size = context.examples(self.settings.calibration), self.settings.calibration_batch
+        rest = len(examples) % size
+        if rest < similarity.SMALLEST_BATCH:
+            examples = examples[: len(examples) - rest]
+        return (batch.inputs for batch in context.batches(examples, size))
+
+    def _recalibrated(self, weights: Mapping[str, Tensor], blocks: Blocks, context: Context) -> dict[str, Tensor]:
+        """A model's state with the statistics of its batch norms estimated anew."""
+        module = context.model.live(weights, blocks, context.device)
+        calibration.recalibrate_(module, partial(context.model.forward, module), self._batches(context))
+        return {name: tensor.detach().cpu() for name, tensor in context.model.state(module).items()}
+
+
+def _compared_together(model: Model[Any], blocks: tuple[int, ...]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The places of the blocks of stacks that are compared with each other, and those that no pruning may remove.
+
+    - `blocks`: by their positions in the dense model
+    """
+    rows: dict[str, tuple[int, ...]] = {}
+    fixed: list[int] = []
+    first = 0
+    for stack in model.stacks:
+        own = tuple(place for place, block in enumerate(blocks) if first <= block < first + stack.blocks)
+        rows[stack.compared] = rows.get(stack.compared, ()) + own
+        fixed += [place for place in own if blocks[place] - first in stack.fixed]
+        first += stack.blocks
+    return list(rows.values()), fixed
+
+
+def _pooled(states: Tensor, kept: Tensor | None) -> Tensor:
+    return similarity.centred_gram(similarity.pooled(states, kept))
+
+
+def _flattened(states: Tensor, kept: Tensor | None) -> Tensor:
+    return similarity.centred_gram(states)
 
 
 def next_stride(pruning: Similarity, earlier: Iterable[tuple[int | None, bool | None]]) -> tuple[int, str]:
@@ -137,6 +200,8 @@ def next_stride(pruning: Similarity, earlier: Iterable[tuple[int | None, bool | 
 
 def _reason(plan: similarity.BlockPlan, threshold: float, stride: int) -> str:
     alike = [cluster for cluster in plan.clusters if len(cluster) > 1]
+    if alike and not plan.removed:
+        return f"of the blocks that are alike from CKA {threshold:g}, stride {stride} removes none that may go"
     if not plan.removed:
         return f"no two neighbouring blocks are alike from CKA {threshold:g}, so none is removed"
     named = ", ".join(f"{cluster[0]}–{cluster[-1]}" for cluster in alike)
