@@ -1,7 +1,7 @@
 """CKA against the papers' formulas in plain float64, and block plans against plans made by hand."""
 
 import copy
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -612,3 +612,67 @@ def test_the_torch_cka_package_itself_agrees(seed: int) -> None:
                 features.append(batch)
         ours.add(features)
     assert float((theirs.export()["CKA"].double() - ours.matrix()).abs().max()) < 5e-5
+
+
+def planted(clusters) -> torch.Tensor:
+    """CKA 0.995 within clusters of these sizes, 0.5 between them."""
+    cka = torch.full((sum(clusters), sum(clusters)), 0.5, dtype=torch.float64)
+    first = 0
+    for size in clusters:
+        cka[first : first + size, first : first + size] = 0.995
+        first += size
+    return cka.fill_diagonal_(1)
+
+
+def depths_left(depths, plan) -> tuple[int, ...]:
+    firsts = [sum(depths[:stage]) for stage in range(len(depths) + 1)]
+    return tuple(sum(a <= block < b for block in plan.kept) for a, b in pairwise(firsts))
+
+
+def firsts_of(depths) -> list[int]:
+    return [sum(depths[:stage]) for stage in range(len(depths))]
+
+
+@pytest.mark.parametrize(("stride", "left", "blocks"), [(1, (3, 6, 15, 2), 26), (2, (3, 6, 22, 2), 33)])
+def test_resnet_152_is_left_with_the_logs_depths(stride, left, blocks):
+    """Clusters over all 50 blocks, of which a stage's first stays: 0.99 leaves what `004` prints, 26 and 33 layers."""
+    depths = (3, 8, 36, 3)
+    alike = [1, 1, 1, 2, 2, 1, 1, 1, 1, 1, *[2] * 7, *[3] * 7, 2, 1]
+    assert sum(alike) == 50
+    found = plan(planted(alike), threshold=0.99, stride=stride, fixed=firsts_of(depths))
+    assert depths_left(depths, found) == left
+    assert len(found.kept) == blocks
+
+
+@given(st.data())
+def test_no_fixed_block_ever_goes_and_rows_are_planned_apart(data):
+    """Whatever blocks are alike: a stage's first blocks stay, clusters cover all blocks, and no cluster has blocks of
+    two rows."""
+    depths = data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
+    many = sum(depths)
+    values = data.draw(st.lists(st.floats(0, 1), min_size=many * many, max_size=many * many))
+    cka = torch.tensor(values, dtype=torch.float64).reshape(many, many)
+    options = {
+        "threshold": data.draw(st.sampled_from([0.01, 0.3, 0.7, 1.0])),
+        "stride": data.draw(st.integers(1, 3)),
+        "rule": data.draw(st.sampled_from(["anchor", "chain"])),
+        "freeze": data.draw(st.booleans()),
+    }
+    found = plan(cka, fixed=firsts_of(depths), **options)
+    assert not set(firsts_of(depths)) & set(found.removed)
+    assert sorted(found.kept + found.removed) == list(range(many))
+    assert sorted(chain.from_iterable(found.clusters)) == list(range(many))
+    whole = plan(cka, **options)
+    assert set(found.removed) == set(whole.removed) - set(firsts_of(depths))
+    cut = data.draw(st.integers(1, many)) if many > 1 else 1
+    rows = [row for row in (tuple(range(cut)), tuple(range(cut, many))) if row]
+    apart = plan(cka, rows=rows, **options)
+    alone = [plan(cka[list(row)][:, list(row)], **options) for row in rows]
+    for field in ("removed", "clusters"):
+        shifted = [row[0] for row in rows]
+        every = [getattr(each, field) for each in alone]
+        if field == "removed":
+            assert apart.removed == tuple(p + first for first, own in zip(shifted, every, strict=True) for p in own)
+        else:
+            expected = [tuple(p + f for p in run) for f, own in zip(shifted, every, strict=True) for run in own]
+            assert list(apart.clusters) == expected
