@@ -97,7 +97,7 @@ class ResNet(nn.Module):
         """Return logits, float (B, outputs), of pictures, float (B, inputs, H, W)."""
         maps = F.relu(self.norm(self.conv(pictures)))
         for stage in self.stages:
-            for block in stage:
+            for block in stage.children():
                 maps = block(maps)
         logits: Tensor = self.output(maps.mean(dim=(2, 3)))
         return logits

@@ -290,7 +290,7 @@ def _patch_sums(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     """What a convolution's kernel weights are multiplied with, squared and summed over examples and places, float64
     (C · kernel)."""
     squares = torch.zeros(x.shape[1:], dtype=torch.float64, device=x.device)
-    for part in x.detach().split(_AT_A_TIME):
+    for part in torch.split(x.detach(), _AT_A_TIME):
         squares += part.double().square().sum(0)
     return wanda.sums_over_patches(maps.padded(layer, squares), layer.kernel_size, layer.stride, layer.dilation)
 
