@@ -46,7 +46,7 @@ class Training(Settings):
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 = autocast of the forward pass"""
     channels_last: bool = False
-    """Keep pictures and convolutions with the channels innermost: often faster, other rounding"""
+    """Give pictures to the model with their channels innermost in memory: often faster, other rounding"""
 
     @model_validator(mode="after")
     def _milestones_rise_within_the_epochs(self) -> Training:

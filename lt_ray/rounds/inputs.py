@@ -49,7 +49,7 @@ def inputs(cycle: Cycle, data: Data, directory: Path, base: Base | None) -> dict
     - `directory`: where the encoded data is
     """
     longest, facts = data.longest, data.facts
-    if base is not None:
+    if base is not None and facts.inputs == "text":
         task = cycle.task
         longest = longest_document(
             registry.tokenizer(base.directory),

@@ -265,7 +265,8 @@ class _Run:
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:
         training = self.cycle.training
         permutation = order(self.cycle.seed, epoch, self.data.examples("train")).numpy()
-        return self.data.epoch(permutation, training.batch_size, by_length=training.length_batches, first=step)
+        size, by_length, seed = training.batch_size, training.length_batches, self.cycle.seed
+        return self.data.epoch(permutation, size, by_length=by_length, first=step, seed=seed, epoch=epoch)
 
     # What a round starts from
 

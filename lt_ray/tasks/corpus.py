@@ -71,9 +71,25 @@ def uniforms(seed: int, purpose: str, shape: tuple[int, ...]) -> npt.NDArray[np.
 
     Philox's raw 64-bit numbers are the part of numpy's generators that never changes between its versions.
     """
-    key = int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:16], "little")
-    raw = np.asarray(np.random.Philox(key=key).random_raw(int(np.prod(shape))), dtype=np.uint64)
-    return (raw >> np.uint64(11)).astype(np.float64).reshape(shape) * 2.0**-53
+    return _uniforms(np.random.Philox(key=_key(seed, purpose)).random_raw(int(np.prod(shape)))).reshape(shape)
+
+
+def uniform_rows(seed: int, purpose: str, rows: npt.NDArray[np.int64], width: int) -> npt.NDArray[np.float64]:
+    """Return some rows of the table that `uniforms` gives of this width, without the others.
+
+    - `rows`: int64 `(m,)`; `width`: a multiple of 4, since Philox makes four numbers at a time
+    """
+    key = _key(seed, purpose)
+    made = [np.random.Philox(key=key).advance(row * width // 4).random_raw(width) for row in rows.tolist()]
+    return _uniforms(np.stack(made))
+
+
+def _key(seed: int, purpose: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{purpose}/{seed}".encode()).digest()[:16], "little")
+
+
+def _uniforms(raw: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return (np.asarray(raw, dtype=np.uint64) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def permutation(seed: int, purpose: str, n: int) -> npt.NDArray[np.int64]:
@@ -89,14 +105,23 @@ def cut(texts: Texts, sizes: Mapping[str, int], seed: int) -> dict[str, Texts]:
     Within the part's size, each class has as many as its share says, rounded by the largest remainder. A class gets
     one text in each part where it has that many; where it has not, the first goes to `train`.
     """
-    assert sum(sizes.values()) <= len(texts)
-    counts = np.unique(texts.strata, return_counts=True)
-    table = dict(zip(counts[0].tolist(), _apportioned(counts[1], sizes, len(texts)), strict=True))
-    order = permutation(seed, "split", len(texts))
-    part_of = np.full(len(texts), len(sizes))
+    return {name: texts.take(places) for name, places in cut_indices(texts.strata, sizes, seed).items()}
+
+
+def cut_indices(strata: Counts, sizes: Mapping[str, int], seed: int) -> dict[str, Counts]:
+    """Return the places of each part's examples, int64, in the order in which they are drawn; see `cut`.
+
+    - `strata`: what the cut keeps the proportions of, int64 `(n,)`
+    """
+    n = len(strata)
+    assert sum(sizes.values()) <= n
+    counts = np.unique(strata, return_counts=True)
+    table = dict(zip(counts[0].tolist(), _apportioned(counts[1], sizes, n), strict=True))
+    order = permutation(seed, "split", n)
+    part_of = np.full(n, len(sizes))
     for label, row in table.items():
-        part_of[order[texts.strata[order] == label]] = np.repeat(np.arange(len(row)), row)
-    return {name: texts.take(order[part_of[order] == part]) for part, name in enumerate(sizes)}
+        part_of[order[strata[order] == label]] = np.repeat(np.arange(len(row)), row)
+    return {name: order[part_of[order] == part] for part, name in enumerate(sizes)}
 
 
 def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, group: str = "task") -> dict[str, Texts]:
@@ -106,16 +131,21 @@ def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, g
 
     Raises `DataError` where a part would be empty, or the rest hold fewer than two texts.
     """
-    sizes = {name: round(share * len(texts)) for name, share in shares.items()}
-    rest = len(texts) - sum(sizes.values())
+    return cut(texts, share_sizes(source, len(texts), shares, group), seed)
+
+
+def share_sizes(source: str, n: int, shares: dict[str, float], group: str = "task") -> dict[str, int]:
+    """Return the examples of each part of `n`, and of the rest, as `train` [count]; see `cut_shares`."""
+    sizes = {name: round(share * n) for name, share in shares.items()}
+    rest = n - sum(sizes.values())
     if min([*sizes.values(), rest - 1]) < 1:
         wanted = ", ".join(f"{name} {sizes[name]}" for name in sizes)
         raise DataError(
-            f"{source}: a cut must leave 2 rows for train and 1 for each other split, but {len(texts)} rows "
+            f"{source}: a cut must leave 2 rows for train and 1 for each other split, but {n} rows "
             f"become train {rest}, {wanted}; give more rows, a file for each split, or other shares "
             f"({', '.join(f'--set {group}.{name}_share=S' for name in sizes)})."
         )
-    return cut(texts, sizes | {"train": rest}, seed)
+    return sizes | {"train": rest}
 
 
 def _apportioned(counts: Counts, sizes: Mapping[str, int], total: int) -> Counts:

@@ -78,10 +78,39 @@ def _parquet(source: str, file: IO[bytes], layout: Layout) -> Content:
         # The others are only named in messages; a column of pictures is not worth reading for that.
         columns: dict[str, Sequence[object]] = dict.fromkeys(names, ())
         columns |= table.read(columns=wanted).to_pydict()
-        return Content(columns, _class_labels(table.schema_arrow.metadata))
+        return Content(columns, class_labels(table.schema_arrow.metadata))
 
 
-def _class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+def _arrow(source: str, file: IO[bytes], layout: Layout) -> Content:
+    with arrow_reader(file) as reader:
+        names = reader.schema.names
+        _check_once(source, names, layout)
+        table = reader.read_all()
+        columns: dict[str, Sequence[object]] = dict.fromkeys(names, ())
+        columns |= table.select([name for name in names if name in layout.columns]).to_pydict()
+        return Content(columns, class_labels(reader.schema.metadata))
+
+
+def arrow_reader(file: Any) -> Any:
+    """Return pyarrow's reader of an Arrow file or stream; Hugging Face's library writes streams."""
+    import pyarrow
+
+    try:
+        return pyarrow.ipc.open_stream(file)
+    except pyarrow.ArrowInvalid:
+        file.seek(0)
+        return pyarrow.ipc.open_file(file)
+
+
+def arrow_batches(reader: Any) -> Iterator[Any]:
+    """Yield the record batches of an Arrow file or stream."""
+    if hasattr(reader, "get_batch"):
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+    else:
+        yield from reader
+
+
+def class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
     """Return column → class names, as Hugging Face's library writes them into a file; nothing where it did not."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
@@ -255,6 +284,7 @@ OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".
 """Suffix of a compressed file → what opens it"""
 FORMATS: dict[str, Callable[[str, IO[bytes], Layout], Content]] = {
     ".parquet": _parquet,
+    ".arrow": _arrow,
     ".csv": lambda source, file, layout: _separated(source, file, layout, ","),
     ".tsv": lambda source, file, layout: _separated(source, file, layout, "\t"),
     ".jsonl": _json,

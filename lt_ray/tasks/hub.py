@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lt_ray.cycle.identity import digest
+from lt_ray.cycle.pictures import PublicPictures
 from lt_ray.errors import DataError
-from lt_ray.tasks.tables import PLAIN, Labelled, Layout, labelled, table
+from lt_ray.tasks.images_sources import Listed, Listing, bytes_of, classes_among, coded
+from lt_ray.tasks.tables import PLAIN, Labelled, Layout, labelled, listed, table
 
 if TYPE_CHECKING:
-    from datasets import DatasetBuilder
+    from datasets import Dataset, DatasetBuilder
 
 CONNECT_S = 10.0
 """Longest wait for the hub's first answer [s]"""
@@ -42,6 +45,60 @@ def read(
 
     Raises `DataError` where the data set cannot be had or used.
     """
+    splits = _splits(dataset, revision, group, folder, configuration, wanted)
+    tables = {}
+    for name, split in splits.items():
+        read_ = [column for column in split.column_names if column in layout.columns]
+        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(read_)[:]
+        tables[name] = [table(f"{dataset} ({name})", columns, layout)]
+    names = getattr(splits["train"].features[layout.of(splits["train"].column_names).label], "names", None)
+    return labelled(tables, tuple(names) if names else None)
+
+
+def pictures(task: PublicPictures, group: str) -> Listed:
+    """Return the pictures of the hub's data set of a task, listed; a folder laid out as there will do, too.
+
+    - `group`: who asks, `task` or `source`: for messages
+
+    Raises `DataError` where the data set cannot be had or used.
+    """
+    import datasets
+
+    wanted = SPLITS if task.tests_on == "test" else ("train", task.tests_on)
+    splits = _splits(task.dataset, task.revision, group, task.folders[0], None, wanted)
+    image, label = task.columns or task.hub_columns
+    for name, split in splits.items():
+        if missing := [column for column in (image, label) if column not in split.column_names]:
+            raise DataError(
+                f"{task.dataset} ({name}): the column `{missing[0]}` must be there, but there is "
+                f"{listed(split.column_names)}; name the picture's and the class's: "
+                "--set task.columns=[PICTURE,CLASS]."
+            )
+    told = getattr(splits["train"].features[label], "names", None)
+    classes, codes = classes_among(splits["train"][label], tuple(told) if told else None)
+
+    def listing(name: str) -> Listing:
+        split = splits[name].select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        files = [Path(file["filename"]) for file in split.cache_files]
+        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+
+        def called(place: int) -> str:
+            return f"{task.dataset} ({name}), row {place + 1}"
+
+        return Listing(
+            coded(splits[name][label], codes, classes, called),
+            called,
+            lambda: (bytes_of(row[image]) for row in split),
+            digest([task.dataset, task.revision, name, stamps]),
+        )
+
+    return Listed({name: listing(name) for name in splits}, classes)
+
+
+def _splits(
+    dataset: str, revision: str, group: str, folder: str, configuration: str | None, wanted: Sequence[str]
+) -> dict[str, Dataset]:
+    """The wanted splits of a data set that are there, `train` among them; see `read`."""
     try:
         builder = _builder(dataset, revision, configuration)
         builder.download_and_prepare()
@@ -54,13 +111,7 @@ def read(
         ) from None
     if "train" not in splits:
         raise DataError(f"{dataset}: a data set must have a `train` split, but it has {list(splits)}.")
-    tables = {}
-    for name, split in splits.items():
-        read_ = [column for column in split.column_names if column in layout.columns]
-        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(read_)[:]
-        tables[name] = [table(f"{dataset} ({name})", columns, layout)]
-    names = getattr(splits["train"].features[layout.of(splits["train"].column_names).label], "names", None)
-    return labelled(tables, tuple(names) if names else None)
+    return splits
 
 
 def _builder(dataset: str, revision: str, name: str | None) -> DatasetBuilder:

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,11 @@ def digest(facts: Mapping[str, Any], arrays: Arrays) -> str:
     return sha.hexdigest()
 
 
-def save(directory: Path, arrays: Arrays, description: Mapping[str, Any]) -> None:
+def save(directory: Path, arrays: Arrays, description: Mapping[str, Any], files: Sequence[Path] = ()) -> None:
     """Write arrays and facts about them; the directory appears whole or not at all.
 
     - `description`: plain values, its `digest` among them
+    - `files`: what is kept beside them under the same names, linked where the file system can
 
     Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
     """
@@ -46,7 +47,9 @@ def save(directory: Path, arrays: Arrays, description: Mapping[str, Any]) -> Non
     try:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary / TENSORS)
         (temporary / DESCRIPTION).write_text(canonical(dict(description)))
-        for path in (temporary / TENSORS, temporary / DESCRIPTION, temporary):
+        for file in files:
+            _link(file, temporary / file.name)
+        for path in (*temporary.iterdir(), temporary):
             _fsync(path)
         _put(temporary, directory, str(description["digest"]))
         _fsync(directory.parent)
@@ -112,6 +115,13 @@ def _put(temporary: Path, directory: Path, digest: str) -> None:
         except FileNotFoundError:
             continue  # another writer moved it
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _link(file: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(file)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(file, target)
 
 
 def _fsync(path: Path) -> None:

@@ -24,6 +24,10 @@ Sums = npt.NDArray[Any]
 Function = Callable[[Any], float]
 
 
+TOLD = 200
+"""Classes up to which a round keeps its confusion: of a thousand it would be a million counts [count]"""
+
+
 class Counter:
     """Adds up what metrics are functions of; the order of batches and their sizes change nothing but rounding.
 
@@ -209,9 +213,10 @@ class Meter:
         return {name: _MEASURED[name][1](self._counters[kind]) for name, kind in self._of.items()}
 
     def confusion(self) -> tuple[tuple[int, ...], ...] | None:
-        """Return how often each class (rows) was taken for each (columns); None where there are no classes."""
+        """Return how often each class (rows) was taken for each (columns); None where there are no classes, or more
+        than `TOLD`."""
         counter = self._counters.get(Confusion)
-        return None if counter is None else tuple(map(tuple, counter.array.tolist()))
+        return None if counter is None or counter.width > TOLD else tuple(map(tuple, counter.array.tolist()))
 
     def state(self) -> dict[str, Any]:
         """Return the sums as plain values, which `load` takes up."""

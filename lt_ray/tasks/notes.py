@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,8 @@ def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
     """
     splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
     if corpus.train.labels.ndim == 1:
-        yield from _of_classes(name, corpus, splits)
+        labels = {split: texts.labels for split, texts in splits.items()}
+        yield from of_classes(name, labels, corpus.classes)
     for split, texts in splits.items():
         if corpus.train.labels.ndim == 2 and not np.ptp(texts.labels, axis=0).any():
             raise DataError(
@@ -38,25 +40,32 @@ def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
     yield from in_common(f"{name}: {{}} of {{}} texts of test are in validation, too", corpus.test, corpus.validation)
 
 
-def _of_classes(name: str, corpus: Corpus, splits: Mapping[str, Texts]) -> Iterator[str]:
-    counts = {split: np.bincount(texts.labels, minlength=len(corpus.classes)) for split, texts in splits.items()}
+def of_classes(
+    name: str, labels: Mapping[Any, npt.NDArray[np.int64]], classes: Sequence[str], examples: str = "texts"
+) -> Iterator[str]:
+    """Yield notes on classes that a split lacks; raises `DataError` as `of_corpus` does.
+
+    - `labels`: split → the classes of its examples; `examples`: what messages call several of them
+    """
+    counts = {split: np.bincount(has, minlength=len(classes)) for split, has in labels.items()}
     for split, has in counts.items():
-        lacking = [corpus.classes[label] for label in np.flatnonzero(has == 0)]
+        lacking = [classes[label] for label in np.flatnonzero(has == 0).tolist()]
         if split == "train" and lacking:
-            shown = "; ".join(_counted(counts, corpus.classes.index(label), label) for label in lacking[:3])
+            shown = "; ".join(_counted(counts, classes.index(label), label) for label in lacking[:3])
             raise DataError(
-                f"{name}: train must have texts of every class, but it has none of {listed(lacking)} ({shown}); give "
-                "it some, or leave the class out everywhere."
+                f"{name}: train must have {examples} of every class, but it has none of {listed(lacking)} ({shown}); "
+                "give it some, or leave the class out everywhere."
             )
         if np.count_nonzero(has) == 1:
             raise DataError(
-                f"{name}: {split} must have texts of two classes or more, but all {has.sum():,} are "
-                f"`{corpus.classes[int(has.argmax())]}`, where a constant answer would be right; give it texts of "
+                f"{name}: {split} must have {examples} of two classes or more, but all {has.sum():,} are "
+                f"`{classes[int(has.argmax())]}`, where a constant answer would be right; give it {examples} of "
                 "other classes, or let it be cut from train."
             )
         if lacking:
-            shown = "; ".join(_counted(counts, corpus.classes.index(label), label) for label in lacking[:3])
-            yield f"{name}: {split} has no text of {listed(lacking)} ({shown}): what it measures says nothing of them."
+            shown = "; ".join(_counted(counts, classes.index(label), label) for label in lacking[:3])
+            one = examples.removesuffix("s")
+            yield f"{name}: {split} has no {one} of {listed(lacking)} ({shown}): what it measures says nothing of them."
 
 
 def in_common(sentence: str, texts: Texts, others: Texts) -> Iterator[str]:

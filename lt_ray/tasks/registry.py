@@ -13,10 +13,11 @@ from lt_ray.cycle.identity import digest
 from lt_ray.cycle.kinds import resolved
 from lt_ray.cycle.tasks import FileTexts, PublicTexts, Task
 from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import arrays as arrays  # its data can be loaded then
+from lt_ray.tasks import arrays as arrays  # their data can be loaded then
 from lt_ray.tasks import files, kept, literal, notes, public, text
+from lt_ray.tasks import images_data as images_data
 from lt_ray.tasks.corpus import Corpus
-from lt_ray.tasks.task import Data
+from lt_ray.tasks.task import Data, Unmade
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -52,8 +53,10 @@ def load(
     Raises `DataError` where the data or the tokenizer cannot be had or used.
     """
     if task.inputs != "text":
-        data: Data = resolved(type(task).implementation)(task, data_dir, group)
-        return _through(cache, data.digest[:16], lambda: data)
+        made: Data | Unmade = resolved(type(task).implementation)(task, data_dir, group)
+        if isinstance(made, Data):
+            return _through(cache, made.digest[:16], lambda: made)
+        return _through(cache, made.key[:16], lambda: made.make(cache))
     if source is not None and data_dir is not None:
         _check_apart(task, source, data_dir)
     max_tokens = task.max_tokens if isinstance(task, FileTexts) else None

@@ -6,7 +6,8 @@ what is asked of an example (`targets`), what an example is (`inputs`) and which
 
 Laws, which `tests/tasks/test_contract.py` holds every task to: the same settings give the same digest; saved and loaded
 they are the same data; an epoch's batches from a step on are the rest of the epoch's; every example of a split is
-measured once; batches depend on the order that is given and on nothing else.
+measured once; batches depend on the order that is given, and augmented ones on (seed, epoch, example), and on nothing
+else.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,20 @@ def asked(targets: npt.NDArray[Any], classes: tuple[str, ...]) -> tuple[Targets,
     if targets.ndim == 1:
         return "classes", len(classes)
     return ("labels" if classes else "numbers"), targets.shape[1]
+
+
+class Unmade(Protocol):
+    """Data that take long to make, and are made only where a cache does not have them."""
+
+    @property
+    def key(self) -> str:
+        """What they are made of, as a digest."""
+
+    def make(self, scratch: Path | None) -> Data:
+        """Return the data; raises `DataError`.
+
+        - `scratch`: a directory on the file system on which they will be kept; None = the system's
+        """
 
 
 class Data(ABC):
@@ -84,13 +99,16 @@ class Data(ABC):
     def load(cls, directory: Path) -> Data:
         """Return what `save` wrote, mapped from its files; raises `DamagedError`."""
 
-    def epoch(self, order: Integers, size: int, *, by_length: bool = False, first: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, order: Integers, size: int, *, by_length: bool = False, first: int = 0, seed: int = 0, epoch: int = 0
+    ) -> Iterator[Batch]:
         """Yield one epoch of train.
 
         - `order`: the epoch's permutation of the examples, int64 `(n,)`
         - `size`: examples of a batch [count]
         - `by_length`: batch examples of like length together, where they have one
         - `first`: batches skipped without being built [count]
+        - `seed`, `epoch`: what augmentation draws from, together with the example
         """
         yield from self.some("train", order[first * size :], size)
 

@@ -100,7 +100,9 @@ class TextData(Data, kind="text"):
         for first in range(0, len(examples), size):
             yield self._collated(self._split(split), examples[first : first + size])
 
-    def epoch(self, order: Integers, size: int, *, by_length: bool = False, first: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, order: Integers, size: int, *, by_length: bool = False, first: int = 0, seed: int = 0, epoch: int = 0
+    ) -> Iterator[Batch]:
         """Yield one epoch of train, each batch padded to its longest document.
 
         - `by_length`: sort each pool of 100 batches by length (ties keep `order`), so that a batch holds documents of

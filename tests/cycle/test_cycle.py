@@ -9,7 +9,7 @@ from lt_ray.cycle.editing import keys
 from lt_ray.cycle.identity import canonical, digest
 from lt_ray.cycle.models import MODELS, Cnn, Encoder, Recurrent, Transformer
 from lt_ray.cycle.prunings import Magnitude, Similarity, Snip, Wanda
-from lt_ray.cycle.tasks import Folder, Imdb, PublicTexts, Toy
+from lt_ray.cycle.tasks import Cifar10, Folder, ImageNet, Images, Imdb, PublicTexts, Toy, ToyImages
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
 
@@ -72,6 +72,7 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in PublicTexts.model_fields}
     elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in ("label", "separator")}
     elsewhere |= {"training.gamma"}
+    elsewhere |= {f"{group}.{name}" for group in ("task", "source") for name in IMAGE_FIELDS}
     elsewhere |= {f"model.{name}" for name in Recurrent.model_fields}
     elsewhere |= {key for key in keys() if key.startswith(("similarity.", "wanda.", "snip."))} | {"schedule"}
     elsewhere |= {f"model.{name}" for kind in (Transformer, Encoder) for name in kind.model_fields}
@@ -103,6 +104,33 @@ def test_every_field_with_a_meaning_is_part_of_the_identity():
     assert set(Transformer.model_fields) == {*other, "vocabulary", "name"}
     ids = {transformer.with_settings({f"model.{key}": value}).id for key, value in other.items()}
     assert len(ids | {transformer.id}) == 7
+
+
+IMAGE_FIELDS = {*ToyImages.model_fields, *Images.model_fields, *Cifar10.model_fields, *ImageNet.model_fields} - {"name"}
+
+
+def test_every_field_of_pictures_is_part_of_what_they_mean():
+    """Changing any field of a task of pictures that has a meaning changes what it means; others do not."""
+    changes = {
+        "size": 20, "padding": 2, "flip": False, "centre": 0.5, "normalisation": "imagenet", "metric": "mcc",
+        "split_seed": 1, "validation_share": 0.2, "broken_share": 0.1, "columns": ("a", "b"), "dataset": "x",
+        "revision": "y", "crop": "none",
+    }  # fmt: skip
+    assert set(Cifar10.model_fields) - {"name", "least_area"} == set(changes), "a new field needs its line here"
+    tasks = [Cifar10(), *(Cifar10(**{name: value}) for name, value in changes.items())]
+    assert len({canonical(task.meaning()) for task in tasks}) == len(tasks)
+    assert Cifar10(least_area=0.5).meaning() == Cifar10().meaning(), "no part is drawn"
+    assert Images(padding=2).meaning() == Images().meaning(), "nothing is moved"
+    assert Images(least_area=0.5).meaning() != Images().meaning()
+    assert Images(test_share=0.2).meaning() != Images().meaning()
+    for name, value in {"train": 30, "validation": 30, "test": 30, "data_seed": 1, "size": 20}.items():
+        assert ToyImages(**{name: value}).meaning() != ToyImages().meaning()
+
+
+def test_a_model_of_words_takes_no_pictures():
+    """A task of pictures and a model of words, and the reverse, are refused."""
+    with pytest.raises(CycleError, match="model cnn takes text, but task cifar10 has images: name another"):
+        Cycle().with_settings({"task.name": "cifar10"})
 
 
 ENCODING = Cycle(model=Encoder(), schedule=(Similarity(max_drop=0.1), Wanda()), training=Training(weight_decay=0.01))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from picturing import encoded, picture
 
-from lt_ray.cycle.tasks import Folder, Toy
+from lt_ray.cycle.tasks import Folder, Images, Toy, ToyImages
 from lt_ray.errors import DamagedError
 from lt_ray.tasks import kept, registry
 from lt_ray.tasks.arrays import ArrayData
@@ -34,13 +35,31 @@ def folder(path, label: str) -> Data:
     return registry.load(Folder(label=label), 100, path)[0]
 
 
-@pytest.fixture(params=["toy", "class", "several", "number", "arrays classes", "arrays labels", "arrays numbers"])
+def pictures(path, kind: str) -> Data:
+    """Pictures, built in and decoded, or from files and encoded."""
+    if kind == "toy":
+        return registry.load(ToyImages(**SIZES, crop="padded"), 1)[0]
+    for split, n in SIZES.items():
+        for place in range(n):
+            own = path / split / "xyz"[place % 3] / f"{place}.png"
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_bytes(encoded(picture(place)))
+    return registry.load(Images(size=8), 1, path)[0]
+
+
+KINDS = ["toy", "class", "several", "number", "arrays classes", "arrays labels", "arrays numbers"]
+KINDS += ["pictures toy", "pictures files"]
+
+
+@pytest.fixture(params=KINDS)
 def data(request, tmp_path) -> Data:
     """One data set of each kind."""
     if request.param == "toy":
         return registry.load(Toy(train=53, validation=20, test=20), 100)[0]
     if request.param.startswith("arrays"):
         return arrays(request.param.partition(" ")[2])
+    if request.param.startswith("pictures"):
+        return pictures(tmp_path / "pictures", request.param.partition(" ")[2])
     (tmp_path / "texts").mkdir()
     return folder(tmp_path / "texts", request.param)
 

@@ -1,0 +1,205 @@
+"""Pictures as data: kept decoded where they are small, else encoded in shards; cropped, flipped and normalised.
+
+What an epoch makes of a picture depends on (seed, epoch, example) alone: not on the batch it is in, on where the epoch
+was taken up again, or on how many threads decode.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lt_ray.cycle.facts import Facts
+from lt_ray.errors import DamagedError
+from lt_ray.tasks import images_decode as decode
+from lt_ray.tasks import kept
+from lt_ray.tasks.corpus import uniform_rows, uniforms
+from lt_ray.tasks.images_decode import Numbers, Pixels
+from lt_ray.tasks.images_shards import Shards
+from lt_ray.tasks.task import SPLITS, Data, Integers, SplitName
+from lt_ray.training.batch import Batch
+
+MEASURED = 2**24
+"""Numbers of a batch that is measured, unless one picture alone has more [count]"""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a model sees of a picture; fields as those of `cycle.tasks.Pictures`."""
+
+    size: int
+    crop: Literal["none", "padded", "resized"] = "none"
+    padding: int = 0
+    least_area: float = 1.0
+    flip: bool = False
+    centre: float = 1.0
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    """Of each channel, of brightness in [0, 1]"""
+    deviation: tuple[float, ...] = (1.0, 1.0, 1.0)
+    """Of each channel"""
+
+    @property
+    def changes(self) -> bool:
+        """Whether an epoch's pictures are others than those that are measured."""
+        return self.flip or self.crop != "none"
+
+    def normalised(self, pixels: Pixels) -> torch.Tensor:
+        """Return float32 (B, 3, S, S) of pixels, uint8 (B, 3, S, S)."""
+        deviation, mean = (torch.tensor(of, dtype=torch.float64)[:, None, None] for of in (self.deviation, self.mean))
+        scale, shift = 1 / (255 * deviation), mean / deviation
+        return torch.from_numpy(pixels).float().mul_(scale.float()).sub_(shift.float())
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData(Data, kind="images"):
+    """Pictures of several classes.
+
+    - `arrays`: `{split}.targets`, int64 `(n,)`; and either `{split}.pixels`, uint8 `(n, 3, S, S)`: the middles, or
+      `{split}.lengths` and `{split}.checks`, int64 `(n,)`, of the encoded pictures in `shards`
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    classes: tuple[str, ...]
+    view: View
+    digest: str
+    notes: tuple[str, ...] = ()
+    shards: Shards | None = None
+    workers: int | None = field(default=None, kw_only=True)
+    """Threads that decode ahead; 0 = none; None = as many as torch computes with: `--cpus-per-trial` [count]"""
+
+    @classmethod
+    def of(
+        cls,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        classes: tuple[str, ...],
+        view: View,
+        notes: tuple[str, ...] = (),
+        shards: Shards | None = None,
+    ) -> ImageData:
+        """Return data with their digest; arguments as the fields."""
+        facts = {"classes": list(classes), "view": asdict(view)}
+        return cls(arrays, classes, view, kept.digest(facts, arrays), notes, shards)
+
+    @property
+    def facts(self) -> Facts:
+        """What a model must know of it."""
+        return Facts("images", "classes", len(self.classes), shape=(3, self.view.size, self.view.size))
+
+    def targets(self, split: SplitName) -> npt.NDArray[Any]:
+        """Return the classes of a split's pictures."""
+        return self.arrays[f"{split}.targets"]
+
+    def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
+        """Yield some pictures of a split as they are measured, in the order given."""
+        return self._batches(split, examples, size, None)
+
+    def measuring(self, split: SplitName) -> Iterator[Batch]:
+        """Yield every picture of a split once, without augmentation."""
+        size = max(1, min(512, MEASURED // (3 * self.view.size**2)))
+        return self.some(split, np.arange(self.examples(split)), size)
+
+    def epoch(
+        self, order: Integers, size: int, *, by_length: bool = False, first: int = 0, seed: int = 0, epoch: int = 0
+    ) -> Iterator[Batch]:
+        """Yield one epoch of train, augmented; see `Data.epoch`."""
+        numbers = Drawn(seed, epoch, len(order), self.view.crop) if self.view.changes else None
+        return self._batches("train", order[first * size :], size, numbers)
+
+    def _batches(self, split: SplitName, examples: Integers, size: int, numbers: Drawn | None) -> Iterator[Batch]:
+        def made(first: int) -> Batch:
+            chosen = examples[first : first + size]
+            drawn = None if numbers is None else numbers.of(chosen)
+            return Batch(self._seen(split, chosen, drawn), torch.from_numpy(self.targets(split)[chosen]))
+
+        firsts = range(0, len(examples), size)
+        workers = torch.get_num_threads() if self.workers is None else self.workers
+        # Small pictures are cut out of memory: faster than handing them from thread to thread.
+        return map(made, firsts) if self.shards is None or not workers else _ahead(made, firsts, workers)
+
+    def _seen(self, split: SplitName, examples: Integers, drawn: Numbers | None) -> torch.Tensor:
+        """Some pictures as a model sees them, float32 (B, 3, S, S); `drawn` for training, None for measuring."""
+        view = self.view
+        if self.shards is None:
+            pixels = self.arrays[f"{split}.pixels"][examples]
+        elif drawn is not None and view.crop == "resized":
+            pairs = zip(self._opened(split, examples), drawn, strict=True)
+            pixels = np.stack([decode.part(picture, view.size, own, view.least_area) for picture, own in pairs])
+        else:
+            pixels = np.stack([decode.middle(p, view.size, view.centre) for p in self._opened(split, examples)])
+        if drawn is not None:
+            pixels = decode.moved(pixels, drawn, view.padding) if view.crop == "padded" else pixels
+            pixels = decode.flipped(pixels, drawn) if view.flip else pixels
+        return view.normalised(pixels)
+
+    def _opened(self, split: SplitName, examples: Integers) -> Iterator[Any]:
+        assert self.shards is not None
+        for example in examples.tolist():
+            yield decode.opened(self.shards.read(split, example))
+
+    def save(self, directory: Path) -> None:
+        """Write it so that `load(directory)` returns it; the directory appears whole or not at all."""
+        told = {"classes": list(self.classes), "view": asdict(self.view), "notes": list(self.notes)}
+        files = [] if self.shards is None else self.shards.paths
+        kept.save(directory, self.arrays, {**told, "kind": "images", "digest": self.digest}, files)
+
+    @classmethod
+    def load(cls, directory: Path) -> ImageData:
+        """Return what `save` wrote, mapped from its files and read-only; raises `DamagedError`.
+
+        An encoded picture is compared with its digest when it is read.
+        """
+        arrays, told = kept.load(directory)
+        try:
+            encoded = "train.lengths" in arrays
+            names = ("targets", "lengths", "checks") if encoded else ("targets", "pixels")
+            arrays = {f"{split}.{name}": arrays[f"{split}.{name}"] for split in SPLITS for name in names}
+            tree = told["view"]
+            view = View(**{**tree, "mean": tuple(tree["mean"]), "deviation": tuple(tree["deviation"])})
+            classes, notes = tuple(told["classes"]), tuple(map(str, told["notes"]))
+        except (KeyError, TypeError) as error:
+            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
+        data = cls.of(arrays, classes, view, notes, Shards.found(directory, arrays) if encoded else None)
+        kept.check(directory, arrays, data.digest, told)
+        return data
+
+
+class Drawn:
+    """The numbers that an epoch's augmentation uses: a row for each example, whichever others are asked for.
+
+    - `examples`: there are [count]; `crop`: as in `View`, which says how many numbers are used
+    """
+
+    def __init__(self, seed: int, epoch: int, examples: int, crop: str) -> None:
+        self._seed, self._purpose = seed, f"pictures of epoch {epoch}"
+        # Of many large pictures a table would take as much memory as it saves time.
+        self._table = None if crop == "resized" else uniforms(seed, self._purpose, (examples, decode.FEW_DRAWS))
+
+    def of(self, examples: Integers) -> Numbers:
+        """Return the rows of some examples, in [0, 1), of shape `(m, …)`."""
+        if self._table is not None:
+            return self._table[examples]
+        return uniform_rows(self._seed, self._purpose, examples, decode.DRAWS)
+
+
+def _ahead(made: Callable[[int], Batch], firsts: range, workers: int) -> Iterator[Batch]:
+    """Yield what is made of each in turn, a batch for each thread ahead and one more."""
+    waiting: collections.deque[Future[Batch]] = collections.deque()
+    pool = ThreadPoolExecutor(workers, "pictures")
+    try:
+        coming = iter(firsts)
+        waiting.extend(pool.submit(made, first) for first in itertools.islice(coming, workers + 1))
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(made, first) for first in itertools.islice(coming, 1))
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
