@@ -1,6 +1,6 @@
 """The state of a sweep's cycles while it runs, and how long it will still take.
 
-It is told what happens, by a driver or by who reads a sweep's files, and asks no clock, no store and no cluster itself.
+The driver, or whoever reads a sweep's files, tells it what happens; it looks at no clock, store or cluster itself.
 """
 
 from __future__ import annotations
@@ -111,8 +111,10 @@ class Board:
             row.training = event
             return
         if self.computed_now(event):
-            took = event.train_s + event.eval_s if row.since is None else max(0.0, event.finished_at - row.since)
-            row.measured_s.append(took)
+            row.timed += 1
+            row.timed_s += (
+                event.train_s + event.eval_s if row.since is None else max(0.0, event.finished_at - row.since)
+            )
         row.since, row.training = max(row.since or 0.0, event.finished_at), None
         self.found(event)
 
@@ -180,21 +182,17 @@ class Board:
 
         - `now`: Unix time [s]
         """
-        by_state = {
-            state: [row for row in self._rows.values() if row.state == state] for state in ("running", "waiting")
-        }
-        ahead = [*by_state["running"], *by_state["waiting"]]
-        measured = [seconds for row in self._rows.values() for seconds in row.measured_s]
-        known = measured or [
-            (row.training.train_s + row.training.eval_s) * row.cycle.most_epochs for row in ahead if row.training
-        ]
-        if not known:
+        running, waiting = ([row for row in self._rows.values() if row.state == s] for s in ("running", "waiting"))
+        ahead = [*running, *waiting]
+        rounds = sum(row.timed for row in self._rows.values())
+        bounds = [(row.training.train_s + row.training.eval_s) * row.cycle.most_epochs for row in ahead if row.training]
+        if not rounds and not bounds:
             return None
-        usual = statistics.fmean(known)
+        usual = sum(row.timed_s for row in self._rows.values()) / rounds if rounds else statistics.fmean(bounds)
         counted = set(self._results)
         total, longest = 0.0, 0.0
         for row in ahead:
-            each = statistics.fmean(row.measured_s or [usual])
+            each = row.timed_s / row.timed if row.timed else usual
             left = [key for key in row.keys if key not in self._results]
             spent = 0.0
             if left and row.state == "running" and row.since is not None:
@@ -203,8 +201,8 @@ class Board:
             longest = max(longest, each * len(left) - spent)
             counted.update(left)
         total += usual * self.to_ask * self._usual_rounds
-        at_once = max(1, len(by_state["running"]), min(self.most_at_once, len(ahead) + self.to_ask))
-        return max(total / at_once, longest), not measured
+        at_once = max(1, len(running), min(self.most_at_once, len(ahead) + self.to_ask))
+        return max(total / at_once, longest), not rounds
 
     # What another process needs beside the store
 

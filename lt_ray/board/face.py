@@ -81,7 +81,7 @@ def _foot(board: Board) -> Iterator[Text]:
             (figure(result, "val"), "bold"),
             f" in round {result.round}/{row.cycle.rounds}, sparsity {result.sparsity:.3f}",
             f", dense {figure(row.dense, 'val')}" if row.dense else "",
-            (f"  #{row.number} {row.name}", "dim"),
+            (f"  {row.cycle.id} {row.name}", "dim"),
         )
     if board.resources:
         yield one_line(("resources  ", "dim"), board.resources)

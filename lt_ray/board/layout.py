@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 from rich.box import SIMPLE_HEAD
@@ -12,18 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from lt_ray.board.row import STYLES, BoardRow, State
-from lt_ray.cycle.names import arm_name
+from lt_ray.cycle.names import arm_name, is_number
 from lt_ray.cycle.results import ROUNDING, EpochResult, RoundResult
-from lt_ray.cycle.settings import Scalar
 
 _FAR_BELOW = 4
 """Tolerances below dense from which a difference is shown in red"""
 _REASONS = 3
-"""Most lines of reasons below a table that is too narrow to hold them, where the height is bounded"""
-_REASON_WIDTH = 32
-"""Least room beside a state from which reasons stand there [cells]"""
-_FLEXIBLE_LEAST = 12
-"""Least room of the column that takes what the others leave; then the last ones are cut off [cells]"""
+"""Most lines of reasons below a table whose height is bounded"""
+_NAME_LEAST, _ID_LEAST = 12, 4
+"""What a narrow terminal leaves of a name, and of an identity as far as it tells cycles apart [cells]"""
 QUIET = "bright_black"
 Justify = Literal["left", "right"]
 
@@ -42,7 +39,7 @@ class _Layout(NamedTuple):
     epoch: bool = False
     """With the epoch in training"""
     wide: bool = False
-    """With the identity, the dense and, where asked for, the test value"""
+    """With the whole identity, the dense and the test value"""
 
 
 _LAYOUTS = (
@@ -67,26 +64,14 @@ class _Column(NamedTuple):
         return max([self.least, min(layout.heading, len(self.heading)), *(cell.cell_len for cell in self.cells)])
 
 
-def table(
-    rows: Sequence[BoardRow], width: int, height: int | None, *, tolerance: float, status: bool = False
-) -> list[RenderableType]:
+def table(rows: Sequence[BoardRow], width: int, height: int | None, *, tolerance: float) -> list[RenderableType]:
     """Return a table of rows, and lines below it: how many rows do not fit, and reasons.
 
     - `width`, `height`: most cells of a line, most lines; None = as many as it takes
     - `tolerance`: what may be lost against the dense round, in the unit of the deciding metric
-    - `status`: cycles by identity instead of a number, no epoch in training, and the test value where there is room
     """
-    for layout in _LAYOUTS:
-        columns = _columns(rows, layout, tolerance, status=status)
-        spare = width - sum(column.width(layout) + layout.gap for column in columns) + layout.gap
-        if spare >= 0:
-            break
-    reasons = sorted((row for row in rows if row.reason), key=lambda row: -row.changed)
-    if spare >= _REASON_WIDTH:  # then they stand beside the states
-        for state, row in zip(columns[-1].cells, rows, strict=True):
-            state.append(f"  {_in_a_line(row.reason)}", "default not bold")
-        reasons = []
     shown, rest = list(range(len(rows))), Counter[State]()
+    reasons = sorted((row for row in rows if row.reason), key=lambda row: -row.changed)
     if height is not None:
         reasons = reasons[:_REASONS]
         room = max(0, height - 2)
@@ -100,28 +85,33 @@ def table(
         counts = [f"{rest[state]} {state}" for state in reversed(get_args(State)) if rest[state]]
         lines.append(one_line((f"… {', '.join(counts)}", QUIET)))
     for row in reasons:
-        name = row.cycle.id if status else f"#{row.number}"
-        lines.append(one_line((f"{name} {row.state}: ", STYLES[row.state]), _in_a_line(row.reason)))
-    return [_drawn(columns, layout, {index: rows[index].state for index in shown}, width), *lines]
+        said = " ".join(row.reason.split())
+        lines.append(one_line((f"{row.cycle.id} {row.state}: ", STYLES[row.state]), said))
+    return [_drawn(rows, shown, width, tolerance), *lines]
 
 
-def _drawn(columns: Sequence[_Column], layout: _Layout, shown: Mapping[int, State], width: int) -> Table:
-    """The table, in which the state, or else the name, takes what the others leave.
+def _drawn(rows: Sequence[BoardRow], shown: Sequence[int], width: int, tolerance: float) -> Table:
+    """The table in the roomiest layout that fits, or the last one with its names cut.
 
-    - `shown`: places of the rows in the columns → their states
+    - `shown`: places of the rows that it has; all of them make its columns, so that these stay where they are
     """
-    flexible = columns[-1] if layout.digits else next(column for column in columns if column.heading == "name")
-    sizes = [_FLEXIBLE_LEAST if column is flexible else column.width(layout) for column in columns]
+    for layout in _LAYOUTS:
+        columns = _columns(rows, layout, tolerance)
+        spare = width - sum(column.width(layout) + layout.gap for column in columns) + layout.gap
+        if spare >= 0:
+            break
+    rooms = [column.width(layout) for column in columns]
+    if not layout.digits:
+        rooms[1] = max(_NAME_LEAST, rooms[1] + min(0, spare))
     drawn = Table(
         box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, padding=(0, layout.gap - 1),
-        width=max(width, sum(sizes) + layout.gap * (len(sizes) - 1)), header_style=QUIET, border_style=QUIET,
+        width=sum(rooms) + layout.gap * (len(rooms) - 1), header_style=QUIET, border_style=QUIET,
     )  # fmt: skip
-    for column, size in zip(columns, sizes, strict=True):
-        ratio = 1 if column is flexible else None
-        drawn.add_column(column.heading, justify=column.justify, no_wrap=True, width=size, ratio=ratio)
-    for index, state in shown.items():
+    for column, room in zip(columns, rooms, strict=True):
+        drawn.add_column(column.heading, justify=column.justify, no_wrap=True, width=room)
+    for index in shown:
         cells = [column.cells[index] for column in columns]
-        drawn.add_row(*([Text(cell.plain, QUIET) for cell in cells] if state == "waiting" else cells))
+        drawn.add_row(*([Text(cell.plain, QUIET) for cell in cells] if rows[index].state == "waiting" else cells))
     return drawn
 
 
@@ -143,42 +133,42 @@ def figure(row: EpochResult | RoundResult | None, split: str) -> str:
     return "–" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.6g}"
 
 
-def _columns(rows: Sequence[BoardRow], layout: _Layout, tolerance: float, *, status: bool) -> list[_Column]:
+def _columns(rows: Sequence[BoardRow], layout: _Layout, tolerance: float) -> list[_Column]:
     def add(heading: str, cell: Callable[[BoardRow], Text], justify: Justify = "right", least: int = 0) -> None:
         columns.append(_Column(heading, [cell(row) for row in rows], justify, least))
 
     columns: list[_Column] = []
     rounds = max((len(str(row.cycle.rounds)) for row in rows), default=1)
     epochs = max((len(str(row.cycle.most_epochs)) for row in rows), default=1)
-    if not status:
-        add("#", lambda row: Text(str(row.number), QUIET))
-    if status or layout.wide:
-        add("cycle", lambda row: Text(row.cycle.id, "cyan"), "left")
+    digits = None if layout.wide else _telling_apart([row.cycle.id for row in rows])
+    add("cycle", lambda row: Text(row.cycle.id[:digits], "cyan"), "left")
     if layout.digits:
         columns += _settings(rows, layout.digits)
     else:
         add("name", lambda row: Text(row.name), "left")
     add("round", _round, least=2 * rounds + 1)
-    if layout.epoch and not status:
+    if layout.epoch:
         add("epoch", _training, "left", rounds + 2 * epochs + 3)
     add("sparsity", lambda row: _sparsity(row, layout.bar), "left", max(8, layout.bar + 6))
     add("val", _val, least=6)
     if layout.wide:
         add("dense", lambda row: Text(figure(row.dense, "val"), QUIET), least=6)
     add("± dense", lambda row: _difference(row, tolerance), least=7)
-    if status and layout.wide:
+    if layout.wide:
         add("test", lambda row: Text(figure(row.latest, "test")), least=6)
     add("s/epoch", _seconds)
     add("state", lambda row: Text(row.state, STYLES[row.state]), "left", 7)
     return columns
 
 
+def _telling_apart(ids: Sequence[str]) -> int:
+    """How many digits tell all identities apart."""
+    enough = (digits for digits in range(_ID_LEAST, 64) if len({id[:digits] for id in ids}) == len(ids))
+    return next(enough, 64)
+
+
 def _settings(rows: Sequence[BoardRow], digits: int) -> Iterator[_Column]:
     """What makes up the cycles' names: the arm's words, the seed, and a column for each number."""
-
-    def is_number(key: str, value: Scalar) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and not key.endswith(".rewind_epoch")
-
     names = [arm_name({k: v for k, v in row.settings.items() if not is_number(k, v)}) for row in rows]
     if any(names):
         yield _Column("arm", [Text(name) for name in names], "left")
@@ -190,10 +180,6 @@ def _settings(rows: Sequence[BoardRow], digits: int) -> Iterator[_Column]:
         values = [row.settings.get(key) for row in rows]
         shown = [f"{v:.{digits}g}" if isinstance(v, float) else str(v) if is_number(key, v) else "" for v in values]
         yield _Column(last if alone else key, [Text(value) for value in shown])
-
-
-def _in_a_line(reason: str) -> str:
-    return " ".join(reason.split())
 
 
 def _round(row: BoardRow) -> Text:

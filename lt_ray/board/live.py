@@ -17,6 +17,7 @@ from lt_ray.board import terminal
 from lt_ray.board.board import Board
 from lt_ray.board.face import fitted
 from lt_ray.board.layout import figure
+from lt_ray.board.tables import many
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.directory import SweepDirectory
@@ -91,7 +92,7 @@ class LiveBoard(Listener):
             new = board.started(cycle, time.time())
             name = board.row(cycle).name
         if new:
-            self._line(Text(f"started  {name}", "dim"))
+            self._print(Text(f"started  {name}", "dim"))
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Take in that a rule ended a cycle early, or that it failed."""
@@ -104,7 +105,7 @@ class LiveBoard(Listener):
         if state == "failed":
             terminal.show_warning(f"cycle {cycle} failed: {reason}{more}")
         else:
-            self._line(Text(f"stopped  {name}: {' '.join(reason.split())}"))
+            self._print(Text(f"stopped  {name}: {' '.join(reason.split())}"))
 
     def fell(self, cycle: str, what: str, then: str, detail: str) -> None:
         """Take in that a cycle's round was not finished, through no fault of its own, and what becomes of it."""
@@ -122,30 +123,30 @@ class LiveBoard(Listener):
         """Take in an epoch that was just trained."""
         with self._board_changes() as board:
             board.event(epoch)
-            line = _epoch_line(board, epoch)
+            line = _line(board, epoch) if epoch.train_s >= _SHOW_EPOCHS_FROM_S else None
         # Cycles that share a round hand on the same epochs, each under its own name.
         mark = (epoch.round, epoch.epoch, epoch.finished_at, epoch.train_loss)
         if line is not None and mark not in self._epochs_shown:
-            self._line(line)
+            self._print(line)
         self._epochs_shown.add(mark)
 
     def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
         """Take in a round that was just finished."""
         with self._board_changes() as board:
             board.event(result)
-            line = _round_line(board, result)
-        self._line(line, numbered=True)
+            line = _line(board, result)
+        self._print(line, numbered=True)
 
-    def _line(self, line: Text, *, numbered: bool = False) -> None:
+    def _print(self, line: Text, *, numbered: bool = False) -> None:
         """Print a line where there is no board; the first one comes after what was found."""
         if self._live is not None:
             return
         width = len(str(self._board.rounds))
         if not self._stored_shown:
             self._stored_shown = True
-            found = self._board.finished - numbered
-            if found:
-                _print(Text(f"{found} round{'s' * (found > 1)} found in the store"))
+            before = self._board.finished - numbered
+            if before:
+                _print(Text(f"{many(before, 'round')} found in the store"))
         mark = f"[{self._board.finished:>{width}}/{self._board.rounds}] " if numbered else " " * (2 * width + 4)
         _print(Text.assemble(mark, line))
 
@@ -181,32 +182,19 @@ class LiveBoard(Listener):
         self._directory.tell(tree)
 
 
-def _round_line(board: Board, result: RoundResult) -> Text:
-    row = board.row(result.cycle)
-    cost = f"{result.train_s + result.eval_s:.1f} s" if board.computed_now(result) else "found"
-    if result.source == "reused":
-        cost = "shared"
-    blocks = "" if result.blocks is None else f"blocks {result.blocks}  "
-    rejected = ("  rolled back", "yellow") if result.accepted is False else ""
-    return Text.assemble(
-        f"round {result.round}/{row.cycle.rounds}  {blocks}sparsity {result.sparsity:.3f}  "
-        f"val {figure(result, 'val')}  test ",
-        (figure(result, "test"), "bold"),
-        rejected,
-        f"  {cost:>7}  {row.name}",
-    )
-
-
-def _epoch_line(board: Board, epoch: EpochResult) -> Text | None:
-    if epoch.train_s < _SHOW_EPOCHS_FROM_S:
-        return None
-    cycle = board.row(epoch.cycle).cycle
-    cost = f"{epoch.train_s + epoch.eval_s:.1f} s" if board.computed_now(epoch) else "found"
-    return Text(
-        f"round {epoch.round}/{cycle.rounds}  epoch {epoch.epoch}/{cycle.epochs_in(epoch.round)}  "
-        f"val {figure(epoch, 'val')}  loss {epoch.train_loss:.4f}  {cost:>7}  {board.row(epoch.cycle).name}",
-        "dim",
-    )
+def _line(board: Board, event: EpochResult | RoundResult) -> Text:
+    row = board.row(event.cycle)
+    cost = f"{event.train_s + event.eval_s:.1f} s" if board.computed_now(event) else "found"
+    line = Text(f"round {event.round}/{row.cycle.rounds}  ", "dim" if isinstance(event, EpochResult) else "")
+    if isinstance(event, EpochResult):
+        line.append(f"epoch {event.epoch}/{row.cycle.epochs_in(event.round)}  val {figure(event, 'val')}  ")
+        line.append(f"loss {event.train_loss:.4f}")
+    else:
+        cost = "shared" if event.source == "reused" else cost
+        line.append("" if event.blocks is None else f"blocks {event.blocks}  ")
+        line.append(f"sparsity {event.sparsity:.3f}  val {figure(event, 'val')}  test ")
+        line.append(figure(event, "test"), "bold").append("  rolled back" if event.accepted is False else "", "yellow")
+    return line.append(f"  {cost:>7}  {row.name}")
 
 
 def _print(line: Text) -> None:

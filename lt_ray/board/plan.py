@@ -21,8 +21,8 @@ def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
     - `keep`: which trained weights stay; `concurrent`: what a trial takes and how many run at once, in a few words
     - `stored`: rounds that the store has [count]
     """
-    encoder = plan.sweep.cycle.model.has_blocks
-    predicted = "parameters, predicted" if encoder else "remaining weights, predicted"
+    has_blocks = plan.sweep.cycle.model.has_blocks
+    predicted = "parameters, predicted" if has_blocks else "remaining weights, predicted"
     shown = table("cycle", "<settings", "seed", "rounds", "shared", predicted)
     uses = Counter(round.key for planned in plan.cycles for round in planned.rounds)
     for planned in plan.cycles:
@@ -32,7 +32,7 @@ def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
             str(planned.cycle.seed),
             str(len(planned.rounds)),
             str(sum(uses[round.key] > 1 for round in planned.rounds)),
-            _kept(planned) if encoder else _remaining(planned),
+            _kept(planned) if has_blocks else _remaining(planned),
         )
     console.print(f"[italic]{plan.sweep.name}: {many(len(plan.cycles), 'cycle')}[/]")
     console.print(shown)
@@ -88,7 +88,7 @@ def _remaining(planned: PlannedCycle) -> str:
 
 
 def _kept(planned: PlannedCycle) -> str:
-    """An encoder's parameters and, where they are fewer, nonzero ones, round by round."""
+    """The parameters of a model with blocks and, where they are fewer, nonzero ones, round by round."""
     shown = []
     for pruning, expected in zip((None, *planned.cycle.schedule), planned.forecast, strict=True):
         if pruning is not None and (pruning.removes_blocks or expected.nonzero is None):

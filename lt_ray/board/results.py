@@ -102,8 +102,8 @@ def _show_models(plan: Plan, results: Results) -> None:
         )
         points = f"{100 * gained:+.2f}" if share else f"{gained:+.4f}"
         shown.add_row(escape(arm), *_model(ends), points.replace("-", "−"), str(len(ends)))
-    told = f"Test {metric.label} (before: as pruned, where it was retrained), {plan.sweep.name}, mean over seeds (n)"
-    _show(f"[italic]{told}[/]", shown)
+    title = f"Test {metric.label} (before: as pruned, where it was retrained), {plan.sweep.name}, mean over seeds (n)"
+    _show(f"[italic]{title}[/]", shown)
     _show_rest(len(arms), _MODELS, "lt-ray report")
 
 

@@ -42,8 +42,10 @@ class BoardRow:
     """When the round now computed began [Unix s]"""
     changed: int = 0
     """Rank of the last change: the highest changed last"""
-    measured_s: list[float] = field(default_factory=list)
-    """Of each round computed in this run [s]"""
+    timed: int = 0
+    """Rounds computed in this run [count]"""
+    timed_s: float = 0.0
+    """Seconds that they took [s]"""
     results: dict[str, RoundResult] = field(default_factory=dict)
     """Key → round that this cycle itself finished"""
     dense: RoundResult | None = None
@@ -78,20 +80,13 @@ class BoardRow:
 
     def snapshot(self) -> dict[str, Any]:
         """Return what the store does not tell, as a tree of plain values."""
-        return {
-            "state": self.state,
-            "reason": self.reason,
-            "changed": self.changed,
-            "since": self.since,
-            "measured_s": [len(self.measured_s), sum(self.measured_s)],
-            "training": self.training and self.training.model_dump(),
-        }
+        fields = {name: getattr(self, name) for name in ("state", "reason", "changed", "since", "timed", "timed_s")}
+        return fields | {"training": self.training and self.training.model_dump()}
 
     def restore(self, tree: Mapping[str, Any]) -> None:
         """Take up a snapshot; a round that the store has counts more than what the snapshot says of it."""
-        count, seconds = tree["measured_s"]
-        self.measured_s = [seconds / count] * count if count else []
         self.since, self.changed = tree["since"], int(tree["changed"])
+        self.timed, self.timed_s = int(tree["timed"]), float(tree["timed_s"])
         training = tree["training"] and EpochResult(**tree["training"])
         self.training = training if training and training.round >= len(self.results) else None
         if self.state != "done" and tree["state"] in get_args(State) and tree["state"] != "done":

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.text import Text
 
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
 from lt_ray.board.face import face, fitted
-from lt_ray.board.layout import table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import RoundResult
-from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import StorageError
 from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory
@@ -36,11 +35,7 @@ def show(path: Path, *, as_json: bool) -> int:
             for result in results:
                 print(json.dumps(row(look.board.title, recorded, result)))
         return 0
-    running = " · running" if look.driven else ""
-    to_ask = f", {look.board.to_ask} to ask" if look.board.to_ask else ""
-    console.print(Text(f"{look.board.title}: {len(look.cycles)} cycles{to_ask}{running}", "italic"))
-    for part in table(look.board.rows(), console.width, None, tolerance=look.board.tolerance, status=True):
-        console.print(part)
+    console.print(face(look.board, console.width, None, time.time()))
     rounds = sum(len(results) for _, results in look.cycles)
     keys = {result.key for _, results in look.cycles for result in results}
     planned = sum(len(recorded.keys) for recorded, _ in look.cycles)
@@ -66,8 +61,7 @@ def watch(path: Path) -> int:
 
 def row(sweep: str, recorded: RecordedCycle, result: RoundResult) -> dict[str, object]:
     """Return a finished round as a flat JSON row; `settings` holds the searched fields."""
-    settings: dict[str, Scalar] = dict(recorded.settings)
-    return {"sweep": sweep, "settings": settings, **result.model_dump()}
+    return {"sweep": sweep, "settings": dict(recorded.settings), **result.model_dump()}
 
 
 class _Look:
@@ -75,13 +69,11 @@ class _Look:
 
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
-        self._rounds: dict[str, StoredRound] = {}
+        self._stored: dict[str, StoredRound] = {}
         """Key → round that was read"""
         self._plan: tuple[object, list[RecordedCycle]] = (None, [])
         """The planned cycles that were read, and a mark of their files at that time"""
         self._seen_driven = False
-        self.driven = False
-        """Whether a driver is at work"""
         self.ended = False
         """Whether nothing more will come: all cycles have ended, or their driver went away on its own"""
         self.board = Board("")
@@ -92,40 +84,41 @@ class _Look:
         """Look again; raises `StorageError` where there is no sweep, or none that can be read."""
         driven = self._directory.driven()  # first: what a driver writes before it goes away is then seen
         tree = self._directory.read()
-        snapshot = self._directory.told()
+        snapshot = self._directory.told() or {}
+        over = bool(snapshot.get("over"))
         if driven is None:
-            age_s = time.time() - float(snapshot.get("at", 0)) if snapshot else _SILENT_S
-            driven = age_s < _SILENT_S and not (snapshot or {}).get("over")
+            driven = not over and time.time() - float(snapshot.get("at", 0)) < _SILENT_S
         mark = self._directory.cycles_mark()
         if mark != self._plan[0]:
             self._plan = (mark, list(self._directory.cycles()))
-        cycles = [(recorded, list(self._directory.results(recorded, self._rounds))) for recorded in self._plan[1]]
+        self.cycles = [(cycle, list(self._directory.results(cycle, self._stored))) for cycle in self._plan[1]]
+        board = self._board(tree, snapshot)
+        if not driven:
+            board.abandoned()
+        self.board = board
+        self.ended = not driven and (board.ended or (self._seen_driven and over))
+        self._seen_driven |= driven
+
+    def _board(self, tree: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Board:
         definition = tree["definition"]
         asked = definition["samples"] * definition["seeds"] if definition.get("search") == "optuna" else 0
         board = Board(tree["name"], tolerance=tree.get("tolerance", 0.005), expected=asked)
-        for recorded, results in cycles:
+        for recorded, results in self.cycles:
             board.add(recorded)
             for result in results:
                 board.found(result)
-        if snapshot is not None:
+        if snapshot:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 board.restore(snapshot)
-        for recorded, results in cycles:
-            if len(results) < len(recorded.keys):
-                self._end(board, recorded.cycle.id)
-        if not driven:
-            board.abandoned()
-        went = self._seen_driven and not driven and bool(snapshot and snapshot.get("over"))
-        self._seen_driven |= driven
-        self.board, self.cycles, self.driven = board, cycles, driven
-        self.ended = not driven and (board.ended or went)
-
-    def _end(self, board: Board, cycle: str) -> None:
-        """Tell the board of a cycle that failed or was stopped."""
-        if (reason := self._directory.failure(cycle)) is not None:
-            board.end(cycle, "failed", reason)
-        if (reason := self._directory.stopped(cycle)) is not None:
-            board.end(cycle, "stopped", reason)
+        for recorded, results in self.cycles:
+            cycle = recorded.cycle.id
+            if len(results) == len(recorded.keys):
+                continue
+            if (reason := self._directory.failure(cycle)) is not None:
+                board.end(cycle, "failed", reason)
+            if (reason := self._directory.stopped(cycle)) is not None:
+                board.end(cycle, "stopped", reason)
+        return board
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the board as it was at the last look, at the time that it is now."""

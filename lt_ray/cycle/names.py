@@ -77,6 +77,11 @@ def _arm(settings: Mapping[str, Scalar], keys: Collection[str] | None) -> Mappin
     return {key: settings[key] for key in sorted(known, key=lambda key: key != TASK_KEY)}
 
 
+def is_number(key: str, value: Scalar) -> bool:
+    """Return whether a setting stands in a name as a number: no flag, and no epoch, which is a word (`rewind@0`)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not key.endswith(".rewind_epoch")
+
+
 def cycle_name(settings: Mapping[str, Scalar], seed: int) -> str:
     """Return what a cycle is called: its arm's words, the seed, then numbers: `rewind@0 s1 lr=0.0012`.
 

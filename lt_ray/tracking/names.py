@@ -89,10 +89,10 @@ def round_values(result: RoundResult) -> dict[str, float]:
     """
     restart = -1 if result.restart_epoch is None else result.restart_epoch
     fields = result.model_dump() | {"source": result.source == "reused", "restart_epoch": restart}
-    found = {round_metric(field): value for field, value in fields.items() if value is not None}
+    values = {round_metric(field): value for field, value in fields.items() if value is not None}
     place = {f"round/test_{result.metric}": 0, "round/sparsity": 1, ROUND_MARK: 3}
-    names = sorted((name for name in found if name is not None), key=lambda name: place.get(name, 2))
-    return {name: float(found[name]) for name in names}
+    names = sorted((name for name in values if name is not None), key=lambda name: place.get(name, 2))
+    return {name: float(values[name]) for name in names}
 
 
 def epoch_values(epoch: EpochResult) -> Iterator[tuple[str, float]]:
@@ -136,22 +136,22 @@ def whole_tags(tags: Mapping[str, str]) -> dict[str, str]:
     The tag itself then says how many parts there are and what they come to; they are called `<tag>.part<n>`. What
     MLflow itself shows (`mlflow.…`) is shortened, since it knows no parts.
     """
-    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
     for name, value in tags.items():
         if name.startswith("mlflow."):
-            found[legal(name)] = shortened(value, VALUE_LENGTH)
+            taken[legal(name)] = shortened(value, VALUE_LENGTH)
         elif len(value) <= VALUE_LENGTH and not value.startswith(_PARTS):
-            found[legal(name)] = value
+            taken[legal(name)] = value
         else:
             parts = [value[i : i + VALUE_LENGTH] for i in range(0, len(value), VALUE_LENGTH)]
-            found[legal(name)] = f"{_PARTS}{len(parts)} {_digest(value)}"
-            found |= {legal(f"{name}.part{place}"): part for place, part in enumerate(parts, 1)}
-    return found
+            taken[legal(name)] = f"{_PARTS}{len(parts)} {_digest(value)}"
+            taken |= {legal(f"{name}.part{place}"): part for place, part in enumerate(parts, 1)}
+    return taken
 
 
 def joined(tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags that `whole_tags` was given; raises ValueError, which names it, where a part is missing."""
-    found = {}
+    whole = {}
     for name, value in tags.items():
         if re.search(r"\.part\d+$", name):
             continue
@@ -163,8 +163,8 @@ def joined(tags: Mapping[str, str]) -> dict[str, str]:
             value = "".join(part for part in parts if part is not None)
             if _digest(value) != digest:
                 raise ValueError(f"the {count} parts of its tag `{name}` do not belong together")
-        found[name] = value
-    return found
+        whole[name] = value
+    return whole
 
 
 def _digest(text: str) -> str:

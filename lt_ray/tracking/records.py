@@ -141,8 +141,7 @@ class Record:
         return RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=cycle.most_epochs, decision=decision)
 
     def events(self) -> Iterator[Event]:
-        """Yield everything, in an order in which it can be recorded from nothing."""
-        yield self.parent
+        """Yield all that follows the parent, in an order in which it can be recorded from nothing."""
         created_at = ended = float(self._tree["created_at"])
         statuses = set()
         for recorded, reported in self.cycles:

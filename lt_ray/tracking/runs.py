@@ -46,13 +46,11 @@ _STATES = {"FAILED": "failed", "KILLED": "interrupted", "FINISHED": "finished"}
 
 def round_points(event: RoundDone) -> list[Point]:
     """Return a round and its epochs as points of curves, that of `ROUND_MARK` last."""
-    result, a_round = event.result, event.epochs_a_round
-    if not isinstance(a_round, int):
-        raise LookupError(f"cycle {result.cycle} was not opened with `training.epochs`")
+    result = event.result
     at_ms = milliseconds(result.finished_at)
     *points, mark = [Point(name, value, at_ms, result.round) for name, value in round_values(result).items()]
     for epoch in event.epochs:
-        at_ms, step = milliseconds(epoch.finished_at), epoch.round * a_round + epoch.epoch
+        at_ms, step = milliseconds(epoch.finished_at), epoch.round * event.epochs_a_round + epoch.epoch
         points += [Point(name, value, at_ms, step) for name, value in epoch_values(epoch)]
     return [*points, mark]
 
@@ -260,16 +258,16 @@ def _make_database(uri: str) -> None:
 def _experiment_id(client: MlflowClient, target: Target) -> str:
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(target.experiment)
-    if found is None:
+    experiment = client.get_experiment_by_name(target.experiment)
+    if experiment is None:
         # else the page shows what belongs to language-model applications
         kind = {"mlflow.experimentKind": "custom_model_development"}
         try:
             return str(client.create_experiment(target.experiment, target.artifact_location, tags=kind))
         except MlflowException:
-            found = client.get_experiment_by_name(target.experiment)
-            if found is None:  # else another process was faster
+            experiment = client.get_experiment_by_name(target.experiment)
+            if experiment is None:  # else another process was faster
                 raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)

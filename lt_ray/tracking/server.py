@@ -61,29 +61,30 @@ def check_access(uri: str, experiment: str) -> None:
     prepare()
     from sqlalchemy.exc import NoSuchModuleError
 
-    found: list[Exception] = []
+    errors: list[Exception] = []
 
     def ask() -> None:
         with quiet():
             try:
                 _ask(uri, experiment)
             except Exception as error:  # MLflow and the drivers of databases raise what they like
-                found.append(error)
+                errors.append(error)
 
     asking = threading.Thread(target=ask, name="lt_ray-access", daemon=True)
     asking.start()
     asking.join(_PATIENCE_S)
-    if not found:
+    if not errors:
         return
-    if isinstance(found[0], ImportError | NoSuchModuleError):
+    (error,) = errors
+    if isinstance(error, ImportError | NoSuchModuleError):
         raise TrackingError(
-            f"`--tracking-uri {without_password(uri)}` needs a driver of its database ({cause(found[0])}): install it, "
-            "or give another record, or `--tracking-uri none`"
+            f"`--tracking-uri {without_password(uri)}` needs a driver of its database ({cause(error)}): install it, or "
+            "give another record, or `--tracking-uri none`"
         )
-    if is_denied(found[0]):
+    if is_denied(error):
         raise TrackingError(
             f"`--tracking-uri {without_password(uri)}` must take the sweep's record, but access is refused "
-            f"({cause(found[0])}): mend its user, password, token or database, or give another one, or "
+            f"({cause(error)}): mend its user, password, token or database, or give another one, or "
             "`--tracking-uri none`"
         )
 
@@ -154,10 +155,10 @@ def quiet() -> Iterator[None]:
 
     noisy: list[logging.Filterer] = [logging.getLogger("urllib3.connectionpool")]
     noisy += {handler for name in ("mlflow", "alembic") for handler in logging.getLogger(name).handlers}
-    for source in noisy:
-        source.addFilter(is_foreign)
+    for part in noisy:
+        part.addFilter(is_foreign)
     try:
         yield
     finally:
-        for source in noisy:
-            source.removeFilter(is_foreign)
+        for part in noisy:
+            part.removeFilter(is_foreign)

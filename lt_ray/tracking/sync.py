@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from lt_ray.board import terminal
 from lt_ray.errors import TrackingError
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import target
-from lt_ray.tracking.delivery import Delivery, Silent
-from lt_ray.tracking.events import Event, Reported
 from lt_ray.tracking.records import Record
-from lt_ray.tracking.server import prepare, quiet
 from lt_ray.tracking.target import Target
+from lt_ray.tracking.tracker import Tracker
 
-_PAUSES_S = (0.5, 1.0, 2.0)
-"""Between tries: a server may be starting [s]"""
+_TRIES = 4
+"""A few: a server may be starting [count]"""
 
 
 def sync(path: Path, uri: str | None) -> int:
@@ -35,31 +32,21 @@ def sync(path: Path, uri: str | None) -> int:
     if uri == "none":
         raise TrackingError("`--tracking-uri none` takes no record: name an MLflow server or a database")
     where = Target(uri, tree["name"], str(tree["id"]), target.artifacts(uri, path.parent))
-    prepare()
-    with directory.driving(), quiet():
-        record, delivery = Record(directory), Delivery(where)
-        with terminal.doing(f"delivering to {where.shown}"):
-            record.write_report()
-            refused = [reason for event in record.events() if (reason := _send(delivery, event)) is not None]
+    with directory.driving(), terminal.doing(f"delivering to {where.shown}"):
+        record = Record(directory)
+        record.write_report()
+        tracker = Tracker(where, record.parent, warn=lambda _: None, tries=_TRIES)
+        for event in record.events():
+            tracker.put(event)
+        complete = tracker.close(None)
+        if not tracker.answers:
+            raise TrackingError(
+                f"{tracker.why}: nothing is lost, give the same command once it takes records, or another "
+                "`--tracking-uri`"
+            )
         directory.record_in(where.shown)
     runs = 1 + len(record.cycles)
     terminal.console.print(f"Delivered {runs} runs with {record.rounds} rounds to {where.shown}", soft_wrap=True)
-    if refused:
-        terminal.show_warning(f"MLflow left out a part of the record ({refused[0]})")
-    return 1 if refused else 0
-
-
-def _send(delivery: Delivery, event: Event) -> str | None:
-    for pause_s in (*_PAUSES_S, None):
-        try:
-            return delivery.send(event)
-        except Silent as silent:
-            if pause_s is None:
-                if isinstance(event, Reported):
-                    return silent.cause
-                raise TrackingError(
-                    f"MLflow at {delivery.target.shown} {silent}: nothing is lost, "
-                    "give the same command once it takes records, or another `--tracking-uri`"
-                ) from None
-            time.sleep(pause_s)
-    raise AssertionError("the last try returns or raises")
+    if not complete:
+        terminal.show_warning(tracker.why)
+    return 0 if complete else 1

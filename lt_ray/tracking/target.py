@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from lt_ray.errors import TrackingError
 from lt_ray.store.storage import ARTIFACTS, DATABASE
 
-_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+_DATABASES = ("postgresql", "mysql", "mssql")
 _ODD = "#%?"
 _SQLITE = b"SQLite format 3\0"
 _SECRETS = r"([?&][^=&\s]*(?:password|passwd|pwd|token|secret|key)[^=&\s]*=)[^&\s]+"
@@ -41,8 +41,7 @@ def default_uri(storage: Path) -> str:
     several ways, and files would be made elsewhere.
     """
     path = (storage / DATABASE).resolve()
-    odd = sorted(set(str(path)) & set(_ODD))
-    if odd:
+    if _is_odd(path):
         raise TrackingError(
             f"`--storage` must have no {' '.join(_ODD)} in its whole path, where MLflow's database would be sought "
             f"elsewhere, but got {path.parent}: name another folder, or another record by `--tracking-uri`"
@@ -55,7 +54,7 @@ def artifacts(uri: str, storage: Path) -> str | None:
 
     A database has no place for them, and MLflow would take the working directory.
     """
-    return (storage / ARTIFACTS).resolve().as_uri() if uri.partition(":")[0].partition("+")[0] in _DATABASES else None
+    return (storage / ARTIFACTS).resolve().as_uri() if _kind(uri) in ("sqlite", *_DATABASES) else None
 
 
 def checked(uri: str) -> str:
@@ -63,57 +62,58 @@ def checked(uri: str) -> str:
 
     Raises `TrackingError` for one that can never take a record.
     """
-    _check(uri)
-    path = uri.removeprefix("sqlite:///")
-    return f"sqlite:///{Path(path).absolute()}" if path != uri else uri
-
-
-def _check(uri: str) -> None:
     scheme, separator, rest = uri.partition("://")
-    kind = scheme.partition("+")[0]
-    if uri == "none" or uri == "databricks" or (scheme == "databricks" and rest):
-        return
-    if kind == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        # Made absolute first: the folder that a relative path begins in counts too.
-        if set(str(Path(rest[1:].partition("?")[0]).absolute())) & set(_ODD):
+    if _kind(uri) == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        file, mark, options = rest[1:].partition("?")
+        path = Path(file).absolute()
+        if _is_odd(path):
             raise TrackingError(
                 f"`--tracking-uri`: an SQLite file must have no {' '.join(_ODD)} in its whole path, but got {uri!r}: "
                 "MLflow would seek it elsewhere; name another one"
             )
-        _check_sqlite(Path(rest[1:].partition("?")[0]), uri)
-        return
-    if kind in _DATABASES and kind != "sqlite" and separator and rest:
-        return
-    if scheme in ("http", "https"):
-        try:
-            parts = urlsplit(uri)
-            if parts.hostname and (parts.port is None or parts.port > 0):
-                return
-        except ValueError:
-            pass
-    path = Path(uri.removeprefix("file://") or ".")
-    folder = " A folder cannot hold the records: MLflow 3 refuses it."
+        if why := _unusable(path):
+            raise TrackingError(f"`--tracking-uri {uri}`: an SQLite file or a new one must be named, but {file} {why}")
+        return f"{scheme}:///{path}{mark}{options}"
+    if uri in ("none", "databricks") or (rest and (scheme == "databricks" or _kind(uri) in _DATABASES)):
+        return uri
+    if scheme in ("http", "https") and _has_host(uri):
+        return uri
+    is_folder = scheme == "file" or (uri and not separator and not Path(uri).is_file())
     raise TrackingError(
         "`--tracking-uri` must be an MLflow server (http://HOST:5000), a database (sqlite:///FILE, postgresql://…) or "
         f"`none`, but got {without_password(uri)!r}."
-        + (folder if scheme == "file" or (not separator and uri and not path.is_file()) else "")
+        + (" A folder cannot hold the records: MLflow 3 refuses it." if is_folder else "")
     )
+
+
+def _kind(uri: str) -> str:
+    """The scheme without the database's driver: `postgresql+psycopg://…` → `postgresql`."""
+    return uri.partition(":")[0].partition("+")[0]
+
+
+def _is_odd(path: Path) -> bool:
+    return any(character in str(path) for character in _ODD)
+
+
+def _has_host(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
+def _unusable(path: Path) -> str:
+    """Why a path is no SQLite file and cannot become one; empty where it is, or can."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return "" if file.read(len(_SQLITE)) in (_SQLITE, b"") else "holds something else"
+        return "is a folder" if path.exists() else "" if path.parent.is_dir() else "has no folder to be in"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def without_password(text: str) -> str:
     """Return a text with the user, the password and the tokens of every URI in it left out."""
     return re.sub(_SECRETS, r"\1…", re.sub(r"//[^/\s]*@", "//", text), flags=re.IGNORECASE)
-
-
-def _check_sqlite(path: Path, uri: str) -> None:
-    try:
-        if path.is_file():
-            with path.open("rb") as file:
-                usable = file.read(len(_SQLITE)) in (_SQLITE, b"")
-        else:
-            usable = not path.exists() and path.parent.is_dir()
-        why = "holds something else" if path.is_file() else "is a folder" if path.exists() else "has no folder to be in"
-    except OSError as error:
-        usable, why = False, f"cannot be read ({error.strerror})"
-    if not usable:
-        raise TrackingError(f"`--tracking-uri {uri}`: an SQLite file or a new one must be named, but {path} {why}")

@@ -7,9 +7,9 @@ import queue
 import threading
 from collections.abc import Callable
 
-from lt_ray.tracking.delivery import Delivery, Silent
 from lt_ray.tracking.events import Event, Opened, Reported
-from lt_ray.tracking.server import prepare, quiet
+from lt_ray.tracking.runs import Runs
+from lt_ray.tracking.server import cause, is_refusal, prepare, quiet, unanswered
 from lt_ray.tracking.target import Target
 
 _log = logging.getLogger(__name__)
@@ -29,13 +29,16 @@ class Tracker:
     - `parent`: the sweep's own run. A parameter that is already recorded keeps its first value.
     - `warn`: takes one line, from the thread: at most once about a server that does not answer, and once about a
       record that it refused.
+    - `tries`: how often an event is sent before a server that does not answer is given up; None = until `close` does
     """
 
-    def __init__(self, target: Target, parent: Opened, *, warn: Callable[[str], None] = _log.warning) -> None:
+    def __init__(
+        self, target: Target, parent: Opened, *, warn: Callable[[str], None] = _log.warning, tries: int | None = None
+    ) -> None:
         prepare()
-        self._warn = warn
+        self._target, self._tries, self._warn = target, tries, warn
         self._warned: set[str] = set()
-        self._delivery = Delivery(target)
+        self._runs: Runs | None = None
         self._complete = True
         """Whether nothing was left out"""
         self._told_all = False
@@ -54,10 +57,10 @@ class Tracker:
         """Record an event, in the order in which they are put."""
         self._queue.put(event)
 
-    def close(self, timeout_s: float = 60) -> bool:
+    def close(self, timeout_s: float | None = 60) -> bool:
         """Wait until all is delivered, and return whether all was.
 
-        - `timeout_s`: most that this takes [s]
+        - `timeout_s`: most that this takes; None = as long as the server answers [s]
         """
         self._queue.put(None)
         self._closing.set()
@@ -74,27 +77,33 @@ class Tracker:
         self._told_all = True
 
     def _deliver(self, event: Event) -> None:
-        """Send an event again and again until MLflow answers, or the tracker is abandoned."""
+        """Send an event, again and again until MLflow takes or refuses it, or the tracker is abandoned."""
         pause_s, tries = _FIRST_PAUSE_S, 0
         while not self._abandoned.is_set():
             try:
-                refusal = self._delivery.send(event)
-            except Silent as silent:
-                self.why = f"MLflow at {self._delivery.target.shown} {silent}"
+                if self._runs is None:
+                    self._runs = Runs(self._target)
+                self._runs.take(event)
+                self.answers = True
+                return
+            except Exception as error:  # MLflow raises what its stores and transports raise
+                if self._runs is not None and is_refusal(error):
+                    self.answers = True
+                    self._leave_out(cause(error))
+                    return
+                self._runs = None  # a run may have been created and the answer lost: look for all of them again
                 tries += 1
+                self.why = f"MLflow at {self._target.shown} {unanswered(error)}"
                 if not isinstance(event, Reported):  # else it may be another server that is silent
                     self.answers = False
                     self._warn_once("silent", f"{self.why}: {_KEPT}")
+                    if tries == self._tries:
+                        self._abandoned.set()
                 elif tries == _REPORT_TRIES:
-                    self._leave_out(silent.cause)
+                    self._leave_out(cause(error))
                     return
-                self._pause(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            else:
-                self.answers = True
-                if refusal is not None:
-                    self._leave_out(refusal)
-                return
+            self._pause(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _pause(self, seconds: float) -> None:
         """Wait; `close` cuts it short and shortens those that follow."""

@@ -167,16 +167,26 @@ def test_what_does_not_fit_is_counted():
     board = busy(60)
     shown = lines(board, 160, 18)
     rest = next(line for line in shown if line.startswith("…"))
-    states = [line.split()[-1] for line in shown if re.match(r" ?\d+ ", line)]
+    states = [line.split()[-1] for line in shown if re.match("[0-9a-f]{4,12} +rewind", line)]
     assert states[0] == "running"
     assert sum(map(int, re.findall(r"\d+", rest))) + len(states) == 60
-    tall = [line for line in lines(board, 160, 48) if re.match(r" ?\d+ ", line)]
+    tall = [line for line in lines(board, 160, 48) if re.match("[0-9a-f]{4,12} +rewind", line)]
     order = [
         next(state for state in ("running", "failed", "stopped", "done", "waiting") if state in line) for line in tall
     ]
     ranks = [{"running": 0, "failed": 1, "stopped": 1, "done": 2, "waiting": 3}[state] for state in order]
     assert ranks == sorted(ranks)
     assert {"running", "failed", "stopped", "done"} <= set(order)
+
+
+def test_a_row_names_its_cycle_by_the_beginning_of_its_id():
+    """On a narrow terminal each row has the beginning of its cycle's id that no other cycle has."""
+    board = busy(60)
+    ids = [row.cycle.id for row in board.rows()]
+    shown = [line.split()[0] for line in lines(board, 80) if "rewind@" in line and "best" not in line]
+    assert len(shown) == 60
+    assert [sum(id.startswith(beginning) for id in ids) for beginning in shown] == [1] * 60
+    assert {len(beginning) for beginning in shown} <= {4, 5}
 
 
 def test_columns_stay_where_they_are():
