@@ -49,6 +49,16 @@ _TOY_ENCODER: dict[str, object] = {
     "wanda.calibration": 256,
 }
 """The same for an encoder; what its schedule does not have is left out"""
+_TOY_IMAGES: dict[str, object] = {
+    "task.name": "toy_images",
+    "task.train": 800,
+    "task.validation": 300,
+    "task.test": 400,
+    "training.epochs": 12,
+    "training.milestones": [8, 10],
+    "training.batch_size": 50,
+}
+"""The same for a model of pictures; its own `toy` is added"""
 _TOY_ROUNDS = 4
 
 
@@ -57,7 +67,7 @@ def sweep_of(script: Script, options: Options) -> Sweep:
 
     Raises `CycleError` or `SpaceError`, which name the option, the rule, the value and the way out.
     """
-    if options.toy and options.task not in (None, "toy"):
+    if options.toy and options.task not in (None, "toy", "toy_images"):
         raise CycleError(f"`--toy` runs the built-in task, but got `--task {options.task}`: leave one of them out")
     _check_effect(options)
     given = _given(script.cycle, options)
@@ -195,6 +205,9 @@ def _toy(model: str, cycle: Cycle) -> dict[str, object]:
     if model not in MODELS:
         return TOY
     kind = MODELS[model]
+    if kind.inputs == "images":
+        stepping = cycle.training.lr_schedule == "constant"
+        return _TOY_IMAGES | ({} if stepping else {"training.milestones": []}) | dict(kind.toy)
     lacking = {key for key in TOY if key.startswith("model.") and key.removeprefix("model.") not in kind.model_fields}
     return {key: value for key, value in TOY.items() if key not in lacking} | dict(kind.toy)
 

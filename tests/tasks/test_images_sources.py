@@ -1,6 +1,7 @@
 """Where pictures come from: folders, tables and the hub's layout; and what is refused there."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from lt_ray.cycle.tasks import Cifar10, ImageNet, Images
 from lt_ray.errors import DataError
 from lt_ray.tasks import registry
 from lt_ray.tasks.images_data import ImageData
+from lt_ray.tasks.images_shards import check_of
 
+DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 TASK = Images(size=8, crop="none", flip=False)
 
 
@@ -224,3 +227,36 @@ def test_no_pictures_at_all(tmp_path: Path) -> None:
         table(tmp_path / "tables" / f"{place}.parquet", [0, 1] * 8)
     told = load(tmp_path / "tables", TASK.model_copy(update={"validation_share": 0.25})).notes
     assert ["12 of 16 pictures of test are in train, too" in note for note in told] == [True, False]
+
+
+def numbers_of(path: Path, known: dict[int, int]) -> list[tuple[int, int]]:
+    """Of each tested picture of an ImageNet in folders: its number by its bytes, and the one that it was given."""
+    data, _ = registry.load(ImageNet(size=8, validation_share=0.5), 1, path)
+    assert isinstance(data, ImageData)
+    assert data.shards is not None
+    found = [known[check] for check in data.arrays["test.checks"].tolist()]
+    return list(zip(found, data.targets("test").tolist(), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA / "imagenet_sample").is_dir(), reason="no pictures: name their folder with LT_RAY_DATA")
+def test_every_class_of_imagenet_has_its_number(tmp_path: Path) -> None:
+    """1,000 folders called by WordNet ids get the usual numbers; where two folders are exchanged, two are wrong."""
+    names = json.loads((DATA / "imagenet_sample" / "labels.json").read_text())
+    rows = parquet.read_table(DATA / "imagenet_sample" / "test.parquet").to_pydict()
+    known = {check_of(data): label for data, label in zip(rows["image"], rows["label"], strict=True)}
+    for data, label in zip(rows["image"], rows["label"], strict=True):
+        for place in ("train/a", "train/b", "validation/c"):
+            split, _, name = place.partition("/")
+            own = tmp_path / split / names[label]["wnid"] / f"{name}.jpg"
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.write_bytes(data)
+    (tmp_path / "labels.json").write_text(json.dumps(names))
+    numbers = numbers_of(tmp_path, known)
+    assert len(numbers) == 1000
+    assert all(right == given for right, given in numbers)
+    one, other = (tmp_path / "validation" / names[label]["wnid"] for label in (3, 900))
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    assert [pair for pair in numbers_of(tmp_path, known) if pair[0] != pair[1]] == [(900, 3), (3, 900)]

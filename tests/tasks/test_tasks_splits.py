@@ -72,7 +72,7 @@ def test_a_split_in_part_or_twice_is_named(tmp_path: Path, names: list[str], par
     [
         "reviews_test.csv", "test_reviews.csv.gz", "testset.parquet", "ReviewsTest.csv", "test (1).csv", "eval.csv",
         "holdout.csv", "reviews-dev.jsonl", "test/", "validation/", "test.csv.zip", "test.txt", "test.xlsx",
-        "test.arrow", "dev.csv.bak", "test-1.csv",
+        "test.feather", "dev.csv.bak", "test-1.csv",
     ],
 )  # fmt: skip
 def test_what_looks_like_a_split_is_never_passed_over(tmp_path: Path, name: str) -> None:

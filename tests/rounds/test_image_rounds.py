@@ -1,0 +1,70 @@
+"""Rounds on pictures that are cropped and flipped: an interruption and threads change no bit."""
+
+import dataclasses
+
+import pytest
+import torch
+from picturing import folder
+
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.models import CifarResNet
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.results import TIMES
+from lt_ray.cycle.tasks import Images, ToyImages
+from lt_ray.cycle.training import Training
+from lt_ray.rounds.run import run_cycle
+from lt_ray.store.store import RoundStore
+from lt_ray.tasks import registry
+
+MODEL = CifarResNet(depth=8, width=4)
+TRAINING = Training(optimizer="sgd", momentum=0.9, lr=0.05, batch_size=10, epochs=3, milestones=(2,))
+SCHEDULE = (Magnitude(fraction=0.3, scope="global", parameters="weights", rewind_epoch=1, rewind_budget="resume"),)
+TOY = Cycle(
+    task=ToyImages(train=60, validation=20, test=20, size=12, crop="padded", padding=2),
+    model=MODEL,
+    training=TRAINING,
+    schedule=SCHEDULE,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def rows(cycle, data, place, stops: int = 0) -> list[dict]:
+    """A cycle's rows, computed with interruptions after so many steps each."""
+    store = RoundStore(place)
+    for steps in range(1, stops + 1):
+        events, taken = run_cycle(cycle, data, store, partial_every_s=0), 0
+        saved = store.save_partial
+
+        def save(*given, saved=saved, steps=steps):
+            nonlocal taken
+            taken += 1
+            saved(*given)
+            if taken >= 5 * steps:
+                raise KeyboardInterrupt
+
+        store.save_partial = save
+        with pytest.raises(KeyboardInterrupt):
+            list(events)
+        store.save_partial = saved
+    found = list(run_cycle(cycle, data, store, partial_every_s=0))
+    return [event.model_dump(exclude={*TIMES, "source"}) for event in found]
+
+
+@pytest.mark.parametrize("kept", ["decoded", "encoded"])
+def test_an_interruption_in_mid_epoch_changes_no_bit(tmp_path, kept):
+    """Killed twice in mid-epoch with crops and flips on, a cycle has the rows of one that ran through."""
+    cycle, path = TOY, None
+    if kept == "encoded":
+        task = Images(size=12, crop="resized", validation_share=0.2)
+        cycle, path = TOY.model_copy(update={"task": task}), folder(tmp_path / "data", per_class=20)
+    data, _ = registry.load(cycle.task, 1, path, tmp_path / "cache")
+    whole = rows(cycle, data, tmp_path / "whole")
+    assert rows(cycle, dataclasses.replace(data, workers=2), tmp_path / "stopped", stops=2) == whole
+    assert len(whole) == 3 + 1 + 2 + 1
+    other = cycle.model_copy(update={"task": cycle.task.model_copy(update={"flip": False})})
+    unflipped, _ = registry.load(other.task, 1, path)
+    assert next(run_cycle(other, unflipped, RoundStore(tmp_path / "other"))).train_loss != whole[0]["train_loss"]
