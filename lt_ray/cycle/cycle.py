@@ -13,13 +13,10 @@ from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.models import MODELS, Cnn, ModelSettings
 from lt_ray.cycle.prunings import PRUNINGS, PruningSettings, Restarting
-from lt_ray.cycle.settings import Scalar, Settings
+from lt_ray.cycle.settings import Called, Scalar, Settings
 from lt_ray.cycle.tasks import TASKS, TaskSettings, Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
-
-MASKS_KEY = "magnitude.masks"
-"""Tells a control from the research logs' procedure, so it is told of every cycle whose masks are its own"""
 
 
 class Cycle(Settings):
@@ -31,7 +28,7 @@ class Cycle(Settings):
     task: Annotated[SerializeAsAny[TaskSettings], BeforeValidator(TASKS.parse)] = Toy()
     source: Annotated[SerializeAsAny[TaskSettings] | None, BeforeValidator(TASKS.parse)] = None
     """Another task, whose train words make the vocabulary; None = the task's own"""
-    tickets: Literal["own", "source"] = "own"
+    tickets: Annotated[Literal["own", "source"], Called({"own": "own tickets", "source": "transferred"})] = "own"
     """Task on which tickets are found. `source` = round r trains, on `task`, the ticket of round r of the same cycle on
     `source`: a transfer (Morcos et al. 2019, arXiv:1906.02773)"""
     ticket_every: int = Field(default=1, ge=1)
@@ -113,14 +110,16 @@ class Cycle(Settings):
     def _controls_follow_their_ticket(self) -> Cycle:
         controls = [pruning.is_control for pruning in self.schedule]
         if True in controls and not all(controls[controls.index(True) :]):
+            method = self.schedule[controls.index(True)].method
             raise ValueError(
                 "a control takes the ticket's masks in every round, so nothing else may be pruned after it, but the "
-                f"schedule is {folded(self.schedule)}: say `magnitude.masks: own`, or end the schedule with magnitude"
+                f"schedule is {folded(self.schedule)}: say `{method}.masks: own`, or end the schedule with {method}"
             )
-        if self.tickets == "source" and any(pruning.counts_alone for pruning in self.schedule):
+        counting = next((pruning.method for pruning in self.schedule if pruning.counts_alone), None)
+        if self.tickets == "source" and counting is not None:
             raise ValueError(
-                "`magnitude.random_pruning` takes a ticket's counts and no ticket, so `tickets: source` has nothing to "
-                "transfer: say `tickets: own`"
+                f"`{counting}.random_pruning` takes a ticket's counts and no ticket, so `tickets: source` has nothing "
+                "to transfer: say `tickets: own`"
             )
         return self
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from lt_ray.cycle.models import MODELS
 from lt_ray.cycle.prunings import PRUNINGS
@@ -23,15 +24,27 @@ _OWN = ("seed", "tickets", "ticket_every")
 
 def keys() -> tuple[str, ...]:
     """Return every dotted key that `Cycle.with_settings` understands, whatever the task."""
-    groups: list[tuple[str, type[BaseModel]]] = [
+    dotted = [f"{group}.{name}" for group, kind in _groups() for name in kind.model_fields if name != "method"]
+    return tuple(dict.fromkeys([*_OWN, "rounds", "schedule", *dotted]))
+
+
+def field_of(key: str) -> FieldInfo | None:
+    """Return the field that a dotted key sets, of the first task, model or pruning that has it, or None."""
+    group, _, name = key.partition(".")
+    return next(
+        (kind.model_fields[name] for own, kind in _groups() if own == group and name in kind.model_fields), None
+    )
+
+
+def _groups() -> list[tuple[str, type[BaseModel]]]:
+    """The part of a dotted key before the dot, and each group of fields that it may name."""
+    return [
         *(("task", task) for task in TASKS.values()),
         *(("source", task) for task in TASKS.values()),
         *(("model", model) for model in MODELS.values()),
         ("training", Training),
         *PRUNINGS.items(),
     ]
-    dotted = [f"{group}.{name}" for group, fields in groups for name in fields.model_fields if name != "method"]
-    return tuple(dict.fromkeys([*_OWN, "rounds", "schedule", *dotted]))
 
 
 def explain(error: ValidationError) -> Iterable[str]:

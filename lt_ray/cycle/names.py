@@ -7,30 +7,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from lt_ray.cycle.cycle import MASKS_KEY
-from lt_ray.cycle.prunings import PRUNINGS
-from lt_ray.cycle.settings import Scalar
+from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.editing import field_of
+from lt_ray.cycle.settings import Called, Scalar
 
 TASK_KEY = "task.name"
 """Among the settings of a cycle that finds tickets on another task: an arm of its own"""
 _MOST_LEVELS = 8
 """A drawn setting with more values than this makes no arms"""
-_WORDS = {
-    ("random_pruning", True): "random pruning",
-    ("random_pruning", False): "",
-    ("tickets", "own"): "own tickets",
-    ("tickets", "source"): "transferred",
-    ("exclude", ""): "",
-    ("strategy", "one_shot"): "one-shot",
-    ("schedule", ""): "no pruning",
-}
-"""Settings that are better known by other words, or that go without saying"""
-_UNSAID = {("similarity.freeze", False): "no freeze", ("wanda.pattern", "row"): "row"}
-"""Settings that go without saying, unless nothing else is said"""
-_LETTERS = {"similarity.threshold": "t", "wanda.sparsity": "wanda"}
-"""Numbers of these settings have all their digits: 0.9985 is another threshold than 0.9988"""
-_OF_A_PRUNING = ("epochs", "calibration")
-"""Fields that say little without the pruning they are of"""
 
 
 def arm_keys(space: Mapping[str, Any]) -> tuple[str, ...]:
@@ -73,8 +57,8 @@ def arm_names(settings: Iterable[Mapping[str, Scalar]], keys: Collection[str] | 
 
 def _arm(settings: Mapping[str, Scalar], keys: Collection[str] | None) -> Mapping[str, Scalar]:
     """The settings that make a cycle's arm, the task of one that finds tickets for others first."""
-    known = settings if keys is None else [key for key in settings if key in keys or key in (TASK_KEY, MASKS_KEY)]
-    return {key: settings[key] for key in sorted(known, key=lambda key: key != TASK_KEY)}
+    known = set(settings if keys is None else {*keys, TASK_KEY, *always_said(settings)})
+    return {key: settings[key] for key in sorted(settings, key=lambda key: key != TASK_KEY) if key in known}
 
 
 def is_number(key: str, value: Scalar) -> bool:
@@ -90,60 +74,69 @@ def cycle_name(settings: Mapping[str, Scalar], seed: int) -> str:
     return _named(settings, seed)
 
 
+def always_said(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return those settings that a name says even where they are not searched (`Called.always`)."""
+    return {key: value for key, value in settings.items() if value is not None and _called(key).always == value}
+
+
 def _named(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
-    words, numbers, unsaid = [], [], []
+    first: list[str] = []
+    words: list[str] = []
+    numbers: list[str] = []
+    idle: list[str] = []
     for key, value in settings.items():
-        name = key.rpartition(".")[2]
-        if value is None or name == "rewind_epoch":
+        group, _, name = key.rpartition(".")
+        called, restarts = _called(key), f"{group}.restart" in settings
+        if value is None or (restarts and name in ("masks", "rewind_epoch")):  # `_restart` says them
             continue
-        if key == "magnitude.exclude" and value:
-            words.append(f"{value} whole")
-        elif (key, value) in _UNSAID:
-            unsaid.append(_UNSAID[key, value])
-        elif key in _LETTERS:
-            numbers.append(f"{_LETTERS[key]}={value:.6g}" if isinstance(value, float) else f"{_LETTERS[key]}={value}")
+        if name == "rewind_epoch":
+            first.append(f"rewind@{value}")
         elif name == "restart":
-            words.append(_restart(settings, str(value)))
-        elif key == MASKS_KEY:
-            words += [] if value == "ticket" or "magnitude.restart" in settings else [f"{value} masks"]
-        elif (name, value) in _WORDS:
-            words.append(_WORDS[name, value])
-        elif key == "schedule":
-            words.append(_in_order(str(value)))
-        elif isinstance(value, str) and not _is_of_a_pruning(key):
-            words.append(value)
-        elif isinstance(value, bool):
-            words.append(name if value else f"no {name}")
+            words.append(_restart(settings, group))
+        elif value in called.idle:
+            idle.append(called.idle[value])
         else:
-            own = key if _is_of_a_pruning(key) else name
-            numbers.append(f"{own}={value:.3g}" if isinstance(value, float) else f"{own}={value}")
-    if not any(key.endswith(".restart") for key in settings):
-        epochs = [value for key, value in settings.items() if key.endswith(".rewind_epoch") and value is not None]
-        words[:0] = [f"rewind@{epoch}" for epoch in epochs]
+            said = _said(key, value, called)
+            (numbers if "=" in said else words).append(said)
     if "random pruning" in words:  # no ticket is anybody's own then
         words = [word for word in words if word != "own tickets"]
-    if not any(words) and not numbers:
-        words = unsaid
-    return " ".join([*filter(None, words), *([] if seed is None else [f"s{seed}"]), *numbers])
+    words = [word for word in (*first, *words) if word]
+    if not words and not numbers:
+        words = idle
+    return " ".join([*words, *([] if seed is None else [f"s{seed}"]), *numbers])
 
 
-def _restart(settings: Mapping[str, Scalar], restart: str) -> str:
+def _called(key: str) -> Called:
+    field = Cycle.model_fields.get(key) or field_of(key)
+    return next((item for item in field.metadata if isinstance(item, Called)), Called()) if field else Called()
+
+
+def _said(key: str, value: Scalar, called: Called) -> str:
+    """What one setting adds to a name; a number's has an equals sign."""
+    name = key.rpartition(".")[2]
+    short = f"{value:.{called.digits}g}" if isinstance(value, float) else str(value)
+    if value in called.words:
+        return called.words[value]
+    if called.text:
+        return called.text.format(key=key, value=short)
+    if key == "schedule":  # `similarity*2 wanda` → `2×similarity + wanda`
+        steps = [re.sub(r"^(.+)\*(\d+)$", r"\2×\1", step) for step in short.split()]
+        return " + ".join(steps) or "no pruning"
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return short if isinstance(value, str) else f"{name}={short}"
+
+
+def _restart(settings: Mapping[str, Scalar], group: str) -> str:
     """`rewind@1`; `random reinit@1` for its control, new weights under the same masks; `random own masks` for a network
-    that prunes itself after each re-initialisation."""
-    epoch = settings.get("magnitude.rewind_epoch")
+    that prunes itself after each re-initialisation.
+
+    - `group`: the pruning's method, before the dot of its fields
+    """
+    restart, epoch = settings[f"{group}.restart"], settings.get(f"{group}.rewind_epoch")
     at = "" if epoch is None else f"@{epoch}"
     if restart != "random":
-        return f"{restart}{at}" if restart == "rewind" else restart
-    if settings.get(MASKS_KEY) == "own":
+        return f"rewind{at}" if restart == "rewind" else str(restart)
+    if settings.get(f"{group}.masks") == "own":
         return "random own masks"
-    return f"random{at}" if settings.get("magnitude.random_pruning") else f"random reinit{at}"
-
-
-def _in_order(schedule: str) -> str:
-    """`similarity*2 wanda` → `2×similarity + wanda`."""
-    return " + ".join(re.sub(r"^(.+)\*(\d+)$", r"\2×\1", step) for step in schedule.split())
-
-
-def _is_of_a_pruning(key: str) -> bool:
-    group, _, name = key.partition(".")
-    return group in PRUNINGS and name in _OF_A_PRUNING
+    return f"random{at}" if settings.get(f"{group}.random_pruning") else f"random reinit{at}"

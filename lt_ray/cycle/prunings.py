@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.models import ModelSettings
-from lt_ray.cycle.settings import Settings, a_share
+from lt_ray.cycle.settings import Called, Settings, a_share
+
+_OF_THE_PRUNING = Called(text="{key}={value}")
+"""Of a field that says little without the pruning it is of"""
 
 
 class PruningSettings(Settings):
@@ -24,7 +27,7 @@ class PruningSettings(Settings):
     removes_blocks: ClassVar[bool] = False
     """Whether it removes whole blocks"""
     method: str
-    epochs: int | None = Field(default=None, ge=0)
+    epochs: Annotated[int | None, _OF_THE_PRUNING] = Field(default=None, ge=0)
     """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
 
     @property
@@ -72,14 +75,14 @@ class Restarting(PruningSettings):
 
     parameters: Literal["all", "weights"] = "all"
     """`all` = weights, biases and embeddings; `weights` = those of convolutional, linear and recurrent layers"""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Called({"": ""}, text="{value} whole")] = ()
     """Parameter names (shell patterns) never pruned"""
-    random_pruning: bool = False
+    random_pruning: Annotated[bool, Called({True: "random pruning", False: ""})] = False
     """Control: of every tensor as many weights as the ticket of the same round has, at random positions"""
     restart: Literal["rewind", "random", "final"] = "rewind"
     """`rewind` = round 0's weights of `rewind_epoch`, `random` = a new draw of the initialiser, `final` = the weights
     just trained"""
-    masks: Literal["ticket", "own"] = "ticket"
+    masks: Annotated[Literal["ticket", "own"], Called({"ticket": ""}, text="{value} masks", always="own")] = "ticket"
     """Where restart is `random`: `ticket` = round r takes the masks that the rewound cycle has in round r, so that only
     the weights are new (the control of Frankle & Carbin 2019); `own` = each round prunes what it trained after its own
     re-initialisation, as the research logs did, so that from the second round on the masks are other ones, too"""
@@ -161,7 +164,7 @@ class Ranked(Restarting):
     output_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Share removed of the output layer's instead, with local scope; Frankle & Carbin's LeNet takes half of `fraction`;
     None = `fraction` (0, 1)"""
-    strategy: Literal["iterative", "one_shot"] = "iterative"
+    strategy: Annotated[Literal["iterative", "one_shot"], Called({"one_shot": "one-shot"})] = "iterative"
     """`iterative` = round r prunes what round r − 1 trained; `one_shot` = round r prunes the dense weights, at once as
     many as r iterative prunings would"""
     scope: Literal["local", "global"] = "local"
@@ -217,7 +220,7 @@ class Snip(Ranked):
     fraction: float = Field(default=0.9, gt=0, lt=1)
     scope: Literal["local", "global"] = "global"
     rounding: Literal["percentile", "nearest", "ceil"] = "nearest"
-    calibration: int = Field(default=128, ge=1)
+    calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=128, ge=1)
     """Examples of train on which gradients are taken; all, where there are fewer [count]"""
 
 
@@ -229,13 +232,13 @@ class Similarity(PruningSettings):
     needs_blocks = True
     removes_blocks = True
     method: Literal["similarity"] = "similarity"
-    threshold: float = Field(default=0.98, gt=0, le=1)
+    threshold: Annotated[float, Called(text="t={value}", digits=6)] = Field(default=0.98, gt=0, le=1)
     """Linear CKA from which blocks are alike (0, 1]"""
     stride: int = Field(default=1, ge=1)
     """Of each cluster the positions `1::stride` are removed: 1 = all but the first, 2 = every other one [count]"""
     clusters: Literal["anchor", "chain"] = "anchor"
     """`anchor` = alike to the cluster's first block, `chain` = to the block before"""
-    freeze: bool = False
+    freeze: Annotated[bool, Called(idle={False: "no freeze"})] = False
     """Train only the blocks next to removed ones, and what is no block; frozen blocks stay frozen in later rounds"""
     cka: Literal["minibatch", "tokens"] = "minibatch"
     """`minibatch` = examples are samples, their tokens' mean; unbiased, summed over batches. `tokens` = examples are
@@ -246,7 +249,7 @@ class Similarity(PruningSettings):
     recalibrate: bool = False
     """Estimate the statistics of batch norms anew after a removal: their mean over the calibration batches, passed once
     through the shorter model; else they are those of the kept blocks"""
-    calibration: int = Field(default=2048, ge=4)
+    calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=2048, ge=4)
     """Examples of train on which blocks are compared; all, where there are fewer [count]"""
     calibration_batch: int = Field(default=256, ge=4)
     """Examples of one batch of the `minibatch` estimator [count]"""
@@ -310,13 +313,13 @@ class Wanda(PruningSettings):
     implementation = "lt_ray.rounds.methods.wanda:WandaMethod"
     needs_blocks = True
     method: Literal["wanda"] = "wanda"
-    sparsity: float = Field(default=0.5, gt=0, lt=1)
+    sparsity: Annotated[float, Called(text="wanda={value}", digits=6)] = Field(default=0.5, gt=0, lt=1)
     """Share of each output row that is pruned afterwards, what was pruned before included (0, 1)"""
-    pattern: str = "row"
+    pattern: Annotated[str, Called(idle={"row": "row"})] = "row"
     """`row` = anywhere in the row, `N:M` = N of every M inputs in a row stay, which says the sparsity, too"""
     mode: Literal["sequential", "one_pass"] = "sequential"
     """`sequential` = a block's inputs are measured with the blocks before it pruned, `one_pass` = all unpruned"""
-    calibration: int = Field(default=1024, ge=1)
+    calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=1024, ge=1)
     """Examples of train on which inputs are measured; all, where there are fewer [count]"""
 
     _shares = field_validator("sparsity", mode="before")(a_share)

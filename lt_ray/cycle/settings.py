@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Called:
+    """What an arm's name says of a field, beside its type in `Annotated`. Without it a word stands for itself, a switch
+    for its field (`freeze`, `no freeze`), and a number follows its field's name (`stride=2`)."""
+
+    words: Mapping[Scalar, str] = field(default_factory=dict)
+    """Value → what it is better known by; empty = it goes without saying"""
+    idle: Mapping[Scalar, str] = field(default_factory=dict)
+    """Value → what is said of it where nothing else is said"""
+    text: str = ""
+    """Of any other value, with `{key}` and `{value}` in it: `t={value}`"""
+    digits: int = 3
+    """Of numbers in `text` [count]"""
+    always: Scalar = None
+    """The value that is said of every cycle that has it, also where it is not searched"""
 
 
 class Settings(BaseModel):

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lt_ray.cycle.cycle import MASKS_KEY, Cycle
+from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.names import TASK_KEY, cycle_name
+from lt_ray.cycle.names import TASK_KEY, always_said, cycle_name
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError
 from lt_ray.models.model import model_of
@@ -223,7 +223,7 @@ class Planner:
             cycle=cycle,
             settings=({TASK_KEY: cycle.task.name} if index < 0 else {})
             | {key: flat[key] for key in self.sweep.space.distributions if key in flat}
-            | ({MASKS_KEY: "own"} if flat.get(MASKS_KEY) == "own" else {}),
+            | always_said(flat),
             rounds=rounds,
             prunable=prunable_names(cycle, model),
             forecast=tuple(expected[index] for index in cycle.trained_rounds),

@@ -84,3 +84,23 @@ def test_an_arm_whose_masks_are_its_own_says_so():
     assert arm_name(OWN | {"training.lr": 0.1}, keys) == "random own masks"
     found = {"magnitude.restart": "rewind", "task.name": "imdb"}
     assert arm_name(found, keys) == arm_name(dict(reversed(found.items())), keys) == "imdb rewind"
+
+
+@pytest.mark.parametrize("method", ["magnitude", "snip"])
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"restart": "random", "rewind_epoch": 1}, "random reinit@1"),
+        ({"rewind_epoch": 1, "restart": "rewind"}, "rewind@1"),
+        ({"restart": "random", "masks": "own"}, "random own masks"),
+        ({"masks": "own"}, "own masks"),
+        ({"exclude": "output.*"}, "output.* whole"),
+    ],
+)
+def test_a_field_says_what_it_is_called_for_every_method_that_has_it(method, fields, name):
+    """What magnitude pruning's fields are called, those of another ranking by scores are called, too; masks of a
+    network's own are told though nothing searches them."""
+    settings = {f"{method}.{field}": value for field, value in fields.items()}
+    assert arm_name(settings) == name
+    if "masks" in fields:
+        assert arm_name(settings, ()) == "own masks"
