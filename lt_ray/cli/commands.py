@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import runpy
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 
@@ -17,7 +15,6 @@ from lt_ray.cycle.metrics import METRICS
 from lt_ray.errors import InputError, nearest
 from lt_ray.store.storage import CACHE, check_folder
 
-P = ParamSpec("P")
 Storage = Annotated[Path, typer.Option(help="Where sweeps are kept.")]
 Name = Annotated[str, typer.Argument(help="The sweep's name.")]
 
@@ -30,25 +27,15 @@ app = typer.Typer(
 _OF_A_SCRIPT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-def _guarded(command: Callable[P, int]) -> Callable[P, None]:
-    """A command that ends with the exit code that it returns."""
-
-    @functools.wraps(command)
-    def ended(*given: P.args, **named: P.kwargs) -> None:
-        guarded(lambda: command(*given, **named))
-
-    return ended
-
-
 @app.command(context_settings=_OF_A_SCRIPT)
-@_guarded
+@guarded
 def run(context: typer.Context, script: Path) -> int:
     """Run a sweep script with its own options: lt-ray run sweeps/imdb_lt.py --toy."""
     return _script(script, context.args)
 
 
 @app.command(context_settings=_OF_A_SCRIPT)
-@_guarded
+@guarded
 def plan(context: typer.Context, script: Path) -> int:
     """Show what a sweep script would run: lt-ray plan sweeps/imdb_lt.py --toy."""
     return _script(script, ["--plan", *context.args])
@@ -67,7 +54,7 @@ def _script(script: Path, words: list[str]) -> int:
 
 
 @app.command()
-@_guarded
+@guarded
 def status(
     name: Name,
     storage: Storage = Path("runs"),
@@ -89,7 +76,7 @@ def status(
 
 
 @app.command()
-@_guarded
+@guarded
 def report(
     names: Annotated[list[str], typer.Argument(metavar="SWEEP…", help="Names of one or more sweeps.")],
     storage: Storage = Path("runs"),
@@ -123,7 +110,7 @@ def report(
 
 
 @app.command()
-@_guarded
+@guarded
 def export(
     name: Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's name.")],
     cycle: Annotated[str, typer.Argument(metavar="CYCLE", help="The cycle's id, or its beginning: see lt-ray status.")],
@@ -154,7 +141,7 @@ def export(
 
 
 @app.command()
-@_guarded
+@guarded
 def sync(
     name: Name,
     storage: Storage = Path("runs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
@@ -11,117 +12,77 @@ from pydantic import ValidationError
 from lt_ray.cli.options import ADAPTIVE_SAMPLES, Options, Script
 from lt_ray.cycle import plain_yaml
 from lt_ray.cycle.cycle import Cycle, folded
-from lt_ray.cycle.models import MODELS, TOY_ENCODER
+from lt_ray.cycle.models import MODELS, ModelSettings
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError, SpaceError, nearest
+from lt_ray.models.model import implementation
 from lt_ray.models.pretrained import Base
+from lt_ray.store.storage import check_name
 from lt_ray.sweep import space as spaces
 from lt_ray.sweep.space import Space
-from lt_ray.sweep.stopping import Asha
 from lt_ray.sweep.sweep import Sweep
 
-TOY: dict[str, object] = {
-    "task.name": "toy",
-    "model.vocabulary": 2000,
-    "model.embedding": 12,
-    "model.filters": 6,
-    "training.epochs": 4,
-    "training.patience": None,
-    "training.lr": 0.005,
-    "training.batch_size": 50,
-    "magnitude.fraction": 0.4,
-}
-"""What `--toy` makes of a sweep: the built-in corpus and a small model; fields that the model lacks are left out, its
-own `toy` is added, and `--set` and the options still win."""
-_TOY_ENCODER: dict[str, object] = {
-    "task.name": "toy",
-    "model.name": "encoder",
-    "model.path": TOY_ENCODER,
-    "model.revision": None,
-    "training.epochs": 6,
-    "training.lr": 0.001,
-    "training.batch_size": 20,
-    "training.warmup": 0.2,
-    "similarity.epochs": 2,
-    "similarity.calibration": 512,
-    "similarity.calibration_batch": 128,
-    "wanda.calibration": 256,
-}
-"""The same for an encoder; what its schedule does not have is left out"""
-_TOY_IMAGES: dict[str, object] = {
-    "task.name": "toy_images",
-    "task.train": 800,
-    "task.validation": 300,
-    "task.test": 400,
-    "training.epochs": 12,
-    "training.milestones": [8, 10],
-    "training.batch_size": 50,
-}
-"""The same for a model of pictures; its own `toy` is added"""
 _TOY_ROUNDS = 4
+"""Most prunings of a cycle with `--toy` [count]"""
 
 
 def sweep_of(script: Script, options: Options) -> Sweep:
     """Return the sweep that a script and the options describe together.
 
-    Raises `CycleError` or `SpaceError`, which name the option, the rule, the value and the way out.
+    Raises `CycleError`, `SpaceError` or `StorageError`, which name the option, the rule, the value and the way out.
     """
     if options.toy and options.task not in (None, "toy", "toy_images"):
         raise CycleError(f"`--toy` runs the built-in task, but got `--task {options.task}`: leave one of them out")
     _check_effect(options)
-    given = _given(script.cycle, options)
-    cycle = script.cycle.with_settings(given)
-    _check_methods(cycle, options, options.space or script.space)
+    by_hand = _parsed(options.set_ or ())
+    given = _given(script.cycle, options) | by_hand
+    cycle, space = script.cycle.with_settings(given), Space()
     path = options.space or script.space
-    space = Space()
     if path is not None:
         space, fixed = spaces.read(path, cycle)
         cycle = cycle.with_settings({key: value for key, value in fixed.items() if key not in given})
-        by_hand = _parsed(options.set_)
         space = space.without(by_hand).resolved(cycle)
-        if "schedule" in by_hand:
-            space = space.without(_of_others(space, cycle))
-    adaptive = options.search == "optuna"
-    drop = None if options.max_drop is None else {"max_drop": options.max_drop, "rounds": options.drop_rounds or 2}
-    try:
-        return Sweep.model_validate(
-            {
-                "name": options.name or script.name + _suffix(options),
-                "cycle": cycle,
-                "space": space,
-                "search": options.search,
-                "samples": options.samples or (ADAPTIVE_SAMPLES if adaptive else script.samples),
-                "seeds": options.seeds,
-                "objectives": tuple(options.objective or ()),
-                "delay": options.delay or 8,
-                "asha": _asha(options, cycle, space),
-                "max_drop": drop,
-                "tolerance": options.tolerance,
-            }
+    if "schedule" in by_hand:
+        space = space.without(_of_other_prunings(space.distributions, cycle))
+    idle = _of_other_prunings(by_hand, cycle) if cycle.schedule and "schedule" not in space.distributions else ()
+    for key in idle:
+        raise CycleError(
+            f"`--set {key}` changes nothing, since the schedule has no {key.partition('.')[0]} pruning: it is "
+            f"`{folded(cycle.schedule)}`; say `--set schedule=…`, or leave it out"
         )
+    name = options.name or script.name + _suffix(options)
+    check_name(name)
+    samples = ADAPTIVE_SAMPLES if options.search == "optuna" else script.samples
+    rungs = _given_ones(reduction=options.asha_reduction, grace=options.asha_grace)
+    drop = _given_ones(max_drop=options.max_drop, rounds=options.drop_rounds)
+    fields = _given_ones(
+        name=name,
+        cycle=cycle,
+        space=space,
+        search=options.search,
+        samples=options.samples or samples,
+        seeds=options.seeds,
+        objectives=tuple(options.objective or ()),
+        delay=options.delay,
+        asha=rungs if options.scheduler == "asha" else None,
+        max_drop=drop or None,
+        tolerance=options.tolerance,
+    )
+    try:
+        return Sweep.model_validate(fields)
     except ValidationError as error:
         item = error.errors()[0]
-        said = item["msg"].removeprefix("Value error, ")
+        said = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         if not item["loc"]:
             raise CycleError(said) from None
-        if item["loc"] == ("name",):
-            said = "must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`"
-            raise CycleError(f"`--name` {said}, but got {item['input']!r}") from None
-        said, option = said.removeprefix("Input should be "), str(item["loc"][0]).replace("_", "-")
+        option = str(item["loc"][0]).replace("_", "-")
         raise CycleError(f"`--{option}` must be {said}, but got {item['input']}") from None
 
 
-def _asha(options: Options, cycle: Cycle, space: Space) -> Asha | None:
-    if options.scheduler == "fifo":
-        return None
-    asha = Asha(reduction=options.asha_reduction or 3, grace=options.asha_grace or 1)
-    if not asha.rungs(cycle.rounds) and "rounds" not in space.distributions:
-        raise CycleError(
-            f"`--asha-grace < rounds` must hold, but got (grace={asha.grace}, rounds={cycle.rounds}): no cycle would "
-            "ever end early; lower the one, or raise `--rounds`"
-        )
-    return asha
+def _given_ones(**values: object) -> dict[str, object]:
+    """The values that were given; the others are left to the defaults of what takes them."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _check_effect(options: Options) -> None:
@@ -144,46 +105,26 @@ def _suffix(options: Options) -> str:
     return "".join(f"-{name}" for name in (model, task) if name)
 
 
-def _of_others(space: Space, cycle: Cycle) -> dict[str, object]:
-    """The searched fields of prunings that a schedule given by hand does not have."""
-    methods = {pruning.method for pruning in cycle.schedule}
-    groups = {key: key.partition(".")[0] for key in space.distributions}
-    return {key: None for key, group in groups.items() if group in PRUNINGS and group not in methods}
-
-
-def _check_methods(cycle: Cycle, options: Options, space: Path | None) -> None:
-    """Raise `CycleError` for a `--set` of a pruning that the schedule does not have, and no space brings in."""
-    methods = {pruning.method for pruning in cycle.schedule}
-    text = space.read_text(encoding="utf-8", errors="replace") if space is not None and space.is_file() else ""
-    by_hand = _parsed(options.set_)
-    searched = "schedule" in text and "schedule" not in by_hand
-    for key in by_hand:
-        group = key.partition(".")[0]
-        if group in PRUNINGS and methods and group not in methods and not searched:
-            raise CycleError(
-                f"`--set {key}` changes nothing, since the schedule has no {group} pruning: it is "
-                f"`{folded(cycle.schedule)}`; say `--set schedule=…`, or leave it out"
-            )
+def _of_other_prunings(keys: Iterable[str], cycle: Cycle) -> list[str]:
+    """Those keys that are fields of prunings which the schedule does not have."""
+    absent = PRUNINGS.keys() - {pruning.method for pruning in cycle.schedule}
+    return [key for key in keys if key.partition(".")[0] in absent]
 
 
 def _given(cycle: Cycle, options: Options) -> dict[str, object]:
-    """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds, --set."""
-    name = cycle.model.name if options.model is None else _model_name(options.model)
-    given: dict[str, object] = {**_toy(name, cycle)} if options.toy else {}
-    if options.toy and cycle.rounds > _TOY_ROUNDS:
-        given["rounds"] = _TOY_ROUNDS
-    if options.toy and cycle.source is not None:
-        given |= {"source.name": "toy", "source.data_seed": 1, "ticket_every": min(cycle.ticket_every, 2)}
+    """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds."""
+    model = cycle.model.name if options.model is None else _model_name(options.model)
     named: dict[str, object] = {"task.name": options.task, "rounds": options.rounds}
     if options.model is not None:
-        named["model.name"] = name
-        if name == "encoder" and options.model != name:
+        named["model.name"] = model
+        if model == "encoder" and options.model != model:
             named |= {"model.path": options.model, "model.revision": None}
     if options.from_config:
-        if name != "encoder":
-            raise CycleError(f"`--from-config` draws an encoder's weights, but model {name} is none: leave it out")
+        if model != "encoder":
+            raise CycleError(f"`--from-config` draws an encoder's weights, but model {model} is none: leave it out")
         named["model.weights"] = "random"
-    return given | {key: value for key, value in named.items() if value is not None} | _parsed(options.set_)
+    toy = _toy(cycle, MODELS.get(model, ModelSettings)) if options.toy else {}
+    return toy | {key: value for key, value in named.items() if value is not None or key == "model.revision"}
 
 
 def _model_name(model: str) -> str:
@@ -193,28 +134,21 @@ def _model_name(model: str) -> str:
     return "encoder"
 
 
-def _toy(model: str, cycle: Cycle) -> dict[str, object]:
-    """What `--toy` makes of a sweep with this model."""
-    if model == "encoder":
-        methods = {pruning.method for pruning in cycle.schedule}
-        return {
-            key: value
-            for key, value in _TOY_ENCODER.items()
-            if key.partition(".")[0] not in PRUNINGS or key.partition(".")[0] in methods
-        }
-    if model not in MODELS:
-        return TOY
-    kind = MODELS[model]
-    if kind.inputs == "images":
-        stepping = cycle.training.lr_schedule == "constant"
-        return _TOY_IMAGES | ({} if stepping else {"training.milestones": []}) | dict(kind.toy)
-    lacking = {key for key in TOY if key.startswith("model.") and key.removeprefix("model.") not in kind.model_fields}
-    return {key: value for key, value in TOY.items() if key not in lacking} | dict(kind.toy)
+def _toy(cycle: Cycle, model: type[ModelSettings]) -> dict[str, object]:
+    """What `--toy` makes of a sweep: a built-in task, and few rounds of a small model."""
+    toy: dict[str, object] = {**model.toy}
+    if cycle.training.lr_schedule != "constant":
+        toy["training.milestones"] = []
+    if cycle.rounds > _TOY_ROUNDS:
+        toy["rounds"] = _TOY_ROUNDS
+    if cycle.source is not None:
+        toy |= {"source.name": "toy", "source.data_seed": 1, "ticket_every": min(cycle.ticket_every, 2)}
+    return toy
 
 
-def _parsed(settings: list[str] | None) -> dict[str, Scalar]:
+def _parsed(settings: Iterable[str]) -> dict[str, Scalar]:
     parsed = {}
-    for setting in settings or ():
+    for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise CycleError(f"`--set` needs KEY=VALUE, but got {setting!r}")
@@ -235,8 +169,6 @@ def words_of(sweep: Sweep, base: Base | None) -> int | Path:
 
     Raises `SpaceError` where the space searches what the data is made by.
     """
-    from lt_ray.models.model import implementation
-
     model, names = sweep.cycle.model, sweep.space.distributions.get("model.name")
     reads = implementation(model).reads(model, base)
     shared: tuple[str, ...] = ("model.vocabulary", "model.path", "model.revision", "model.weights", "model.digest")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -38,7 +39,7 @@ def main(
     """
     script = Script(name, cycle, space, samples, seeds, tolerance)
     typed = typer.Typer(add_completion=False, rich_markup_mode=None)
-    typed.command(help=summary)(command(script, lambda options: guarded(lambda: _interruptible(script, options))))
+    typed.command(help=summary)(command(script, guarded(partial(_interruptible, script))))
     typed(args=list(argv) if argv is not None else None)
 
 

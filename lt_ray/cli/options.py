@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import MISSING, dataclass, fields
-from enum import StrEnum
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
@@ -94,11 +93,12 @@ class Options:
     max_drop: Annotated[
         float | None,
         _option(
-            "End cycles whose validation {metric} is worse than their own dense one by more than this, in its unit."
+            "End cycles that lose more than this of their own dense round's validation {metric}; a training itself "
+            "stops early by validation loss."
         ),
     ] = None
     drop_rounds: Annotated[int | None, _option("With --max-drop: rounds in a row; default 2.", min=1)] = None
-    tolerance: Annotated[float, _option("Validation {metric} that a winning ticket may lose, in its unit.")]
+    tolerance: Annotated[float, _option("Validation {metric} that a winning ticket may lose.")]
     plugin: Annotated[
         list[str] | None,
         _option("Python file with tasks, models, prunings or metrics of your own, or an installed plugin's name."),
@@ -128,8 +128,7 @@ def command(script: Script, run: Callable[[Options], None]) -> Callable[..., Non
     """Return a function whose signature has every option, for typer; called, it gives `run` what was asked for."""
 
     def sweep(**given: Any) -> None:
-        chosen = {name: value.value for name, value in given.items() if isinstance(value, StrEnum)}
-        run(Options(**given | chosen))
+        run(Options(**given))
 
     words, hints = _words(script), get_type_hints(Options, include_extras=True)
     parameters = []
@@ -137,17 +136,12 @@ def command(script: Script, run: Callable[[Options], None]) -> Callable[..., Non
         kind, option = get_args(hints[item.name])
         option = copy(option)
         option.help = option.help.format(**words)
+        hints[item.name] = Annotated[kind, option]
         default = getattr(script, item.name) if item.default is MISSING else item.default
-        hints[item.name] = Annotated[_typed(kind), option]
         parameters.append(Parameter(item.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[item.name]))
     sweep.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # what typer reads
     sweep.__annotations__ = hints
     return sweep
-
-
-def _typed(kind: Any) -> Any:
-    """A field's type as typer knows it: names to choose among are an enumeration."""
-    return StrEnum("Choice", {name: name for name in get_args(kind)}) if get_origin(kind) is Literal else kind
 
 
 def _words(script: Script) -> dict[str, object]:

@@ -27,9 +27,9 @@ from lt_ray.models.model import implementation
 from lt_ray.models.pretrained import Base
 from lt_ray.rounds import bases
 from lt_ray.rounds import inputs as datasets
-from lt_ray.rounds.inputs import Datasets, Directories
+from lt_ray.rounds.inputs import Datasets
 from lt_ray.store.files import check_writable
-from lt_ray.store.storage import CACHE, check_folder, check_name
+from lt_ray.store.storage import CACHE, check_folder
 from lt_ray.sweep.checks import check
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.outcome import Outcome
@@ -95,12 +95,12 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
         if asked.joins:
             stack.enter_context(connected(options.address, asked.resources, interruption))
         with terminal.doing(f"reading the data of task {asked.sweep.cycle.task.name}"):
-            data, places = datasets.prepare(asked.sweep.cycle, words, options.data_dir, asked.cache, base)
+            data = datasets.prepare(asked.sweep.cycle, words, options.data_dir, asked.cache, base)
         with terminal.doing("planning"):
             planner = Planner(asked.sweep, Grounds.of(data), points)
             plan = planner.plan()
         if not options.fresh:
-            asked.directory.check(asked.sweep.definition(data.own.digest, data.source_digest))
+            asked.directory.check(asked.sweep.definition(data.task.digest, data.source_digest))
         if options.plan:
             stored = 0 if options.fresh else sum(asked.directory.store.has(key) for key in plan.keys)
             _show_plan(asked, plan, stored=stored)
@@ -109,7 +109,7 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
             check_access(asked.uri, asked.sweep.name)
         if asked.address is not None and not asked.joins:
             stack.enter_context(connected(asked.address, asked.resources, interruption))
-        outcome = _swept(asked, planner, plan, data, places, interruption)
+        outcome = _swept(asked, planner, plan, data, interruption)
     _show_end(asked, outcome)
     return flow.exit_code(outcome)
 
@@ -118,9 +118,8 @@ def _asked(script: Script, options: Options) -> _Asked:
     check_folder("--storage", options.storage)
     check_folder("--data-dir", options.data_dir)
     digests = {*script.cycle.plugins, *map(plugins.load, options.plugin or ())}
-    own = script.cycle.model_copy(update={"plugins": tuple(sorted(digests))})
-    sweep = sweep_of(replace(script, cycle=own), options)
-    check_name(sweep.name)
+    cycle = script.cycle.model_copy(update={"plugins": tuple(sorted(digests))})
+    sweep = sweep_of(replace(script, cycle=cycle), options)
     check_shares(options.gpus_per_trial, options.cpus_per_trial)
     resources = Resources(
         gpus_per_trial=options.gpus_per_trial,
@@ -165,21 +164,18 @@ def _show_plan(asked: _Asked, plan: Plan, *, stored: int) -> None:
         show_plan(plan, keep=asked.options.keep, concurrent=share, stored=stored)
 
 
-def _swept(
-    asked: _Asked, planner: Planner, plan: Plan, data: Datasets, places: Directories, interruption: Interruption
-) -> Outcome:
+def _swept(asked: _Asked, planner: Planner, plan: Plan, data: Datasets, interruption: Interruption) -> Outcome:
     options, directory = asked.options, asked.directory
     if options.fresh:
         aside = directory.set_aside()
         if aside is not None:
             terminal.show_warning(f"the sweep of this name was set aside as {aside}")
     directory.keep_plugins(asked.sweep.cycle.plugins)
-    directory.take(datasets.inputs(asked.sweep.cycle, data.own, places.own, data.base))
+    directory.keep_inputs(datasets.inputs(asked.sweep.cycle, data))
     return flow.run(
         planner,
         plan,
         data,
-        places,
         directory,
         tracker=_tracker(asked, data),
         on_cluster=asked.address is not None,
@@ -194,12 +190,12 @@ def _tracker(asked: _Asked, data: Datasets) -> Callable[[str], Tracker | None]:
     """What makes the sweep's record in MLflow, once its id is known."""
 
     def track(sweep_id: str) -> Tracker | None:
-        own, directory = data.own, asked.directory
-        facts: dict[str, Scalar] = {split: own.examples(split) for split in SPLITS}
-        facts["classes"] = len(own.classes)
+        directory = asked.directory
+        facts: dict[str, Scalar] = {split: data.task.examples(split) for split in SPLITS}
+        facts["classes"] = len(data.task.classes)
         if data.notes:
             facts["notes"] = " ".join(data.notes)
-        directory.surround(environment(Path.cwd()), facts)
+        directory.keep_environment(environment(Path.cwd()), facts)
         if asked.uri == "none":
             return None
         parent = Record(directory).parent

@@ -11,6 +11,9 @@ from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import Inputs
 from lt_ray.cycle.settings import Settings, Share
 
+TOY_ENCODER = "toy"
+"""Path of the built-in encoder"""
+
 
 class ModelSettings(Settings):
     """What all models have in common, and what their settings say besides their fields."""
@@ -25,8 +28,16 @@ class ModelSettings(Settings):
     """Whether it may have batch norms, whose statistics can be estimated anew"""
     brings_words: ClassVar[bool] = False
     """Whether it has a vocabulary of its own, so that no task can give it another's words"""
-    toy: ClassVar[Mapping[str, Any]] = {}
-    """Fields of a cycle that `--toy` gives it besides those that it gives every model"""
+    toy: ClassVar[Mapping[str, Any]] = {
+        "task.name": "toy",
+        "training.epochs": 4,
+        "training.patience": None,
+        "training.lr": 0.005,
+        "training.batch_size": 50,
+        "magnitude.fraction": 0.4,
+    }
+    """Fields of a cycle under which it learns a built-in task in seconds: what `--toy` makes of a sweep. Those of
+    prunings that are not in the schedule say nothing"""
     name: str
 
     @property
@@ -44,6 +55,7 @@ class WordModel(ModelSettings):
     """What models that learn their own word vectors have in common."""
 
     has_statistics = False
+    toy: ClassVar[Mapping[str, Any]] = {**ModelSettings.toy, "model.vocabulary": 2000, "model.embedding": 12}
 
     vocabulary: int = Field(default=25_000, ge=1)
     """Most frequent train words kept, besides the unknown word and the padding [count]"""
@@ -55,6 +67,7 @@ class Cnn(WordModel):
     """The research logs' CNN: embedding, convolutions of several widths, max over time, dropout, linear (Kim 2014)."""
 
     implementation = "lt_ray.models.text:CnnModel"
+    toy: ClassVar[Mapping[str, Any]] = {**WordModel.toy, "model.filters": 6}
     name: Literal["cnn"] = "cnn"
     filters: int = Field(default=100, ge=1)
     """Filters of each width [count]"""
@@ -69,7 +82,7 @@ class Recurrent(WordModel):
     dropout, linear."""
 
     implementation = "lt_ray.models.text:RecurrentModel"
-    toy: ClassVar[Mapping[str, Any]] = {"model.hidden": 12, "model.dropout": 0.2, "training.lr": 0.03}
+    toy: ClassVar[Mapping[str, Any]] = {**WordModel.toy, "model.hidden": 12, "model.dropout": 0.2, "training.lr": 0.03}
     hidden: int = Field(default=256, ge=1)
     """Features of a state, in each direction [count]"""
     layers: int = Field(default=1, ge=1)
@@ -102,7 +115,7 @@ class Transformer(WordModel):
 
     implementation = "lt_ray.models.transformer:TransformerModel"
     has_blocks = True
-    toy: ClassVar[Mapping[str, Any]] = {"model.hidden": 24, "training.lr": 0.01}
+    toy: ClassVar[Mapping[str, Any]] = {**WordModel.toy, "model.hidden": 24, "training.lr": 0.01}
     name: Literal["transformer"] = "transformer"
     embedding: int = Field(default=128, ge=1)
     layers: int = Field(default=4, ge=1)
@@ -130,6 +143,15 @@ class SmallPictureModel(ModelSettings):
     """What models of small pictures, such as CIFAR's, have in common."""
 
     inputs = "images"
+    toy: ClassVar[Mapping[str, Any]] = {
+        "task.name": "toy_images",
+        "task.train": 800,
+        "task.validation": 300,
+        "task.test": 400,
+        "training.epochs": 12,
+        "training.milestones": [8, 10],
+        "training.batch_size": 50,
+    }
     norm_init: Literal["uniform", "ones"] = "uniform"
     """Initial scales of batch norms: `uniform` in [0, 1) as in OpenLTH, or `ones` as in He et al. 2016"""
 
@@ -140,7 +162,7 @@ class CifarResNet(SmallPictureModel):
 
     implementation = "lt_ray.models.cifar:CifarResNetModel"
     has_blocks = True
-    toy: ClassVar[Mapping[str, Any]] = {"model.depth": 8, "model.width": 8}
+    toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.depth": 8, "model.width": 8}
     name: Literal["cifar_resnet"] = "cifar_resnet"
     depth: int = Field(default=20, ge=8)
     """Layers with weights, 6n + 2: 20, 32, 44, 56, 110 are those of He et al. [count]"""
@@ -162,7 +184,7 @@ class CifarVgg(SmallPictureModel):
     """VGG for small pictures, with batch norms and one linear layer (Simonyan & Zisserman 2015; as in OpenLTH)."""
 
     implementation = "lt_ray.models.cifar:CifarVggModel"
-    toy: ClassVar[Mapping[str, Any]] = {"model.depth": 11, "model.width": 8}
+    toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.depth": 11, "model.width": 8}
     name: Literal["cifar_vgg"] = "cifar_vgg"
     depth: Literal[11, 13, 16, 19] = 16
     """Layers with weights as Simonyan & Zisserman count them, three linear ones included [count]"""
@@ -177,6 +199,19 @@ class Encoder(ModelSettings):
     has_blocks = True
     has_statistics = False
     brings_words = True
+    toy: ClassVar[Mapping[str, Any]] = {
+        "task.name": "toy",
+        "model.path": TOY_ENCODER,
+        "model.revision": None,
+        "training.epochs": 6,
+        "training.lr": 0.001,
+        "training.batch_size": 20,
+        "training.warmup": 0.2,
+        "similarity.epochs": 2,
+        "similarity.calibration": 512,
+        "similarity.calibration_batch": 128,
+        "wanda.calibration": 256,
+    }
     name: Literal["encoder"] = "encoder"
     path: str = Field(default="google-bert/bert-base-uncased", min_length=1)
     """Its name on the hub, a folder laid out as there, or `toy` = built in; where it is found, not what it is"""
@@ -213,7 +248,5 @@ def model_name(path: str) -> str:
     return "/".join(path.rstrip("/").split("/")[-2:]) if folder else path
 
 
-TOY_ENCODER = "toy"
-"""Path of the built-in encoder"""
 MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Transformer, Encoder, CifarResNet, CifarVgg))
 """Every model; a user's own is one more"""

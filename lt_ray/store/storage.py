@@ -21,6 +21,11 @@ _NAME_LENGTH = 255
 
 def check_name(name: str) -> None:
     """Raise `StorageError` for a sweep's name that cannot be a folder of the storage, or is what that holds itself."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise StorageError(
+            "`--name` must begin with a letter or digit and go on with letters, digits, `_`, `.` or `-`, but got "
+            f"{name!r}"
+        )
     if name.casefold() in _RESERVED:
         raise StorageError(
             f"`--name` must not be what the storage folder holds itself ({', '.join(sorted(_RESERVED))}), but got "

@@ -16,7 +16,7 @@ of the values it names. Integer ranges include both ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,25 +46,39 @@ class Distribution(Settings):
     when: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """Other keys and the values they must have; else the field stays as the cycle has it"""
 
+    @property
+    def is_list(self) -> bool:
+        """Whether its values are listed one by one."""
+        return self.kind in ("grid", "choice")
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return self.kind in ("integer", "log_integer")
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is a range of which equal ratios are equally likely."""
+        return self.kind.startswith("log_")
+
     def draw(self, share: float) -> Scalar:
         """Return the value at a share of the distribution, [0, 1)."""
-        if self.kind in _LISTS:
+        if self.is_list:
             chosen: Scalar = self.values[int(share * len(self.values))]
             return chosen
         low, high = self.values
-        if self.kind == "integer":
-            return int(low + share * (high + 1 - low))
-        if self.kind == "log_integer":
-            return min(int(math.exp(math.log(low) + share * (math.log(high + 1) - math.log(low)))), int(high))
-        if self.kind == "uniform":
-            return float(low + share * (high - low))
-        return float(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
+        end = high + 1 if self.is_integer else high
+        if self.is_log:
+            value = math.exp(math.log(low) + share * (math.log(end) - math.log(low)))
+        else:
+            value = low + share * (end - low)
+        return min(int(value), int(high)) if self.is_integer else float(value)
 
     def levels(self) -> tuple[Any, ...] | None:
         """Return all values there are; None where they cannot be counted, or hardly."""
-        if self.kind in _LISTS:
+        if self.is_list:
             return self.values
-        if self.kind in _INTEGERS and self.values[1] - self.values[0] < _COUNTABLE:
+        if self.is_integer and self.values[1] - self.values[0] < _COUNTABLE:
             return tuple(range(self.values[0], self.values[1] + 1))
         return None
 
@@ -78,7 +92,7 @@ class Space(Settings):
 
     distributions: dict[str, Distribution] = Field(default_factory=dict)
 
-    def without(self, fixed: Mapping[str, object]) -> Space:
+    def without(self, fixed: Collection[str]) -> Space:
         """Return the space without the keys that were fixed by hand."""
         return Space(distributions={k: d for k, d in self.distributions.items() if k not in fixed})
 
@@ -260,7 +274,7 @@ def _trials(distributions: Mapping[str, Distribution], fixed: Mapping[str, Scala
     for key, distribution in distributions.items():
         for value in distribution.values:
             yield key, value
-        if distribution.kind not in _LISTS:
+        if not distribution.is_list:
             yield key, distribution.draw(0.37)
 
 

@@ -13,7 +13,7 @@ from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.settings import Scalar, Settings
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.sweep.objective import WINNING, Search, objectives
-from lt_ray.sweep.search import Asked, suggest
+from lt_ray.sweep.search import AskedPoint, suggest
 from lt_ray.sweep.space import Space
 from lt_ray.sweep.stopping import Asha, AshaRule, MaxDrop, MaxDropRule, Rule
 
@@ -58,6 +58,15 @@ class Sweep(Settings):
         self.cycle.metric.check_loss("--tolerance", self.tolerance)
         if self.max_drop is not None:
             self.cycle.metric.check_loss("--max-drop", self.max_drop.max_drop)
+        return self
+
+    @model_validator(mode="after")
+    def _cycles_can_end_early(self) -> Sweep:
+        if self.asha is not None and not self.asha.rungs(self.last_round):
+            raise ValueError(
+                f"`--asha-grace < rounds` must hold, but got (grace={self.asha.grace}, rounds={self.last_round}): no "
+                "cycle would ever end early; lower the one, or raise `--rounds`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -132,7 +141,7 @@ class Sweep(Settings):
         self._check_consumed(points)
         return points
 
-    def suggestion(self, asked: Sequence[Asked], known: Collection[str]) -> Point | None:
+    def suggestion(self, asked: Sequence[AskedPoint], known: Collection[str]) -> Point | None:
         """Return the adaptive search's next point; None where no further one was found.
 
         - `asked`: the points so far, in order
@@ -156,8 +165,8 @@ class Sweep(Settings):
 
     def _crossed(self) -> list[Point]:
         space = self.space
-        found = space.grid() if self.search == "grid" else space.points(self.samples, self.sampling_seed)
-        points: list[Point] = list(itertools.islice(found, MOST_POINTS + 1))
+        crossed = space.grid() if self.search == "grid" else space.points(self.samples, self.sampling_seed)
+        points: list[Point] = list(itertools.islice(crossed, MOST_POINTS + 1))
         if len(points) > MOST_POINTS:
             raise SpaceError(
                 f"`points <= {MOST_POINTS:,}` must hold, but the search space crosses to more: give fewer values or "
@@ -171,13 +180,13 @@ class Sweep(Settings):
         return points
 
     def _asked_first(self) -> list[Point]:
-        asked: list[Asked] = []
+        asked: list[AskedPoint] = []
         known: set[str] = set()
         while len(asked) < min(self.delay, self.samples):
             point = self.suggestion(asked, known)
             if point is None:
                 break
-            asked.append(Asked(point))
+            asked.append(AskedPoint(point))
             known.add(self.cycles(point)[0].id)
         if not asked:
             raise SpaceError("the search space has no point that is a cycle: its keys contradict each other")
