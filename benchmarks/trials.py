@@ -51,7 +51,7 @@ def measured(trials: int, reuse: bool) -> tuple[float, float, float]:
     lr = Distribution(kind="log_uniform", values=(1e-4, 1e-2))
     sweep = Sweep(name="tiny", cycle=TINY, space=Space(distributions={"training.lr": lr}), samples=trials)
     with tempfile.TemporaryDirectory(prefix="lt_ray_bench_") as folder:
-        data, where = datasets.prepare(TINY, TINY.model.vocabulary, None, Path(folder) / "cache")
+        data = datasets.prepare(TINY, TINY.model.vocabulary, None, Path(folder) / "cache")
         planner = Planner(sweep, Grounds.of(data))
         directory = SweepDirectory(Path(folder) / "tiny")
         resources = Resources(reuse_actors=reuse)
@@ -59,7 +59,7 @@ def measured(trials: int, reuse: bool) -> tuple[float, float, float]:
         with connected("local", resources, interruption):
             before = rss_mib()
             outcome = driver.run(
-                planner, planner.plan(), data, where, directory,
+                planner, planner.plan(), data, directory,
                 tracker=lambda _: None, on_cluster=True, resources=resources, interruption=interruption,
             )  # fmt: skip
             after = rss_mib()

@@ -179,7 +179,7 @@ class LiveBoard(Listener):
         with self._lock:
             self._changed = False
             tree: dict[str, Any] = {**self._board.snapshot(now), "over": over}
-        self._directory.tell(tree)
+        self._directory.keep_live(tree)
 
 
 def _line(board: Board, event: EpochResult | RoundResult) -> Text:

@@ -15,7 +15,7 @@ from lt_ray.board.terminal import console
 from lt_ray.cycle.names import arm_name, arm_names
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
 from lt_ray.sweep.objective import sign
-from lt_ray.sweep.outcome import Standing
+from lt_ray.sweep.outcome import PlannedPoint
 from lt_ray.sweep.plan import Plan, PlannedCycle
 
 _WINNERS = 10
@@ -152,7 +152,7 @@ def _show_winners(plan: Plan, results: Results) -> None:
         console.print(f"  … nor with {len(chance) - 1} more whose dense models are not above chance (lt-ray report)")
 
 
-def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) -> None:
+def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, str]) -> None:
     """Print the best point by the sweep's objective, or the Pareto front of several.
 
     - `stopped`: cycles that a rule ended early
@@ -166,7 +166,7 @@ def show_best(plan: Plan, best: Sequence[Standing], stopped: Mapping[str, str]) 
             console.print(f"[bold]Best point[/]: of no point {seeds} ran to the last round")
         return
     shown = listing(*(f"  {name}" for name in objectives), "<point")
-    scored = [(point.told.values, point) for point in best if point.told]
+    scored = [(point.result.values, point) for point in best if point.result]
     for scores, point in sorted(scored, key=lambda pair: pair[0], reverse=True)[:_WINNERS]:
         values = [sign(name) * score for name, score in zip(objectives, scores, strict=True)]
         words = arm_name(point.cycles[0].settings) or plan.sweep.name

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +49,8 @@ def _cluster(address: str) -> Iterator[None]:
             "this terminal. Run the command on a node of the cluster with `--address auto`, for instance by "
             "`ray job submit -- python sweeps/… --address auto`"
         )
-    _probe(address)
+    if ":" in address and not ray_processes.answers(address):  # Ray itself would try for minutes
+        raise ClusterError(_no_cluster(address, "nothing listens at this host and port"))
     _set_environment(address)
     import ray
 
@@ -61,10 +61,11 @@ def _cluster(address: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if private is not None:
             stack.callback(shutil.rmtree, private, ignore_errors=True)
-        own = stack.enter_context(ray_processes.apart())
+        apart = ray_processes.Apart()
+        stack.callback(apart.end)
         said: list[str] = []
         try:
-            with ray_processes.overheard(said), own.starting():
+            with ray_processes.overheard(said), apart.starting():
                 ray.init(address=address, **options)
         except Exception as error:  # Ray raises plain ones, too, such as where its processes do not start in time
             raise ClusterError(_no_cluster(address, f"{error} {' '.join(said)}")) from None
@@ -146,17 +147,6 @@ def _private_directory() -> str:
         f"`TMPDIR` must be a path of at most {_SOCKET_LENGTH - len('/lt_ray_12345678')} bytes, since Ray's sockets "
         f"have names of at most 107, but got {tempfile.gettempdir()!r}, and /tmp cannot be written: set a shorter one"
     )
-
-
-def _probe(address: str) -> None:
-    """Raise `ClusterError` where nothing listens at HOST:PORT; Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise ClusterError(_no_cluster(address, error)) from None
 
 
 def nodes() -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ nothing about the cycle: its round stays unfinished, and is computed again after
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
+from typing import Literal
 
 import torch
 
@@ -50,19 +50,13 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def one_line(error: BaseException) -> str:
     """Return an error's kind and what it says, in one line of bounded length."""
     said = " ".join(str(error).split())
-    told = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return told if len(told) <= _LINE else told[: _LINE - 1] + "…"
+    line = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return line if len(line) <= _LINE else line[: _LINE - 1] + "…"
 
 
-class Verdict(Enum):
-    """What becomes of a round that fell to a fault."""
-
-    AGAIN = "again"
-    """It is computed again after a pause"""
-    LEFT = "left"
-    """It falls to faults while others are finished: it is left for a later run of the command"""
-    STOP = "stop"
-    """Nothing is finished any more: the sweep stops, and the same command goes on"""
+Verdict = Literal["again", "left", "stop"]
+"""What becomes of a round that fell: it is computed `again` after a pause; it is `left` for a later run of the command,
+where others were finished meanwhile; or, where none was, the sweep has to `stop`"""
 
 
 class Faults:
@@ -89,5 +83,5 @@ class Faults:
         then = self._finished_then.setdefault(key, self._finished)
         pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2.0 ** (falls - 1))
         if falls < PATIENCE:
-            return Verdict.AGAIN, falls, pause_s
-        return (Verdict.LEFT if self._finished > then else Verdict.STOP), falls, pause_s
+            return "again", falls, pause_s
+        return ("left" if self._finished > then else "stop"), falls, pause_s

@@ -14,7 +14,7 @@ from lt_ray.driver import cluster
 from lt_ray.driver.interruption import END_TRIALS, INTERRUPTED, Interruption
 from lt_ray.driver.relay import Relay, finished_keys
 from lt_ray.driver.resources import Resources, describe_resources
-from lt_ray.rounds.inputs import Datasets, Directories
+from lt_ray.rounds.inputs import Datasets
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.storage import Keep
 from lt_ray.sweep.directory import SweepDirectory
@@ -34,7 +34,6 @@ def run(
     planner: Planner,
     plan: Plan,
     data: Datasets,
-    data_directories: Directories,
     directory: SweepDirectory,
     *,
     tracker: Callable[[str], Tracker | None],
@@ -47,7 +46,7 @@ def run(
     """Run what is left of a sweep and return how it ended.
 
     - `planner`, `plan`: the sweep on this data set, and its plan at the beginning
-    - `data`, `data_directories`: the tokenised data, and where workers read it
+    - `data`: what its cycles train on
     - `tracker`: sweep id → where to record, or None
     - `on_cluster`: whether to run trials on the connected Ray cluster (`cluster.connected`), or cycles in this process
     - `keep`: `needed` drops trained weights that nothing starts from any more, `all` drops nothing
@@ -62,7 +61,7 @@ def run(
         stack.enter_context(directory.driving())
         if plan.sweep.search == "optuna" and directory.exists():
             plan = planner.resumed(directory.points())
-        sweep_id = directory.define(plan, plan.sweep.definition(data.own.digest, data.source_digest))
+        sweep_id = directory.define(plan, plan.sweep.definition(data.task.digest, data.source_digest))
         directory.store.clear_leftovers()
         share = describe_resources(resources, cluster.nodes() if on_cluster else None)
         board = stack.enter_context(LiveBoard(plan, directory, share))
@@ -78,7 +77,7 @@ def run(
 
                 run_trials(
                     relay,
-                    data=data_directories,
+                    data=data,
                     directory=directory,
                     resources=resources,
                     interrupted=lambda: interruption.came,

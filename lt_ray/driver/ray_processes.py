@@ -86,25 +86,15 @@ class Apart:
             time.sleep(0.02)
 
 
-@contextlib.contextmanager
-def apart() -> Iterator[Apart]:
-    """Have Ray's processes of this one apart, and none of them at the end."""
-    own = Apart()
-    try:
-        yield own
-    finally:
-        own.end()
-
-
 def _of_sessions(sessions: set[int]) -> list[int]:
     """Living processes of these sessions."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*") if sessions else ():
         with contextlib.suppress(OSError, ValueError, IndexError):
             state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
             if int(session) in sessions and state not in "ZX":
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids
 
 
 def answers(address: str) -> bool:
@@ -170,26 +160,31 @@ def written_to(path: Path) -> Iterator[None]:
             file = stack.enter_context(path.open("a", buffering=1, errors="backslashreplace"))
         except OSError:
             file = stack.enter_context(open(os.devnull, "a"))
-        stack.enter_context(_told_in(file))
-        before = sys.stderr
-        before.flush()
-        kept = os.dup(2)
-        stack.callback(os.close, kept)
-        stack.enter_context(terminal.errors_to(kept if _is_standard(before) else None))
-        os.dup2(file.fileno(), 2)
-        sys.stderr = file
-        try:
-            yield
-        finally:
-            sys.stderr = before
-            os.dup2(kept, 2)
+        stack.enter_context(_lost_workers_told_in(file))
+        before = stack.enter_context(_stderr_into(file))
+        stack.enter_context(terminal.errors_to(before if _is_standard(sys.stderr) else None))
+        stack.enter_context(contextlib.redirect_stderr(file))
+        yield
     with contextlib.suppress(OSError):
         if path.stat().st_size == 0:
             path.unlink()
 
 
 @contextlib.contextmanager
-def _told_in(file: IO[str]) -> Iterator[None]:
+def _stderr_into(file: IO[Any]) -> Iterator[int]:
+    """Within, the process's stderr is a file; yields a descriptor of what it was."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield before
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+@contextlib.contextmanager
+def _lost_workers_told_in(file: IO[str]) -> Iterator[None]:
     """Within, what Ray's own thread tells of lost workers, on stdout otherwise, goes to a file."""
     from ray._private import worker
 
@@ -211,16 +206,10 @@ def _is_standard(stream: Any) -> bool:
 @contextlib.contextmanager
 def overheard(said: list[str]) -> Iterator[None]:
     """Within, what Ray's own threads write to stderr goes to `said` instead, each line once, however often it comes."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as file:
-            os.dup2(file.fileno(), 2)
-            try:
+    with tempfile.TemporaryFile() as file:
+        try:
+            with _stderr_into(file):
                 yield
-            finally:
-                os.dup2(kept, 2)
-                file.seek(0)
-                said += dict.fromkeys(file.read().decode(errors="replace").splitlines())
-    finally:
-        os.close(kept)
+        finally:
+            file.seek(0)
+            said += dict.fromkeys(file.read().decode(errors="replace").splitlines())

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Collection, Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.driver.faults import PATIENCE, Faults, Verdict, is_fault, one_line
+from lt_ray.driver.faults import PATIENCE, Faults, is_fault, one_line
 from lt_ray.rounds.outcome import epoch_result, round_result
 from lt_ray.rounds.run import Event
 from lt_ray.sweep.agenda import Agenda
@@ -105,17 +105,17 @@ class Relay:
         self._started.discard(cycle)
         verdict, falls, pause_s = self._faults.fell(key)
         index = next((round.index for round in self._planned[cycle].rounds if round.key == key), 0)
-        if verdict is Verdict.AGAIN:
+        if verdict == "again":
             self.agenda.again(cycle, pause_s)
             then = f"again in {pause_s:g} s"
         else:
             for planned in self.agenda.leave(cycle):
                 self._left(planned.id, f"round {index} fell to faults {falls} times, at last to {reason}")
-            then = "left for the next run of the command" if verdict is Verdict.LEFT else ""
+            then = "left for the next run of the command" if verdict == "left" else ""
         what = f"round {index} fell to a fault that is not its own ({reason}), {falls} of {PATIENCE}"
         for listener in self._listeners:
             listener.fell(cycle, what, then, detail or reason)
-        if verdict is Verdict.STOP:
+        if verdict == "stop":
             self.stop(f"no round was finished between {falls} faults, the last of them {reason}")
 
     def stop(self, why: str) -> None:
@@ -157,34 +157,34 @@ class Relay:
 
     def _take_in(self, planned: Sequence[PlannedCycle]) -> None:
         """Take in what the store has of these cycles, decide as was decided then, and queue those still to run."""
-        found: list[tuple[float, RoundResult]] = []
+        known: list[tuple[float, RoundResult]] = []
         for item in planned:
             self._planned[item.id] = item
             latest = 0.0  # a round that was damaged and computed again is younger than those after it
             rounds = self._stored(item)
             for result, epochs in rounds:
                 latest = max(latest, result.finished_at)
-                found.append((latest, result))
+                known.append((latest, result))
                 self._note(result, epochs)
             for listener in self._listeners if rounds else ():
                 listener.found(item, rounds)
             if len(rounds) == len(item.rounds):
                 self._ended(item.id, "complete")
-        for _, result in sorted(found, key=lambda pair: pair[0]):
+        for _, result in sorted(known, key=lambda pair: pair[0]):
             self._decide(result)
         for item in planned:
             self._resume(item)
 
     def _stored(self, planned: PlannedCycle) -> list[tuple[RoundResult, list[EpochResult]]]:
         """A cycle's finished rounds, from round 0 on."""
-        found: list[tuple[RoundResult, list[EpochResult]]] = []
+        rounds: list[tuple[RoundResult, list[EpochResult]]] = []
         for round in planned.rounds:
             stored = self._directory.store.find(round.key, thorough=True)
             if stored is None:
                 break
             epochs = [epoch_result(planned.cycle, round.index, epoch) for epoch in stored.epochs]
-            found.append((round_result(planned.cycle, round.key, stored, planned.prunable), epochs))
-        return found
+            rounds.append((round_result(planned.cycle, round.key, stored, planned.prunable), epochs))
+        return rounds
 
     def _resume(self, planned: PlannedCycle) -> None:
         """Queue a cycle, unless it is known to have ended."""

@@ -19,23 +19,44 @@ from lt_ray.tasks.text import longest_document
 log = logging.getLogger("lt_ray")
 
 
+@dataclass(frozen=True)
+class Directories:
+    """Where workers read a sweep's data; on paths that every node sees."""
+
+    task: Path
+    source: Path | None = None
+    base: Path | None = None
+
+    def load(self) -> Datasets:
+        """Return the data, mapped from its files; raises `DamagedError`."""
+        return Datasets(
+            registry.load_data(self.task),
+            None if self.source is None else registry.load_data(self.source),
+            None if self.base is None else Base(self.base),
+            self,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Datasets:
     """What the cycles of one sweep train on."""
 
-    own: Data
+    task: Data
     source: Data | None = None
+    """Of the source task, where there is one"""
     base: Base | None = None
     """What an encoder is made of"""
+    directories: Directories | None = None
+    """Where they were kept, by whole paths; None where they are in memory alone"""
 
     def of(self, cycle: Cycle) -> Data:
         """Return the data that a cycle trains on: the task's, or the source's where it finds tickets for others."""
-        return self.own if cycle.source is not None or self.source is None else self.source
+        return self.task if cycle.source is not None or self.source is None else self.source
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user on the data, to be shown before anything is trained, in sentences."""
-        return tuple(dict.fromkeys([*self.own.notes, *(() if self.source is None else self.source.notes)]))
+        return tuple(dict.fromkeys([*self.task.notes, *(() if self.source is None else self.source.notes)]))
 
     @property
     def source_digest(self) -> str | None:
@@ -43,12 +64,9 @@ class Datasets:
         return None if self.source is None else self.source.digest
 
 
-def inputs(cycle: Cycle, data: Data, directory: Path, base: Base | None) -> dict[str, Any]:
-    """Return what a model of this cycle needs besides its weights, as a tree of plain values.
-
-    - `directory`: where the encoded data is
-    """
-    longest, facts = data.longest, data.facts
+def inputs(cycle: Cycle, data: Datasets) -> dict[str, Any]:
+    """Return what a model of this cycle needs besides its weights, as a tree of plain values."""
+    longest, facts, base = data.task.longest, data.task.facts, data.base
     if base is not None and facts.inputs == "text":
         task = cycle.task
         longest = longest_document(
@@ -57,42 +75,18 @@ def inputs(cycle: Cycle, data: Data, directory: Path, base: Base | None) -> dict
             implementation(cycle.model).reads(cycle.model, base).positions,
         )
     return {
-        "classes": list(data.classes),
+        "classes": list(data.task.classes),
         "facts": asdict(facts),
         "rows": facts.rows,
         "outputs": model_of(cycle.model, facts).outputs,
         "padding": facts.padding,
         "longest": longest,
-        "data": str(directory),
+        "data": None if data.directories is None else str(data.directories.task),
     }
 
 
-@dataclass(frozen=True)
-class Directories:
-    """Where workers read a sweep's data; on paths that every node sees."""
-
-    own: Path
-    source: Path | None = None
-    base: Path | None = None
-
-    def load(self) -> Datasets:
-        """Return the data, mapped from its files; raises `DamagedError`."""
-        return Datasets(
-            registry.load_data(self.own),
-            None if self.source is None else registry.load_data(self.source),
-            None if self.base is None else Base(self.base),
-        )
-
-    def resolved(self) -> Directories:
-        """Return the same directories by their whole paths."""
-        others = (None if path is None else path.resolve() for path in (self.source, self.base))
-        return Directories(self.own.resolve(), *others)
-
-
-def prepare(
-    cycle: Cycle, words: int | Path, data_dir: Path | None, cache: Path, base: Base | None = None
-) -> tuple[Datasets, Directories]:
-    """Return the data of a sweep whose cycles share this one's tasks, encoded once, and where it is kept.
+def prepare(cycle: Cycle, words: int | Path, data_dir: Path | None, cache: Path, base: Base | None = None) -> Datasets:
+    """Return the data of a sweep whose cycles share this one's tasks, encoded once and kept.
 
     Each of their `notes` is logged as a warning, whether they come from the cache or not.
 
@@ -103,25 +97,28 @@ def prepare(
 
     Raises `DataError` where the texts cannot be had or used.
     """
-    read = implementation(cycle.model).reads(cycle.model, base).positions
-    own, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=read)
-    assert directory is not None  # there is a cache
-    if base is not None and 2 * own.facts.rows < int(base.config.get("vocab_size", 0)):
+    positions = implementation(cycle.model).reads(cycle.model, base).positions
+    task, directory = registry.load(cycle.task, words, data_dir, cache, source=cycle.source, positions=positions)
+    if base is not None and 2 * task.facts.rows < int(base.config.get("vocab_size", 0)):
         raise DataError(
-            f"a model's tokenizer must be its own, but this one has {own.facts.rows:,} tokens and the model an "
+            f"a model's tokenizer must be its own, but this one has {task.facts.rows:,} tokens and the model an "
             f"embedding of {base.config['vocab_size']:,} rows; put the model's own vocabulary into its folder, or the "
             "smaller `vocab_size` into its config.json."
         )
-    folder = None if base is None else base.directory
-    found, directories = Datasets(own, base=base), Directories(directory, base=folder)
+    source = source_directory = None
     if cycle.source is not None:
-        source, source_directory = registry.load(cycle.source, words, data_dir, cache, group="source", positions=read)
-        if source.digest == own.digest:
+        source, source_directory = registry.load(
+            cycle.source, words, data_dir, cache, group="source", positions=positions
+        )
+        if source.digest == task.digest:
             raise CycleError(
                 f"`source` must be another task than `task`, but both are the same texts ({cycle.task.name}): name "
                 "another one, or leave `source` out"
             )
-        found, directories = Datasets(own, source, base), Directories(directory, source_directory, folder)
-    for note in found.notes:
+    places = (directory, source_directory, None if base is None else base.directory)
+    whole = [None if place is None else place.resolve() for place in places]
+    assert whole[0] is not None  # there is a cache
+    data = Datasets(task, source, base, Directories(whole[0], *whole[1:]))
+    for note in data.notes:
         log.warning("%s", note)
-    return found, directories
+    return data

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.listener import Listener
-from lt_ray.sweep.outcome import Standing
+from lt_ray.sweep.outcome import PlannedPoint
 from lt_ray.sweep.plan import Plan, PlannedCycle, Planner
-from lt_ray.sweep.search import Asked, Ended, State, Told, best, tell
+from lt_ray.sweep.search import AskedPoint, EndedCycle, PointResult, State, best, point_result
 
 
 class Agenda(Listener):
@@ -37,7 +37,7 @@ class Agenda(Listener):
         self._left: set[str] = set()
         """Keys of rounds that this run computes no more"""
         self._ended: dict[str, State] = {}
-        self._told: dict[int, Told] = {}
+        self._point_results: dict[int, PointResult] = {}
         self._no_more = False
 
     def queue(self, planned: PlannedCycle) -> None:
@@ -99,20 +99,20 @@ class Agenda(Listener):
             return False
         return not self._is_asking or (bool(self._left) and not self._may_ask())
 
-    def standings(self) -> list[Standing]:
+    def points(self) -> list[PlannedPoint]:
         """Return every point in order, with what it came to."""
         points: dict[int, list[PlannedCycle]] = {}
         for planned in self.plan.cycles:
             if not planned.finds_tickets:
                 points.setdefault(planned.point, []).append(planned)
         return [
-            Standing(index, tuple(cycles), self._outcome(index, cycles)) for index, cycles in sorted(points.items())
+            PlannedPoint(index, tuple(cycles), self._outcome(index, cycles)) for index, cycles in sorted(points.items())
         ]
 
-    def best(self) -> list[Standing]:
+    def best(self) -> list[PlannedPoint]:
         """Return the complete points that no other one beats: the best, or with several objectives the Pareto front."""
-        standings = self.standings()
-        return [standings[index] for index in best([standing.told for standing in standings])]
+        points = self.points()
+        return [points[place] for place in best([point.result for point in points])]
 
     @property
     def _is_asking(self) -> bool:
@@ -123,10 +123,10 @@ class Agenda(Listener):
         if not self._is_asking:
             return False
         needed = self.plan.points - self.plan.sweep.delay + 1
-        return all(standing.told is not None for standing in self.standings()[: max(needed, 0)])
+        return all(point.result is not None for point in self.points()[: max(needed, 0)])
 
     def _ask(self) -> None:
-        asked = [Asked(s.cycles[0].asked, s.told) for s in self.standings()]
+        asked = [AskedPoint(point.cycles[0].asked, point.result) for point in self.points()]
         point = self.plan.sweep.suggestion(asked, {planned.id for planned in self.plan.cycles})
         if point is None:
             self._no_more = True
@@ -135,15 +135,15 @@ class Agenda(Listener):
         self.plan = self._planner.extended(self.plan, [point])
         self._take_in(self.plan.cycles[before:])
 
-    def _outcome(self, index: int, cycles: Iterable[PlannedCycle]) -> Told | None:
-        if index not in self._told:
+    def _outcome(self, index: int, cycles: Iterable[PlannedCycle]) -> PointResult | None:
+        if index not in self._point_results:
             cycles = list(cycles)
             if not all(planned.id in self._ended for planned in cycles):
                 return None
-            ended = [Ended(self._in_order(planned.id), self._ended[planned.id]) for planned in cycles]
+            ended = [EndedCycle(self._in_order(planned.id), self._ended[planned.id]) for planned in cycles]
             sweep = self.plan.sweep
-            self._told[index] = tell(ended, sweep.objectives, sweep.tolerance)
-        return self._told[index]
+            self._point_results[index] = point_result(ended, sweep.objectives, sweep.tolerance)
+        return self._point_results[index]
 
     def _in_order(self, cycle: str) -> list[RoundResult]:
         return [result for _, result in sorted(self._results.get(cycle, {}).items())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,25 +25,20 @@ class Models:
     def __init__(self, facts: Facts, base: Base | None) -> None:
         self._facts, self._base = facts, base
         self._models: dict[str, Model[Any]] = {}
-        self._surveys: dict[str, survey.Survey] = {}
+        self._survey = functools.cache(survey.survey)
 
     def of(self, cycle: Cycle) -> Model[Any]:
         """Return a cycle's model; equal ones are one."""
-        key = _key(cycle)
+        key = canonical(cycle.model.model_dump(mode="json"))
         if key not in self._models:
             self._models[key] = model_of(cycle.model, self._facts, self._base)
         return self._models[key]
 
     def check(self, cycle: Cycle) -> None:
         """Raise `CycleError` or `ModelError` where a cycle's prunings do not suit its model."""
+        model = self.of(cycle)
         for pruning in cycle.schedule:
-            method_of(pruning).check(self.of(cycle), lambda: self._surveyed(cycle))
-
-    def _surveyed(self, cycle: Cycle) -> survey.Survey:
-        key = _key(cycle)
-        if key not in self._surveys:
-            self._surveys[key] = survey.survey(self.of(cycle))
-        return self._surveys[key]
+            method_of(pruning).check(model, lambda: self._survey(model))
 
 
 def check(sweep: Sweep, points: Iterable[Point], base: Base | None) -> None:
@@ -58,7 +54,3 @@ def check(sweep: Sweep, points: Iterable[Point], base: Base | None) -> None:
         models.check(cycle)
         if cycle.takes_tickets:
             models.check(cycle.origin)
-
-
-def _key(cycle: Cycle) -> str:
-    return canonical(cycle.model.model_dump(mode="json"))

@@ -18,6 +18,7 @@ live.json           what its driver knows and the store does not tell, for those
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import shlex
@@ -41,12 +42,11 @@ from lt_ray.rounds.outcome import round_result
 from lt_ray.store.files import write_file
 from lt_ray.store.storage import set_aside_suffix
 from lt_ray.store.store import RoundStore, StoredRound
-from lt_ray.sweep import recorded as recorded_cycles
 from lt_ray.sweep.difference import difference
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.plan import Plan, PlannedCycle
 from lt_ray.sweep.recorded import RecordedCycle
-from lt_ray.sweep.search import Asked, Ended, State, tell
+from lt_ray.sweep.search import AskedPoint, EndedCycle, State, point_result
 
 log = logging.getLogger("lt_ray")
 
@@ -82,12 +82,12 @@ class SweepDirectory(Listener):
         with contextlib.suppress(OSError), self.log.open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{text.rstrip()}\n\n")
 
-    def surround(self, environment: Mapping[str, str], data: Mapping[str, Scalar]) -> None:
+    def keep_environment(self, environment: Mapping[str, str], data: Mapping[str, Scalar]) -> None:
         """Keep the versions and the hardware of a run, and the sizes of its data."""
         tree = {"environment": dict(environment), "data": dict(data)}
         write_file(self.path / "environment.json", json.dumps(tree, indent=1).encode())
 
-    def surroundings(self) -> tuple[dict[str, str], dict[str, Scalar]]:
+    def environment(self) -> tuple[dict[str, str], dict[str, Scalar]]:
         """Return what the last run ran on and its data's sizes; nothing where that is not known."""
         try:
             tree = json.loads((self.path / "environment.json").read_text())
@@ -107,7 +107,7 @@ class SweepDirectory(Listener):
         files = (self.path / "tracking-uri", self.path / "spool" / "target")
         return next((file.read_text() for file in files if file.exists()), None)
 
-    def take(self, inputs: Mapping[str, Any]) -> None:
+    def keep_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Keep what its models need besides weights: classes, sizes of the encoded data, where the data is."""
         write_file(self.path / "inputs.json", json.dumps(inputs, indent=1).encode())
 
@@ -123,7 +123,7 @@ class SweepDirectory(Listener):
             plugins.load(path)
 
     def inputs(self) -> dict[str, Any]:
-        """Return what `take` kept; raises `StorageError` where it is not there."""
+        """Return what `keep_inputs` kept; raises `StorageError` where it is not there."""
         try:
             tree: dict[str, Any] = json.loads((self.path / "inputs.json").read_text())
         except (OSError, ValueError) as error:
@@ -187,7 +187,7 @@ class SweepDirectory(Listener):
             }
         tree["tolerance"] = plan.sweep.tolerance
         for path in sorted((self.path / "cycles").glob("*.json")):
-            if recorded_cycles.whole(path) is None:
+            if _whole(path) is None:
                 log.warning("%s was damaged: it is written anew from the plan", path)
                 path.unlink()
         for planned in plan.cycles:
@@ -219,10 +219,7 @@ class SweepDirectory(Listener):
                 f"{self.path} is being run by another process: wait for it, watch it with `lt-ray status "
                 f"{self.path.name} --watch --storage {shlex.quote(str(self.path.parent))}`, or give another `--name`"
             ) from None
-        except (
-            NotImplementedError,
-            OSError,
-        ):  # a file system without locks: the store keeps rounds whole anyway
+        except (NotImplementedError, OSError):  # a file system without locks: the store keeps rounds whole anyway
             pass
         try:
             yield
@@ -244,12 +241,12 @@ class SweepDirectory(Listener):
         lock.release()
         return False
 
-    def tell(self, live: Mapping[str, Any]) -> None:
+    def keep_live(self, live: Mapping[str, Any]) -> None:
         """Keep the board's snapshot, for those who watch: what runs now, which the store does not tell."""
         write_file(self.path / "live.json", json.dumps(live).encode())
 
-    def told(self) -> dict[str, Any] | None:
-        """Return the last snapshot that `tell` kept, or None."""
+    def live(self) -> dict[str, Any] | None:
+        """Return the last snapshot that `keep_live` kept, or None."""
         try:
             tree = json.loads((self.path / "live.json").read_text())
         except (OSError, ValueError):
@@ -263,7 +260,8 @@ class SweepDirectory(Listener):
         """Keep a planned cycle, unless it is there."""
         path = self.path / "cycles" / f"{planned.id}.json"
         if not path.exists():
-            recorded_cycles.write(path, planned)
+            kept = set(RecordedCycle.model_fields)
+            write_file(path, planned.model_dump_json(indent=1, include=kept).encode())
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Keep why a cycle failed, or which rule ended it early."""
@@ -285,26 +283,23 @@ class SweepDirectory(Listener):
 
     def points(self) -> list[dict[str, Scalar]]:
         """Return the points of the planned cycles, in the order in which they were asked."""
-        whole = filter(None, map(recorded_cycles.whole, (self.path / "cycles").glob("*.json")))
-        found = {recorded.point: dict(recorded.asked) for recorded in whole}
-        asked: list[dict[str, Scalar]] = []
-        while len(asked) in found:
-            asked.append(found[len(asked)])
-        return asked
+        whole = filter(None, map(_whole, (self.path / "cycles").glob("*.json")))
+        asked = {recorded.point: dict(recorded.asked) for recorded in whole}
+        return [asked[place] for place in itertools.takewhile(asked.__contains__, itertools.count())]
 
     def cycles(self) -> Iterator[RecordedCycle]:
         """Yield the planned cycles in the order of their plan; raises `StorageError` for a file that is none."""
         self.run_plugins()
-        found = []
+        cycles = []
         for path in (self.path / "cycles").glob("*.json"):
             try:
-                found.append(recorded_cycles.read(path))
+                cycles.append(RecordedCycle.model_validate_json(path.read_bytes()))
             except (OSError, ValueError) as error:
                 said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
                 raise StorageError(
                     f"{path} cannot be read ({said}): run the sweep's command again, which writes it anew"
                 ) from None
-        yield from sorted(found, key=lambda recorded: (recorded.order, recorded.cycle.id))
+        yield from sorted(cycles, key=lambda recorded: (recorded.order, recorded.cycle.id))
 
     def cycles_mark(self) -> object:
         """Return a value that is another one once other cycles are planned."""
@@ -331,7 +326,7 @@ class SweepDirectory(Listener):
         definition = self.read()["definition"]
         return tuple(definition.get("objectives") or [f"val_{next(self.cycles()).cycle.metric.name}"])
 
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[AskedPoint]:
         """Return every point that was asked, in order, with what its cycles' results tell an adaptive search of it."""
         tree, objectives = self.read(), self.objectives
         known: dict[str, StoredRound] = {}
@@ -339,21 +334,21 @@ class SweepDirectory(Listener):
         for recorded in self.cycles():
             if recorded.point >= 0:
                 points.setdefault(recorded.point, []).append(recorded)
-        found = []
+        asked = []
         for _, cycles in sorted(points.items()):
             ended = [self._ended(recorded, known) for recorded in cycles]
             complete = [item for item in ended if item is not None]
-            told = tell(complete, objectives, tree["tolerance"]) if len(complete) == len(cycles) else None
-            found.append(Asked(cycles[0].asked, told))
-        return found
+            result = point_result(complete, objectives, tree["tolerance"]) if len(complete) == len(cycles) else None
+            asked.append(AskedPoint(cycles[0].asked, result))
+        return asked
 
-    def _ended(self, recorded: RecordedCycle, known: dict[str, StoredRound]) -> Ended | None:
+    def _ended(self, recorded: RecordedCycle, known: dict[str, StoredRound]) -> EndedCycle | None:
         results = list(self.results(recorded, known))
         if len(results) == len(recorded.keys):
-            return Ended(results, "complete")
+            return EndedCycle(results, "complete")
         if self.stopped(recorded.cycle.id) is not None:
-            return Ended(results, "pruned")
-        return Ended(results, "failed") if self.failure(recorded.cycle.id) is not None else None
+            return EndedCycle(results, "pruned")
+        return EndedCycle(results, "failed") if self.failure(recorded.cycle.id) is not None else None
 
     def failure(self, cycle_id: str) -> str | None:
         """Return why a cycle failed, or None."""
@@ -379,7 +374,15 @@ class SweepDirectory(Listener):
         return self.path / kind / f"{cycle_id}.json"
 
 
+def _whole(path: Path) -> RecordedCycle | None:
+    """What a cycle's file keeps; None where it is not there or damaged."""
+    try:
+        return RecordedCycle.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
 def _no_sweep(path: Path) -> str:
     others = sorted(p.parent.name for p in path.parent.glob("*/sweep.json")) if path.parent.is_dir() else []
-    found = f"; there are {', '.join(others)}" if others else "; there is none"
-    return f"`{path.name}` must name a sweep below {path.parent}{found}: give another name, or `--storage DIR`"
+    those = f"; there are {', '.join(others)}" if others else "; there is none"
+    return f"`{path.name}` must name a sweep below {path.parent}{those}: give another name, or `--storage DIR`"

@@ -53,8 +53,8 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
     out.mkdir(parents=True, exist_ok=True)
     inputs, cycle = directory.inputs(), recorded.cycle
     model = model_of(cycle.model, Facts.of(inputs["facts"]), implementation(cycle.model).kept_files(cycle.model, cache))
-    told = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
-    model.export(weights, stored.blocks, told, out)
+    about = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
+    model.export(weights, stored.blocks, about, out)
     for digest, text in plugins.texts().items():
         if digest in cycle.plugins:
             (out / f"plugin-{digest[:12]}.py").write_text(text)
@@ -80,14 +80,14 @@ def load(folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
 
 def _recorded(directory: SweepDirectory, cycle_id: str) -> RecordedCycle:
     cycles = {recorded.cycle.id: recorded for recorded in directory.cycles()}
-    found = [id for id in cycles if id.startswith(cycle_id)] if cycle_id else []
-    if len(found) != 1:
-        many = f"the beginning of {len(found)}: {', '.join(found[:5])}" if found else "none of the sweep's"
+    named = [id for id in cycles if id.startswith(cycle_id)] if cycle_id else []
+    if len(named) != 1:
+        many = f"the beginning of {len(named)}: {', '.join(named[:5])}" if named else "none of the sweep's"
         raise StorageError(
             f"`CYCLE` must be one of the sweep's {len(cycles)} cycles, but {cycle_id!r} is {many}."
             f"{nearest(cycle_id, cycles)} `lt-ray status {directory.path.name}` lists them"
         )
-    return cycles[found[0]]
+    return cycles[named[0]]
 
 
 def _chosen(recorded: RecordedCycle, results: Sequence[RoundResult], round: int | None) -> RoundResult:

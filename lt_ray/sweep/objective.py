@@ -56,6 +56,6 @@ def sign(objective: str) -> int:
 
 
 def _of(objective: str, result: RoundResult) -> float:
-    found = result.value("val", objective.removeprefix("val_"))
-    assert found is not None  # every round has its task's metrics
-    return found
+    measured = result.value("val", objective.removeprefix("val_"))
+    assert measured is not None  # every round has its task's metrics
+    return measured

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.names import TASK_KEY, always_said, cycle_name
-from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import CycleError
 from lt_ray.models.model import model_of
 from lt_ray.models.pretrained import Base
@@ -19,6 +18,7 @@ from lt_ray.rounds.inputs import Datasets
 from lt_ray.rounds.methods.method import method_of
 from lt_ray.store.storage import Keep
 from lt_ray.sweep.checks import Models
+from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.sweep import MOST_POINTS, Point, Sweep
 
 _FLOAT_BYTES = 4
@@ -26,27 +26,13 @@ _ORIGINS = MOST_POINTS
 """Cycles that find tickets come before all others, so their order is negative"""
 
 
-@dataclass(frozen=True)
-class PlannedCycle:
+class PlannedCycle(RecordedCycle):
     """One cycle of a sweep before it runs."""
 
-    order: int
-    """Place among the sweep's cycles, before they were spread [count]"""
-    point: int
-    """Place of its point among the space's points; one point has a cycle for each seed; −1 for a cycle that finds
-    tickets for others [count]"""
-    asked: Mapping[str, Scalar]
-    """The point: searched fields as they were drawn or suggested"""
-    cycle: Cycle
-    settings: Mapping[str, Scalar]
-    """The searched fields, as this cycle has them; its task, where it finds tickets for others; and that its masks are
-    its own, where a control's are meant to be the ticket's"""
     rounds: tuple[Round, ...]
-    prunable: tuple[str, ...]
-    """Parameters over which sparsity counts"""
     forecast: tuple[Forecast, ...]
     """What each round will have, as far as it is known before"""
-    found: tuple[Round, ...] = ()
+    ticket_rounds: tuple[Round, ...] = ()
     """Rounds of another cycle that find its tickets"""
 
     @property
@@ -67,7 +53,7 @@ class PlannedCycle:
     @property
     def needed(self) -> tuple[str, ...]:
         """Keys of the rounds that it takes, in the order in which they are looked for."""
-        return tuple(round.key for round in (*self.found, *self.rounds))
+        return tuple(round.key for round in (*self.ticket_rounds, *self.rounds))
 
 
 @dataclass(frozen=True)
@@ -140,7 +126,7 @@ class Grounds:
     def of(cls, data: Datasets) -> Grounds:
         """Return what a plan has to know of these data."""
         source = None if data.source is None else data.source.facts
-        return cls(data.own.facts, data.own.digest, source, data.source_digest, data.base, data)
+        return cls(data.task.facts, data.task.digest, source, data.source_digest, data.base, data)
 
 
 @dataclass(frozen=True)
@@ -213,8 +199,8 @@ class Planner:
                 method_of(pruning).check_data(self.grounds.data.of(cycle), cycle.seed)
         flat = cycle.flat()
         rounds = chain(cycle, digest, source)
-        found = origin_chain(cycle, digest, source)
-        whole = found or rounds
+        ticket_rounds = origin_chain(cycle, digest, source)
+        whole = ticket_rounds or rounds
         expected = dict(zip([round.index for round in whole], forecast(cycle, whole, model), strict=True))
         return PlannedCycle(
             order=order,
@@ -224,10 +210,11 @@ class Planner:
             settings=({TASK_KEY: cycle.task.name} if index < 0 else {})
             | {key: flat[key] for key in self.sweep.space.distributions if key in flat}
             | always_said(flat),
+            keys=tuple(round.key for round in rounds),
             rounds=rounds,
             prunable=prunable_names(cycle, model),
             forecast=tuple(expected[index] for index in cycle.trained_rounds),
-            found=found,
+            ticket_rounds=ticket_rounds,
         )
 
     def _check_outputs(self, cycle: Cycle) -> None:

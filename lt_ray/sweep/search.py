@@ -27,7 +27,7 @@ State = Literal["complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedCycle:
     """How one cycle of a point ended."""
 
     results: Sequence[RoundResult]
@@ -36,8 +36,8 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Told:
-    """The results of a point, as the searcher is given them."""
+class PointResult:
+    """What a point came to, as the searcher is told."""
 
     state: State
     values: tuple[float, ...] = ()
@@ -47,39 +47,39 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A point and, once all its cycles have ended, what was told of it."""
+class AskedPoint:
+    """A point that was asked and, once all its cycles have ended, what it came to."""
 
     settings: Mapping[str, Scalar]
-    told: Told | None = None
+    result: PointResult | None = None
 
 
-def tell(cycles: Sequence[Ended], objectives: Sequence[str], tolerance: float) -> Told:
-    """Return what the searcher is told of a point whose cycles, one for each seed, have all ended.
+def point_result(cycles: Sequence[EndedCycle], objectives: Sequence[str], tolerance: float) -> PointResult:
+    """Return what a point came to whose cycles, one for each seed, have all ended.
 
     A point with a failed cycle failed, one with a cycle that a rule ended was pruned, any other is complete.
     """
     states = {cycle.state for cycle in cycles}
     if "failed" in states:
-        return Told("failed")
+        return PointResult("failed")
     if "pruned" not in states:
         per_seed = [[score(name, cycle.results, tolerance) for name in objectives] for cycle in cycles]
-        return Told("complete", tuple(statistics.fmean(values) for values in zip(*per_seed, strict=True)))
+        return PointResult("complete", tuple(statistics.fmean(values) for values in zip(*per_seed, strict=True)))
     common = min(len(cycle.results) for cycle in cycles)
     curve = {
         round: statistics.fmean(rung_score(objectives[0], c.results[0], c.results[round]) for c in cycles)
         for round in range(common)
     }
-    return Told("pruned", curve=curve)
+    return PointResult("pruned", curve=curve)
 
 
 def suggest(
-    space: Space, asked: Sequence[Asked], *, objectives: int, seed: int, delay: int, attempt: int = 0
+    space: Space, asked: Sequence[AskedPoint], *, objectives: int, seed: int, delay: int, attempt: int = 0
 ) -> dict[str, Scalar]:
     """Return the point after those asked.
 
     - `space`: whose conditions are all on searched keys
-    - `asked`: the points so far, in order; what was told of the last `delay − 1` of them is not looked at
+    - `asked`: the points so far, in order; the results of the last `delay − 1` of them are not looked at
     - `objectives`: number of values to maximise [count]
     - `attempt`: asks for another point in place of one that could not be used [count]
 
@@ -89,7 +89,7 @@ def suggest(
     if delay < 1:
         raise ValueError(f"`delay >= 1` must hold, but got ({delay=})")
     known = len(asked) - delay + 1
-    seen = [Asked(item.settings, item.told if index < known else None) for index, item in enumerate(asked)]
+    seen = [AskedPoint(item.settings, item.result if index < known else None) for index, item in enumerate(asked)]
     trial = study(space, seen, objectives=objectives, seed=derive(seed, "search", len(asked), attempt) % 2**32).ask()
     point: dict[str, Scalar] = {}
     for key, distribution in space.distributions.items():
@@ -98,21 +98,20 @@ def suggest(
     return point
 
 
-def study(space: Space, asked: Sequence[Asked], *, objectives: int, seed: int = 0) -> Study:
+def study(space: Space, asked: Sequence[AskedPoint], *, objectives: int, seed: int = 0) -> Study:
     """Return an Optuna study in memory that holds each point once, in its state."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-    found = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
-    for item in asked:
-        found.add_trial(_trial(space, item))
-    return found
+    made = optuna.create_study(directions=["maximize"] * objectives, sampler=sampler)
+    made.add_trials([_trial(space, item) for item in asked])
+    return made
 
 
-def best(tolds: Sequence[Told | None]) -> list[int]:
+def best(results: Sequence[PointResult | None]) -> list[int]:
     """Return the places of the complete points that no other one beats: the first best, or the Pareto front."""
-    complete = {index: told.values for index, told in enumerate(tolds) if told is not None and told.state == "complete"}
+    complete = {place: each.values for place, each in enumerate(results) if each and each.state == "complete"}
     front = [index for index, values in complete.items() if not dominated(values, complete.values())]
     return front[:1] if front and len(complete[front[0]]) == 1 else front
 
@@ -126,45 +125,40 @@ def dominated(values: Sequence[float], others: Iterable[Sequence[float]]) -> boo
     )
 
 
-def _trial(space: Space, item: Asked) -> FrozenTrial:
+def _trial(space: Space, item: AskedPoint) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
-    told = item.told
+    result = item.result
     states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
     return create_trial(
-        state=TrialState.RUNNING if told is None else states[told.state],
+        state=TrialState.RUNNING if result is None else states[result.state],
         params={key: _parameter(space, key, value) for key, value in item.settings.items()},
         distributions={key: _distribution(space, key) for key in item.settings},
-        values=told.values if told is not None and told.state == "complete" else None,
-        intermediate_values=dict(told.curve) if told is not None and told.curve is not None else None,
+        values=result.values if result is not None and result.state == "complete" else None,
+        intermediate_values=dict(result.curve) if result is not None and result.curve is not None else None,
     )
 
 
 def _distribution(space: Space, key: str) -> BaseDistribution:
     from optuna import distributions as optunas
 
-    found = space.distributions[key]
-    if found.kind in ("grid", "choice"):
-        return optunas.CategoricalDistribution(range(len(found.values)))
-    low, high = found.values
-    log = found.kind.startswith("log_")
-    if found.kind in ("integer", "log_integer"):
-        return optunas.IntDistribution(low, high, log=log)
-    return optunas.FloatDistribution(low, high, log=log)
+    searched = space.distributions[key]
+    if searched.is_list:
+        return optunas.CategoricalDistribution(range(len(searched.values)))
+    low, high = searched.values
+    kind = optunas.IntDistribution if searched.is_integer else optunas.FloatDistribution
+    return kind(low, high, log=searched.is_log)
 
 
 def _parameter(space: Space, key: str, value: Scalar) -> Scalar:
     """Optuna's form of a value: of a list the place in it, since its values need not be scalars."""
-    found = space.distributions[key]
-    return list(found.values).index(value) if found.kind in ("grid", "choice") else value
+    searched = space.distributions[key]
+    return list(searched.values).index(value) if searched.is_list else value
 
 
-def _suggested(trial: Trial, key: str, found: Distribution) -> Scalar:
-    if found.kind in ("grid", "choice"):
-        chosen: Scalar = found.values[trial.suggest_categorical(key, range(len(found.values)))]
+def _suggested(trial: Trial, key: str, searched: Distribution) -> Scalar:
+    if searched.is_list:
+        chosen: Scalar = searched.values[trial.suggest_categorical(key, range(len(searched.values)))]
         return chosen
-    low, high = found.values
-    log = found.kind.startswith("log_")
-    if found.kind in ("integer", "log_integer"):
-        return trial.suggest_int(key, low, high, log=log)
-    return trial.suggest_float(key, low, high, log=log)
+    suggest = trial.suggest_int if searched.is_integer else trial.suggest_float
+    return suggest(key, *searched.values, log=searched.is_log)

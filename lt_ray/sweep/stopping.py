@@ -39,11 +39,11 @@ class Asha(Settings):
 
     def rungs(self, last: int) -> tuple[int, ...]:
         """Return the rounds at which cycles of `last` prunings are compared; the last round is none of them."""
-        found, rung = [], self.grace
+        rungs, rung = [], self.grace
         while rung < last:
-            found.append(rung)
+            rungs.append(rung)
             rung *= self.reduction
-        return tuple(found)
+        return tuple(rungs)
 
 
 class MaxDrop(Settings):

@@ -90,7 +90,7 @@ class Record:
     def parent(self) -> Opened:
         """The event that begins the record."""
         tree, definition = self._tree, self._definition
-        environment, data = self.directory.surroundings()
+        environment, data = self.directory.environment()
         asked = {key: value for key, value in definition.items() if key not in ("cycle", "space", "data")}
         if all(key["kind"] == "grid" for key in self._space.values()):  # then nothing is drawn
             asked = {key: value for key, value in asked.items() if key not in ("samples", "sampling_seed")}
@@ -175,7 +175,7 @@ class Record:
     @cached_property
     def sweep(self) -> ReportedSweep:
         """The sweep as a report sees it."""
-        environment, data = self.directory.surroundings()
+        environment, data = self.directory.environment()
         return rows.reported_sweep(
             name=self._tree["name"],
             space=self._space,
@@ -201,7 +201,7 @@ class Record:
     def _note(self) -> str:
         """The report in short."""
         asked = self.directory.asked()
-        first = [(asked[index].settings, asked[index].told) for index in best([item.told for item in asked])]
+        first = [(asked[index].settings, asked[index].result) for index in best([item.result for item in asked])]
         points = [(settings, told.values) for settings, told in first if told and len(asked) > 1]
         (section,) = self._document.sections
         return as_note(section, [best_points(self.directory.objectives, points)] if points else ())

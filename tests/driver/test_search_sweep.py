@@ -91,7 +91,7 @@ def test_a_search_killed_twice_asks_the_points_of_an_undisturbed_one(tmp_path):
     space, _ = read(killed / "space.yaml", Cycle())
     trials = study(space, asked, objectives=1).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * POINTS
-    assert [item.told for item in asked] == [item.told for item in directory(undisturbed).asked()]
+    assert [item.result for item in asked] == [item.result for item in directory(undisturbed).asked()]
     assert best_line(told) == best_line(expected)
     assert f"{max(trial.value for trial in trials):.4f}" in best_line(told)
 
@@ -114,8 +114,8 @@ def test_a_killed_search_with_rules_keeps_what_they_ended(tmp_path):
     process.wait()
     run(killed, *rule, space=RANDOM_ARM)
     asked = directory(killed).asked()
-    assert [item.told for item in asked] == [item.told for item in directory(undisturbed).asked()]
-    assert {item.told.state for item in asked} == {"complete", "pruned"}
+    assert [item.result for item in asked] == [item.result for item in directory(undisturbed).asked()]
+    assert {item.result.state for item in asked} == {"complete", "pruned"}
     assert "ended early (max-drop" in expected
-    pruned = sum(item.told.state == "pruned" for item in asked)
+    pruned = sum(item.result.state == "pruned" for item in asked)
     assert len(list(directory(killed).path.glob("stopped/*.json"))) == pruned

@@ -13,7 +13,9 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
-from lt_ray.driver.trainable import CycleTrainable, Feed, Forwarding, Watching, trial_config
+from lt_ray.driver.resources import Resources
+from lt_ray.driver.trainable import CycleTrainable, trial_config
+from lt_ray.driver.tuner import Feed, Hearing
 from lt_ray.rounds.inputs import Directories
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
@@ -32,12 +34,9 @@ def config(tmp_path):
     _, data = tasks.load(CYCLE.task, CYCLE.model.vocabulary, cache=tmp_path / "cache")
 
     def of(cycle: Cycle):
-        return {
-            "trial": trial_config(
-                cycle, data=Directories(data), store=tmp_path / "s", keep_epochs=frozenset({1, "last"}), threads=1,
-                cpus=1.0, gpus=0.0, partial_every_s=60.0,
-            )
-        }  # fmt: skip
+        places = {"data": Directories(data), "store": tmp_path / "s"}
+        kept = frozenset({1, "last"})
+        return {"trial": trial_config(cycle, **places, keep_epochs=kept, resources=Resources())}
 
     return of
 
@@ -52,13 +51,10 @@ def steps(trainable: CycleTrainable) -> list[dict]:
 def heard(results: list[dict]) -> list:
     events, failures = [], []
 
-    def on_event(event) -> bool:
-        events.append(event)
-        return False
-
-    forwarding = Forwarding(on_event, lambda *failure: failures.append(failure))
+    relay = SimpleNamespace(event=events.append, failed=lambda *failure: failures.append(failure))
+    hearing = Hearing(relay, lambda: False)
     for result in results:
-        forwarding("trial", result)
+        hearing("trial", result)
     return events + failures
 
 
@@ -125,19 +121,21 @@ def test_an_error_in_the_driver_does_not_reach_ray(caplog):
     def broken(*_):
         raise OSError("the screen is full")
 
-    watching, trial = Watching(broken, broken), SimpleNamespace(config={"trial": {"id": "c"}})
-    assert not Forwarding(broken, broken)("trial", {"cycle": "c", "failure": "x", "traceback": ""})
-    watching.on_trial_start(0, [], trial)
-    watching.on_trial_error(0, [], trial)
-    watching.on_trial_complete(0, [], trial)
+    relay = SimpleNamespace(failed=broken, started=broken, fell=broken)
+    hearing, trial = Hearing(relay, lambda: False), SimpleNamespace(config={"trial": {"id": "c"}})
+    assert not hearing("trial", {"cycle": "c", "failure": "x", "traceback": ""})
+    hearing.on_trial_start(0, [], trial)
+    hearing.on_trial_error(0, [], trial)
+    hearing.on_trial_complete(0, [], trial)
     assert caplog.text.count("the sweep goes on") == 4
-    assert Forwarding(broken, broken).__getstate__() == watching.__getstate__() == {}
+    assert hearing.__getstate__() == {}
 
 
 def test_the_driver_ends_a_trial_by_its_answer(config):
     """A trial ends with the event to which the driver answers that its cycle should end."""
     results = steps(CycleTrainable(config(CYCLE)))
-    ends = Forwarding(lambda event: isinstance(event, RoundResult) and event.round == 1, lambda *_: None)
+    relay = SimpleNamespace(event=lambda event: isinstance(event, RoundResult) and event.round == 1)
+    ends = Hearing(relay, lambda: False)
     assert [ends("trial", result) for result in results].index(True) == 5, "two epochs and a round, twice"
 
 

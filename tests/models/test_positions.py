@@ -85,8 +85,7 @@ def prepared(tmp_path: Path, base: Base, **task):
     (folder / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
     model = Encoder(path="small", digest="0" * 64)
     cycle = Cycle(task=Folder(**task), model=model)
-    found, directories = datasets.prepare(cycle, base.directory, folder, tmp_path / "cache", base)
-    return cycle, found.own, directories.own
+    return cycle, datasets.prepare(cycle, base.directory, folder, tmp_path / "cache", base)
 
 
 @pytest.mark.parametrize("limit", [30, 512, None])
@@ -95,10 +94,10 @@ def test_documents_are_cut_at_what_the_model_reads(family, limit, tmp_path):
     """Whatever the tokenizer says, the longest document is one that the model can read, and it does."""
     tree, most = (TABLES | OTHERS)[family]
     base = a_base(tmp_path / "model", tree, limit)
-    cycle, data, directory = prepared(tmp_path, base)
-    longest = min(limit or 512, most or 512)
+    cycle, prepared_data = prepared(tmp_path, base)
+    data, longest = prepared_data.task, min(limit or 512, most or 512)
     assert data.train.lengths.max() == longest
-    assert datasets.inputs(cycle, data, directory, base)["longest"] == longest
+    assert datasets.inputs(cycle, prepared_data)["longest"] == longest
     model = model_of(cycle.model, data.facts, base)
     live = model.live(model.drawn(generators(0, "init")), model.blocks, torch.device("cpu"))
     first = int(data.train.lengths.argmax())
@@ -114,7 +113,7 @@ def test_more_tokens_than_the_model_reads_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"`task.max_tokens` must be .*it can read 38 tokens.*got 39.*max_tokens=38"):
         prepared(tmp_path, base, max_tokens=39)
     (tmp_path / "other").mkdir()
-    assert prepared(tmp_path / "other", base, max_tokens=20)[1].train.lengths.max() == 20
+    assert prepared(tmp_path / "other", base, max_tokens=20)[1].task.train.lengths.max() == 20
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -133,11 +133,11 @@ def test_a_transferred_ticket_is_the_origins(restart, both, tmp_path):
     settings = {f"magnitude.{key}": value for key, value in restart.items()}
     cycle = TRANSFER.with_settings({**settings, "ticket_every": 2})
     store = RoundStore(tmp_path)
-    found = rounds_of(run_cycle(cycle, both.own, store, source=both.source))
+    found = rounds_of(run_cycle(cycle, both.task, store, source=both.source))
     assert [result.round for result in found] == [0, 2]
     origin = chain(cycle.origin, both.source.digest)
-    own = chain(cycle.with_settings({"tickets": "own"}), both.own.digest)
-    rounds = chain(cycle, both.own.digest, both.source.digest)
+    own = chain(cycle.with_settings({"tickets": "own"}), both.task.digest)
+    rounds = chain(cycle, both.task.digest, both.source.digest)
     assert rounds[0].key == own[0].key
     assert rounds[1].key != own[2].key
     masks = store.masks(rounds[1].key)
@@ -150,11 +150,11 @@ def test_a_transferred_ticket_is_the_origins(restart, both, tmp_path):
 def test_an_ordinary_cycle_and_a_transfer_find_each_others_rounds(both, tmp_path):
     """Tickets found before, by the origin's own cycle, are taken; a transfer alone gives bit-equal results."""
     alone = RoundStore(tmp_path / "alone")
-    expected = pure(run_cycle(TRANSFER, both.own, alone, source=both.source))
+    expected = pure(run_cycle(TRANSFER, both.task, alone, source=both.source))
     store = RoundStore(tmp_path / "after")
     list(run_cycle(TRANSFER.origin, both.source, store))
     found_before = len(list((tmp_path / "after" / "rounds").iterdir()))
-    events = list(run_cycle(TRANSFER, both.own, store, source=both.source))
+    events = list(run_cycle(TRANSFER, both.task, store, source=both.source))
     assert pure(events) == expected
     assert len(list((tmp_path / "after" / "rounds").iterdir())) == found_before + 4
 
@@ -162,10 +162,10 @@ def test_an_ordinary_cycle_and_a_transfer_find_each_others_rounds(both, tmp_path
 def test_a_transfer_stopped_at_every_event_is_bit_equal(both, tmp_path):
     """Stopping after each event in turn, while tickets are found or trained, changes no bit."""
     cycle = TRANSFER.with_settings({"rounds": 1, "magnitude.rewind_epoch": 1})
-    expected = list(run_cycle(cycle, both.own, RoundStore(tmp_path / "1"), source=both.source))
+    expected = list(run_cycle(cycle, both.task, RoundStore(tmp_path / "1"), source=both.source))
     store = RoundStore(tmp_path / "2")
     for count in range(1, len(expected) + 1):
-        events = run_cycle(cycle, both.own, store, source=both.source, partial_every_s=0)
+        events = run_cycle(cycle, both.task, store, source=both.source, partial_every_s=0)
         seen = [next(events) for _ in range(count)]
         events.close()
         assert pure(seen) == pure(expected[:count])
@@ -187,7 +187,7 @@ def test_a_plan_finds_tickets_first(both):
     assert plan.points == 3
     assert len(plan.cycles) == 2 + 3 * 2
     taking = [planned for planned in plan.cycles if planned.cycle.tickets == "source"]
-    assert [planned.found for planned in taking] == [planned.rounds for planned in origins]
+    assert [planned.ticket_rounds for planned in taking] == [planned.rounds for planned in origins]
     assert taking[0].forecast == origins[0].forecast
 
 

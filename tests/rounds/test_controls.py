@@ -148,7 +148,7 @@ def test_a_plan_has_each_ticket_once_and_before_its_controls(data):
     tickets = {planned.id: planned for planned in plan.cycles if not planned.cycle.takes_tickets}
     for control in plan.cycles[2:]:
         ticket = tickets[control.cycle.origin.id]
-        assert control.found == ticket.rounds
+        assert control.ticket_rounds == ticket.rounds
         assert control.forecast == ticket.forecast
 
 

@@ -85,7 +85,7 @@ class World:
                 break
             self.step()
             steps = None if steps is None else steps - 1
-        return [dict(standing.cycles[0].asked) for standing in self.agenda.standings()]
+        return [dict(point.cycles[0].asked) for point in self.agenda.points()]
 
 
 @given(slots=st.integers(1, 6), seed=st.integers(0, 99), kills=st.lists(st.integers(0, 12), max_size=3))
@@ -190,6 +190,6 @@ def test_the_front_of_several_objectives_is_what_no_point_beats():
     objectives = ("val_accuracy", "winning_sparsity")
     world = World(planner(ADAPTIVE, search="optuna", samples=6, objectives=objectives), slots=2, seed=0)
     world.run()
-    values = [standing.told.values for standing in world.agenda.standings()]
+    values = [point.result.values for point in world.agenda.points()]
     beaten = [any(a >= c and b >= d and (a, b) != (c, d) for a, b in values) for c, d in values]
     assert [s.point for s in world.agenda.best()] == [i for i, lost in enumerate(beaten) if not lost]

@@ -95,7 +95,7 @@ def told(
 ) -> list[str]:
     caplog.clear()
     with caplog.at_level(logging.WARNING, "lt_ray"):
-        found, _ = datasets.prepare(cycle, words, data_dir, cache)
+        found = datasets.prepare(cycle, words, data_dir, cache)
     messages = [record.getMessage() for record in caplog.records]
     assert list(found.notes) == messages
     return messages

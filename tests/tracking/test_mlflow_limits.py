@@ -43,10 +43,13 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("limits")
     directory = SweepDirectory(path / "long")
     rounds = chain(CYCLE, "d")
-    planned = PlannedCycle(0, 0, {}, CYCLE, {}, rounds, ("w",), ())
+    keys = tuple(round.key for round in rounds)
+    planned = PlannedCycle(
+        order=0, point=0, asked={}, settings={}, keys=keys, prunable=("w",), cycle=CYCLE, rounds=rounds, forecast=()
+    )
     sweep = Sweep(name="long", cycle=CYCLE)
     directory.define(Plan(sweep, (planned,), 1, 0), sweep.definition("d"))
-    directory.surround({"commit": "c" * 40, "command": "x" * 7000}, {"train": 60, "classes": 2})
+    directory.keep_environment({"commit": "c" * 40, "command": "x" * 7000}, {"train": 60, "classes": 2})
     for round in rounds:
         directory.store.put(*a_stored_round(round.key, round.index))
     with warnings.catch_warnings():
