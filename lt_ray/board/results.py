@@ -12,7 +12,7 @@ from rich.table import Table
 from lt_ray.board.layout import figure
 from lt_ray.board.tables import listing, many, some_of, table
 from lt_ray.board.terminal import console
-from lt_ray.cycle.names import arm_name, arm_names
+from lt_ray.cycle.names import arm_names
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
 from lt_ray.sweep.objective import sign
 from lt_ray.sweep.outcome import PlannedPoint
@@ -166,11 +166,11 @@ def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, st
             console.print(f"[bold]Best point[/]: of no point {seeds} ran to the last round")
         return
     shown = listing(*(f"  {name}" for name in objectives), "<point")
-    scored = [(point.result.values, point) for point in best if point.result]
-    for scores, point in sorted(scored, key=lambda pair: pair[0], reverse=True)[:_WINNERS]:
-        values = [sign(name) * score for name, score in zip(objectives, scores, strict=True)]
-        words = arm_name(point.cycles[0].settings) or plan.sweep.name
-        shown.add_row(*(f"{value:.4f}" for value in values), escape(words))
+    names = arm_names(point.cycles[0].settings for point in best)
+    scored = [(point.result.values, name) for point, name in zip(best, names, strict=True) if point.result]
+    for scores, name in sorted(scored, key=lambda pair: pair[0], reverse=True)[:_WINNERS]:
+        values = [sign(objective) * score for objective, score in zip(objectives, scores, strict=True)]
+        shown.add_row(*(f"{value:.4f}" for value in values), escape(name or plan.sweep.name))
     metric = plan.sweep.cycle.metric
     what = "Best point" if len(objectives) == 1 else f"Pareto front, {many(len(best), 'point')}"
     last = f"validation {metric.label} at the last round"

@@ -408,6 +408,18 @@ def test_a_dead_server_costs_nothing():
     assert "secret" not in warned[0]
 
 
+def test_a_dead_server_is_given_up_after_so_many_tries():
+    """With a bound of two tries, closing without a limit of time ends, and says that nobody answers."""
+    warned: list[str] = []
+    parent = Opened(cycle=None, name="s", params={}, tags={}, at_ms=0)
+    mine = Tracker(Target(f"http://127.0.0.1:{free_port()}", "dead", "tries"), parent, warn=warned.append, tries=2)
+    mine.put(Closed(status="FINISHED", at_ms=1))
+    assert mine.close(None) is False
+    assert not mine.answers
+    assert "does not answer" in mine.why
+    assert len(warned) == 1
+
+
 def test_a_silent_server_costs_nothing():
     """With a server that accepts and never answers, close gives up in time all the same."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
