@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.names import arm_keys, arm_name, cycle_name
+from lt_ray.cycle.names import arm_keys, arm_names, cycle_name
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.findings import assemble
@@ -119,7 +119,7 @@ class Record:
         - `began`: when, if its run is not there yet [Unix s]
         - `begun`: False for one that has had no place to run: its run begins anew once it has
         """
-        arm = arm_name(settings, self._arm_keys)
+        arm = self._arm(settings)
         # In their own order, which is that of the words in an arm's name.
         fields = json.dumps({"settings": dict(settings), "cycle": cycle.model_dump(mode="json")})
         return Opened(
@@ -131,6 +131,12 @@ class Record:
             at_ms=milliseconds(began),
             begun=begun,
         )
+
+    def _arm(self, settings: Mapping[str, Scalar]) -> str:
+        """What a cycle's arm is called, apart from those of other numbers that the space has."""
+        numbers = [key for key in self._arm_keys if isinstance(settings.get(key), float)]
+        others = [{**settings, key: value} for key in numbers for value in self._space[key]["values"]]
+        return arm_names([settings, *others], self._arm_keys)[0]
 
     def round_done(self, cycle: Cycle, result: RoundResult, epochs: Sequence[EpochResult]) -> RoundDone:
         """Return the event of a finished round."""
