@@ -81,7 +81,7 @@ def _judge(compared: Compared, truth: Accuracies, found: Found) -> None:
             wrong |= level.sign != 0 and level.sign != np.sign(np.round(planted, 9))
         for crossing in item.crossings:
             sides = truth[one] - truth[other]
-            wrong |= bool(sides[crossing.after - 1] * sides[crossing.before - 1] >= 0)
+            wrong |= bool(sides[crossing.before.round - 1] * sides[crossing.after.round - 1] >= 0)
     for arm, levels in compared.falls.items():
         own = truth[int(arm.rpartition("@")[2].rpartition("=")[2])] - DENSE + TOLERANCE
         for level in levels:

@@ -13,7 +13,7 @@ from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.cycle.tasks import Emotion
 from lt_ray.cycle.training import Training
-from lt_ray.report.findings.document import Column, Curve, CurvePoint, Curves, Document, ReportTable, Searched, Section
+from lt_ray.report.findings.document import Column, Curves, Document, Line, Point, ReportTable, Searched, Section
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 
 SEVERAL = 3
@@ -24,11 +24,11 @@ _T = 4.303
 """Student's t(0.975) of two degrees of freedom"""
 
 
-def a_point(round: int, members: tuple[float, ...], sparsity: float | None = None) -> CurvePoint:
+def a_point(round: int, members: tuple[float, ...], sparsity: float | None = None) -> Point:
     n, mean = len(members), sum(members) / len(members)
     half = _T * math.sqrt(sum((x - mean) ** 2 for x in members) / (n - 1) / n) if n > 1 else None
     ends = (None, None) if half is None else (mean - half, mean + half)
-    return CurvePoint(round, 1 - 0.8**round if sparsity is None else sparsity, mean, *ends, n, members)
+    return Point(round, 1 - 0.8**round if sparsity is None else sparsity, mean, *ends, n, members)
 
 
 def some_curves(arms: tuple[str, ...] = ARMS, slug: str = "test-accuracy", title: str = "Test accuracy") -> Curves:
@@ -44,17 +44,17 @@ def some_curves(arms: tuple[str, ...] = ARMS, slug: str = "test-accuracy", title
             left = SEVERAL - (index > 16) - (index > 18) if place == len(arms) - 1 else SEVERAL
             members = (0.889 - lost + gained + offset + draw.gauss(0, 0.0012) for offset in offsets[:left])
             points.append(a_point(index, tuple(round(max(member, 0.5), 4) for member in members)))
-        curves.append(Curve(arm, tuple(points)))
+        curves.append(Line(arm, tuple(points)))
     return Curves(slug, title, tuple(curves), curves[0].points[0].mean, 0.005)
 
 
 def some_means(curves: Curves) -> ReportTable:
     rows = [
-        (p.round, p.sparsity, *(c.points[p.round].mean for c in curves.curves), c0.points[p.round].n)
-        for c0 in curves.curves[:1]
+        (p.round, p.x, *(c.points[p.round].mean for c in curves.lines), c0.points[p.round].n)
+        for c0 in curves.lines[:1]
         for p in c0.points
     ]
-    names = (Column("round"), Column("sparsity", 3), *(Column(c.arm, 4) for c in curves.curves), Column("cycles"))
+    names = (Column("round"), Column("sparsity", 3), *(Column(c.arm, 4) for c in curves.lines), Column("cycles"))
     return ReportTable(
         "means", "Mean test accuracy by round", names, tuple(rows), "Each distinct dense round is counted once."
     )

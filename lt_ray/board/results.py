@@ -13,7 +13,7 @@ from lt_ray.board.layout import figure
 from lt_ray.board.tables import listing, many, some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.names import arm_names
-from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test, standing, winning_round
+from lt_ray.cycle.results import RoundResult, accepted_rounds, not_above_chance, sparsest_on_test, winning_round
 from lt_ray.sweep.objective import sign
 from lt_ray.sweep.outcome import PlannedPoint
 from lt_ray.sweep.plan import Plan, PlannedCycle
@@ -95,7 +95,7 @@ def _show_models(plan: Plan, results: Results) -> None:
     dense = list({rounds[0].key: rounds[0] for rounds in results.values() if rounds}.values())
     shown.add_row("[italic]dense[/]", *_model(dense), "–", str(len(dense)), end_section=True)
     for arm, members in list(arms.items())[:_MODELS]:
-        ends = [standing(results[planned.id])[-1] for planned in members]
+        ends = [accepted_rounds(results[planned.id])[-1] for planned in members]
         starts = [results[planned.id][0] for planned in members]
         gained = statistics.fmean(
             (end.value("test") or 0) - (start.value("test") or 0) for end, start in zip(ends, starts, strict=True)

@@ -44,6 +44,9 @@ from lt_ray.tracking.server import check_access
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
+_LONGEST_NAMES = 4000
+"""Letters of the classes' names that are told: MLflow takes 6,000 in a parameter [count]"""
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -193,6 +196,8 @@ def _tracker(asked: _Asked, data: Datasets) -> Callable[[str], Tracker | None]:
         directory = asked.directory
         facts: dict[str, Scalar] = {split: data.task.examples(split) for split in SPLITS}
         facts["classes"] = len(data.task.classes)
+        if len(names := json.dumps(data.task.classes)) <= _LONGEST_NAMES:
+            facts["class_names"] = names
         if data.notes:
             facts["notes"] = " ".join(data.notes)
         directory.keep_environment(environment(Path.cwd()), facts)

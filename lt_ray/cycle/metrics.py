@@ -22,6 +22,8 @@ class Metric(BaseModel):
     """In rows and files, after the split: `test_accuracy`"""
     label: str
     """In sentences and heads of tables"""
+    short: str = ""
+    """In narrow heads of tables; empty = the label"""
     unit: str = "[0, 1]"
     """Range or unit, as docstrings write it"""
     best: Best = "highest"
@@ -50,7 +52,7 @@ class Metric(BaseModel):
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(name="accuracy", label="accuracy", targets=("classes",)),
+        Metric(name="accuracy", label="accuracy", short="acc.", targets=("classes",)),
         Metric(name="top5_accuracy", label="top-5 accuracy", targets=("classes",), inputs=("images",), least_width=6),
         Metric(name="balanced_accuracy", label="balanced accuracy", targets=("classes",)),
         Metric(name="micro_f1", label="micro-F1", targets=("labels",)),

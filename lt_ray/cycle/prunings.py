@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +16,9 @@ from lt_ray.cycle.settings import Called, Settings, a_share
 _OF_THE_PRUNING = Called(text="{key}={value}")
 """Of a field that says little without the pruning it is of"""
 
+OWN_MASKS = "random reinit, own masks"
+"""The published arm that re-initialises and then prunes what it trained: no control (docs/methods.md §1)"""
+
 
 class PruningSettings(Settings):
     """What all prunings have in common, and what their settings say besides their fields."""
@@ -26,9 +29,36 @@ class PruningSettings(Settings):
     """Whether it prunes blocks, or what is within them"""
     removes_blocks: ClassVar[bool] = False
     """Whether it removes whole blocks"""
+    key_fields: ClassVar[Mapping[str, str]] = {}
+    """The fields that a report's introduction tells → what it calls them"""
     method: str
     epochs: Annotated[int | None, _OF_THE_PRUNING] = Field(default=None, ge=0)
     """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
+
+    @property
+    def label(self) -> str:
+        """What sentences and titles call the method."""
+        return f"{self.method.replace('_', ' ')} pruning"
+
+    @property
+    def applied(self) -> str:
+        """What sentences call this pruning, with how much it takes where one number says so: `Wanda at 0.5`."""
+        return self.label
+
+    @property
+    def published(self) -> str:
+        """What published tables call a model that it made (docs/methods.md §1); empty where they have no such model."""
+        return ""
+
+    @property
+    def is_random(self) -> bool:
+        """Whether weights or their positions are drawn anew: other arms are compared with it."""
+        return False
+
+    @property
+    def first_epoch(self) -> int:
+        """Epoch, on round 0's scale, at which retraining begins [epochs]."""
+        return 0
 
     @property
     def is_control(self) -> bool:
@@ -127,6 +157,17 @@ class Restarting(PruningSettings):
         return self.random_pruning
 
     @property
+    def is_random(self) -> bool:
+        """Whether weights or their positions are drawn anew."""
+        return self.restart == "random" or self.random_pruning
+
+    @property
+    def first_epoch(self) -> int:
+        """The epoch that is restored, where retraining goes on from there."""
+        resumes = self.rewinds and self.rewind_budget == "resume"
+        return int(self.rewind_epoch) if resumes else 0
+
+    @property
     def rewinds(self) -> bool:
         """Whether `rewind_epoch` has a meaning: for its own weights, or for the ticket whose masks it takes."""
         return self.restart == "rewind" or (self.restart == "random" and self.is_control)
@@ -159,6 +200,7 @@ class Restarting(PruningSettings):
 class Ranked(Restarting):
     """A pruning of the weights that score lowest."""
 
+    key_fields: ClassVar[Mapping[str, str]] = {"fraction": "fraction"}
     fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the remaining prunable weights that is removed (0, 1)"""
     output_fraction: float | None = Field(default=None, gt=0, lt=1)
@@ -210,6 +252,17 @@ class Magnitude(Ranked):
     implementation = "lt_ray.rounds.methods.magnitude:MagnitudeMethod"
     method: Literal["magnitude"] = "magnitude"
 
+    @property
+    def published(self) -> str:
+        """What published tables call its models: they prune iteratively, and their random arm has its own masks."""
+        if self.one_shot:
+            return ""
+        if self.random_pruning:
+            return "random pruning"
+        if self.restart == "rewind":
+            return f"rewind@{self.rewind_epoch}"
+        return OWN_MASKS if self.restart == "random" and self.masks == "own" else ""
+
 
 class Snip(Ranked):
     """One pruning of the weights on which the loss at initialisation depends least: |weight · gradient|, by which all
@@ -223,6 +276,11 @@ class Snip(Ranked):
     calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=128, ge=1)
     """Examples of train on which gradients are taken; all, where there are fewer [count]"""
 
+    @property
+    def label(self) -> str:
+        """What sentences and titles call the method."""
+        return "SNIP"
+
 
 class Similarity(PruningSettings):
     """One removal of blocks whose outputs are like those of the block before them, by linear CKA; the kept weights go
@@ -231,6 +289,7 @@ class Similarity(PruningSettings):
     implementation = "lt_ray.rounds.methods.similarity:SimilarityMethod"
     needs_blocks = True
     removes_blocks = True
+    key_fields: ClassVar[Mapping[str, str]] = {"threshold": "threshold", "max_drop": "largest drop"}
     method: Literal["similarity"] = "similarity"
     threshold: Annotated[float, Called(text="t={value}", digits=6)] = Field(default=0.98, gt=0, le=1)
     """Linear CKA from which blocks are alike (0, 1]"""
@@ -285,6 +344,13 @@ class Similarity(PruningSettings):
         return self.max_drop
 
     @property
+    def published(self) -> str:
+        """What published tables call its models: they keep the first block of each cluster."""
+        if self.clusters != "anchor" or self.stride != 1:
+            return ""
+        return f"similarity@{self.threshold:g}{' freeze' if self.freeze else ''}"
+
+    @property
     def effect(self) -> str:
         """What it does to a model, in two words."""
         return "fewer blocks"
@@ -312,6 +378,7 @@ class Wanda(PruningSettings):
 
     implementation = "lt_ray.rounds.methods.wanda:WandaMethod"
     needs_blocks = True
+    key_fields: ClassVar[Mapping[str, str]] = {"sparsity": "Wanda sparsity"}
     method: Literal["wanda"] = "wanda"
     sparsity: Annotated[float, Called(text="wanda={value}", digits=6)] = Field(default=0.5, gt=0, lt=1)
     """Share of each output row that is pruned afterwards, what was pruned before included (0, 1)"""
@@ -339,6 +406,21 @@ class Wanda(PruningSettings):
             return None
         n, m = map(int, self.pattern.split(":"))
         return n, m
+
+    @property
+    def label(self) -> str:
+        """What sentences and titles call the method."""
+        return "Wanda"
+
+    @property
+    def applied(self) -> str:
+        """The method and the share, or the pattern, of zeros."""
+        return f"Wanda at {self.sparsity:g}" if self.pattern == "row" else f"Wanda at {self.pattern}"
+
+    @property
+    def published(self) -> str:
+        """What published tables call its models: they prune anywhere in a row."""
+        return f"wanda@{self.sparsity:g}" if self.pattern == "row" else ""
 
     @property
     def effect(self) -> str:

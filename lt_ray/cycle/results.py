@@ -231,7 +231,7 @@ def equal_sparsity(one: float, other: float) -> bool:
     return more <= EQUAL_DENSITY * fewer + ROUNDING
 
 
-def standing(rounds: Iterable[RoundResult]) -> list[RoundResult]:
+def accepted_rounds(rounds: Iterable[RoundResult]) -> list[RoundResult]:
     """Return the rounds that count as a cycle's models: all but those that lost too much and were rolled back."""
     return [result for result in rounds if result.accepted is not False]
 
@@ -282,7 +282,7 @@ _CHANCE = 0.05
 
 
 def _sparsest(rounds: Iterable[RoundResult], tolerance: float, split: str) -> RoundResult | None:
-    by_index = {result.round: result for result in standing(rounds)}
+    by_index = {result.round: result for result in accepted_rounds(rounds)}
     dense = by_index.pop(0, None)
     if dense is None or not_above_chance(dense):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from lt_ray.cycle.metrics import METRICS, Metric
-from lt_ray.cycle.results import RoundResult, standing, winning_round
+from lt_ray.cycle.results import RoundResult, accepted_rounds, winning_round
 
 Search = Literal["random", "grid", "optuna"]
 """How a search chooses points: grids crossed and other keys drawn; all crossed; or adaptive, by TPE"""
@@ -32,7 +32,7 @@ def value(objective: str, rounds: Sequence[RoundResult], tolerance: float) -> fl
     if objective == WINNING:
         winner = winning_round(rounds, tolerance)
         return winner.sparsity if winner is not None else 0.0
-    return _of(objective, standing(rounds)[-1])
+    return _of(objective, accepted_rounds(rounds)[-1])
 
 
 def score(objective: str, rounds: Sequence[RoundResult], tolerance: float) -> float:

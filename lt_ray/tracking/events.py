@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from lt_ray.cycle.results import BlockDecision, EpochResult, RoundResult
 from lt_ray.cycle.settings import Scalar
+from lt_ray.report.reading.rows import Confusion
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 """How MLflow says that a run ended"""
@@ -55,6 +56,7 @@ class RoundDone:
     epochs_a_round: int
     """Most epochs that a round of the cycle has: epoch e of round r stands at step r · this + e [epochs]"""
     decision: BlockDecision | None = None
+    confusion: Confusion | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,11 @@ from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.errors import StorageError, TrackingError, nearest
 from lt_ray.report.pages import files
-from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
+from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.store.storage import REPORT
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking.names import (
+    CONFUSION_TAG,
     CYCLE_TAG,
     DECISION_TAG,
     FIELDS_TAG,
@@ -107,7 +108,7 @@ def _sweep(uri: str, name: str) -> ReportedSweep:
         cycles=[_cycle(client, run) for run in runs if CYCLE_TAG in run.data.tags],
         environment={key.removeprefix("env."): text for key, text in tags.items() if key.startswith("env.")},
         data={
-            key.removeprefix("data."): json.loads(text)
+            key.removeprefix("data."): int(text) if text.isdecimal() else text
             for key, text in params.items()
             if key.startswith("data.") and key != "data.digest"
         },
@@ -143,6 +144,7 @@ def _cycle(client: MlflowClient, run: Run) -> ReportedCycle:
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
         results=tuple(_results(points, tags, cycle)),
         decisions=_decisions(run.info.run_name, tags),
+        confusions=_confusions(tags),
         reason=tags.get(REASON_TAG, ""),
     )
 
@@ -160,6 +162,16 @@ def _decisions(name: str, tags: Mapping[str, str]) -> dict[int, BlockDecision]:
                 raise _older(name)
             decisions[int(round)] = BlockDecision.model_validate_json(text)
     return dict(sorted(decisions.items()))
+
+
+def _confusions(tags: Mapping[str, str]) -> dict[int, Confusion]:
+    """What rounds took classes for."""
+    confusions = {
+        int(tag.rpartition(".")[2]): tuple((i, j, many) for i, j, many in json.loads(text))
+        for tag, text in tags.items()
+        if tag.startswith(f"{CONFUSION_TAG}.")
+    }
+    return dict(sorted(confusions.items()))
 
 
 def _older(name: str) -> TrackingError:

@@ -20,7 +20,7 @@ from lt_ray.report.pages import files
 from lt_ray.report.pages.markdown import as_note
 from lt_ray.report.pages.rounds import rounds_csv
 from lt_ray.report.reading import published, rows
-from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
+from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep
 from lt_ray.rounds.outcome import epoch_result
 from lt_ray.store.files import write_file
 from lt_ray.store.store import StoredRound
@@ -52,6 +52,12 @@ def first_start(results: Sequence[RoundResult], *, otherwise: float) -> float:
     return min((result.finished_at - result.train_s - result.eval_s for result in computed), default=otherwise)
 
 
+def _confusion(stored: StoredRound) -> Confusion | None:
+    """What is told of how often a round's classes were taken for each other on the test split; None without classes."""
+    counts = stored.confusions.get("test")
+    return None if counts is None else rows.confusion(counts)
+
+
 class Record:
     """All that a sweep's directory tells; read once, when it is first asked for.
 
@@ -77,9 +83,10 @@ class Record:
             state, reason = "failed", failure
         elif (rule := self.directory.stopped(cycle.id)) is not None:
             state, reason = "stopped", rule
-        decisions = {result.round: self._stored[result.key].decision for result in results}
-        compared = {round: decision for round, decision in decisions.items() if decision is not None}
-        return ReportedCycle(cycle.id, cycle, recorded.settings, state, results, reason, compared)
+        stored = {result.round: self._stored[result.key] for result in results}
+        compared = {round: own.decision for round, own in stored.items() if own.decision is not None}
+        confusions = {round: counts for round, own in stored.items() if (counts := _confusion(own)) is not None}
+        return ReportedCycle(cycle.id, cycle, recorded.settings, state, results, reason, compared, confusions)
 
     @property
     def rounds(self) -> int:
@@ -141,10 +148,16 @@ class Record:
     def round_done(self, cycle: Cycle, result: RoundResult, epochs: Sequence[EpochResult]) -> RoundDone:
         """Return the event of a finished round."""
         stored = self._stored.get(result.key)
-        if stored is None and result.stride is not None:  # only what compared blocks has a stride, and decided anything
+        if stored is None and (result.stride is not None or result.val_largest is not None):
+            # What compared blocks has a stride, and what has classes a largest one: of them the store tells more.
             stored = self.directory.store.find(result.key)
-        decision = None if stored is None else stored.decision
-        return RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=cycle.most_epochs, decision=decision)
+        return RoundDone(
+            result=result,
+            epochs=tuple(epochs),
+            epochs_a_round=cycle.most_epochs,
+            decision=None if stored is None else stored.decision,
+            confusion=None if stored is None else _confusion(stored),
+        )
 
     def events(self) -> Iterator[Event]:
         """Yield all that follows the parent, in an order in which it can be recorded from nothing."""

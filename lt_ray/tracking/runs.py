@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lt_ray.cycle.identity import canonical
 from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Event, Opened, Point, Reported, RoundDone, Summed
 from lt_ray.tracking.names import (
+    CONFUSION_TAG,
     CYCLE_TAG,
     DECISION_TAG,
     NAME_LENGTH,
@@ -56,10 +57,13 @@ def round_points(event: RoundDone) -> list[Point]:
 
 
 def round_tags(event: RoundDone) -> dict[str, str]:
-    """Return what a run's tags tell of a round: how it decided, where it compared blocks."""
-    if event.decision is None:
-        return {}
-    return {f"{DECISION_TAG}.{event.result.round}": canonical(event.decision.model_dump(mode="json"))}
+    """Return what a run's tags tell of a round: how it compared blocks, and what its classes were taken for."""
+    tags = {}
+    if event.decision is not None:
+        tags[f"{DECISION_TAG}.{event.result.round}"] = canonical(event.decision.model_dump(mode="json"))
+    if event.confusion is not None:
+        tags[f"{CONFUSION_TAG}.{event.result.round}"] = canonical(event.confusion)
+    return tags
 
 
 class Runs:

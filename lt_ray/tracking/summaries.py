@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from lt_ray.cycle.results import RoundResult, winning_round
-from lt_ray.report.pages import curve
+from lt_ray.report.pages.picture import colour
 from lt_ray.report.reading.rows import ReportedCycle
 from lt_ray.tracking.events import Point, Summed
 from lt_ray.tracking.names import COLOUR_TAG, NOTE_TAG, legal, round_values
@@ -32,7 +32,7 @@ def summaries(
             winners += [] if winner is None else [winner]
             numbers = _best(cycle.results) | _ticket(winner) if cycle.state != "unfinished" else {}
             points = tuple(_points(numbers, created_ms + len(cycle.results)))
-            yield Summed(cycle=cycle.id, points=points, tags={COLOUR_TAG: curve.colour(arm, place)})
+            yield Summed(cycle=cycle.id, points=points, tags={COLOUR_TAG: colour(arm, place)})
     everything = [result for cycle in cycles for result in cycle.results]
     sparsest = max(winners, key=lambda result: (result.sparsity, result.score("test")), default=None)
     counts = {"cycles_finished": sum(cycle.state in ("finished", "stopped") for cycle in cycles)}

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from planted import a_cnn, a_round
 from scipy.stats import ttest_1samp
 
+from lt_ray.cycle.prunings import OWN_MASKS
 from lt_ray.cycle.results import equal_sparsity
 from lt_ray.report.findings.assemble import assemble
-from lt_ray.report.findings.beside import OWN_MASKS
 from lt_ray.report.findings.bill import bills, total
 from lt_ray.report.findings.compare import compare, groups
 from lt_ray.report.findings.document import ReportTable, Section
 from lt_ray.report.findings.estimates import estimate, holm
 from lt_ray.report.findings.importance import importance
-from lt_ray.report.findings.verdicts import percent
+from lt_ray.report.findings.words import percent
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 
@@ -108,9 +108,9 @@ def test_a_curve_has_bands_and_the_dense_line_counts_each_dense_round_once():
     """Two arms share the dense rounds 0.90 and 0.92 of two seeds, and a third one has 0.94 at another rate."""
     cycles = [a_cycle(arm, seed, [0.90 + 0.02 * seed, 0.9]) for arm in ("random reinit", "rewind@0") for seed in (0, 1)]
     curves = section(*cycles, a_cycle("random reinit", 0, [0.94, 0.9], lr=0.01)).curves
-    assert [curve.arm for curve in curves[0].curves] == ["random reinit", "rewind@0"]
+    assert [curve.arm for curve in curves[0].lines] == ["random reinit", "rewind@0"]
     assert curves[0].dense == pytest.approx(0.92)
-    point = curves[0].curves[1].points[0]
+    point = curves[0].lines[1].points[0]
     assert (point.members, point.n, point.low) == ((0.90, 0.92), 2, pytest.approx(0.91 - 0.127062, abs=1e-5))
 
 
@@ -164,7 +164,7 @@ def test_draws_of_a_seed_are_one_value_of_it():
     assert [row["told apart"] for row in rows(found, "differences")] == [None]
     assert {row["± 95 %"] for row in rows(found, "rounds")} == {None}
     (curves,) = found.curves
-    assert {point.low for curve in curves.curves for point in curve.points} == {None}
+    assert {point.low for curve in curves.lines for point in curve.points} == {None}
 
 
 @examples(deadline=None)
@@ -287,7 +287,7 @@ def test_arms_cross_where_they_are_told_apart_on_both_sides():
 def test_a_mean_that_changes_its_sign_is_no_crossing(differences, where):
     """Only rounds at which the difference is told apart have a side."""
     (item,) = compare(groups(a_sweep(*told_apart(differences))))[0].pairs
-    assert [(crossing.after, crossing.before) for crossing in item.crossings] == where
+    assert [(crossing.before.round, crossing.after.round) for crossing in item.crossings] == where
     (item,) = compare(groups(a_sweep(*told_apart(differences, spread=0.05))))[0].pairs
     assert item.crossings == ()
 
@@ -392,7 +392,7 @@ def test_a_sweep_without_a_round_is_still_told():
     found = section(a_cycle("rewind@0", 0, [], state="unfinished"))
     assert found.warnings[0] == "No round has finished yet: there is nothing to compare."
     beside_another = section(a_cycle("rewind@0", 0, [], state="unfinished"), a_cycle("random reinit", 0, [0.9]))
-    assert [curve.arm for curve in beside_another.curves[0].curves] == ["random reinit"]
+    assert [curve.arm for curve in beside_another.curves[0].lines] == ["random reinit"]
     assert (found.curves, found.settings) == ((), ())
     assert rows(found, "bill")[-1]["to come [epochs]"] == 16
     empty = section()
@@ -416,9 +416,9 @@ def test_cycles_that_find_tickets_for_another_task_stand_alone():
     found = section(a_cycle("rewind@0", 0, [0.9, 0.9]), a_cycle("random reinit", 0, [0.8, 0.8], task="yelp_polarity"))
     assert [own.title for own in found.curves] == [
         "tickets: test accuracy against sparsity",
-        "tickets: test accuracy against sparsity on yelp_polarity, where its tickets are found",
+        "tickets: test accuracy against sparsity, on yelp_polarity, where tickets are found",
     ]
-    assert [curve.arm for own in found.curves for curve in own.curves] == ["rewind@0", "random reinit"]
+    assert [curve.arm for own in found.curves for curve in own.lines] == ["rewind@0", "random reinit"]
     assert not any("differences" in own.slug for own in found.tables)
     assert any(said.startswith("On yelp_polarity, where tickets are found: random reinit:") for said in found.verdicts)
     assert {row["arm"] for row in rows(found, "bill")} == {"rewind@0", "random reinit, on yelp_polarity", "all"}

@@ -3,11 +3,13 @@
 import csv
 import io
 from decimal import Decimal
+from typing import ClassVar, Literal
 
 import pytest
 from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, some_encoders
 
 from lt_ray.cycle.models import model_name
+from lt_ray.cycle.prunings import PRUNINGS, PruningSettings
 from lt_ray.report.findings.assemble import assemble
 from lt_ray.report.findings.bill import bills, total
 from lt_ray.report.pages.rounds import rounds_csv
@@ -105,7 +107,7 @@ def test_a_table_has_a_row_for_each_arm_and_round():
     less = ({}, more[1] | {"before_test_loss": 2.0, "before_test_accuracy": 0.8, "accepted": False})
     found = section(a_cycle(0, (0.92, 0.93), more=more), a_cycle(1, (0.94, 0.93), more=less))
     dense, pruned = rows(found, "similarity-pruning")
-    assert (dense["arm"], dense["round"], dense["n"], dense["encoders"]) == ("Original", 0, 2, 12)
+    assert (dense["arm"], dense["round"], dense["n"], dense["encoders"]) == ("dense", 0, 2, 12)
     assert dense["accuracy after"] == pytest.approx(0.93)
     assert dense["against dense [points]"] is None
     assert (pruned["arm"], pruned["source"], pruned["model"]) == (
@@ -249,7 +251,7 @@ def test_a_rejected_round_is_told_with_its_reason_and_counts_for_nothing():
         "than 1 (blocks 1–2 are alike)."
     )
     assert rows(found, "tickets")[0]["round"] == 1
-    assert [point.round for point in found.curves[0].curves[0].points] == [0, 1]
+    assert [point.round for point in found.curves[0].lines[0].points] == [0, 1]
     assert rows(found, "similarity-pruning")[-1]["accepted"] is False
 
 
@@ -332,3 +334,29 @@ def test_one_seed_settles_nothing_and_is_said_once():
 def test_a_model_is_called_by_its_name_not_by_where_a_machine_keeps_it(path, name):
     """A name of the hub is whole; of a folder's path its end is enough, and tells nothing of whose machine it was."""
     assert model_name(path) == name
+
+
+class Heads(PruningSettings):
+    """A plugin's pruning, within blocks."""
+
+    implementation = "nowhere:Heads"
+    needs_blocks = True
+    key_fields: ClassVar = {"heads": "heads"}
+    method: Literal["attention_heads"] = "attention_heads"
+    heads: int = 4
+
+
+def test_a_plugins_method_is_told_as_a_built_in_one(monkeypatch):
+    """It has a table of its own, a sentence on what it costs before retraining, and its fields in the introduction."""
+    monkeypatch.setitem(PRUNINGS, "attention_heads", Heads)
+    cycle = a_cycle(
+        tests=(0.92, 0.93, 0.94), blocks=(12, 8, 8), schedule="similarity attention_heads",
+        more=({}, {}, {"before_test_accuracy": 0.91}), **{"attention_heads.heads": 3},
+    )  # fmt: skip
+    found = section(cycle)
+    slugs = [table.slug for table in found.tables]
+    assert slugs[:2] == ["similarity-pruning", "attention-heads-pruning"]
+    assert found.tables[1].title == "Attention heads pruning: encoders before and after"
+    assert [row["round"] for row in rows(found, "attention-heads-pruning")] == [0, 2]
+    assert said(found, "no freeze: test accuracy after attention heads pruning (round 2) and before retraining is 2.00")
+    assert "threshold 0.98, heads 3" in found.lead

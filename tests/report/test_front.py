@@ -15,9 +15,7 @@ from report_documents import an_encoder, an_encoder_round, some_encoders
 from lt_ray.report.findings.assemble import assemble
 from lt_ray.report.findings.compare import groups
 from lt_ray.report.findings.front import best, fronts
-from lt_ray.report.pages.cells import front_table
-from lt_ray.report.pages.curve import colour
-from lt_ray.report.pages.front_picture import draw_front, scaled, staircase
+from lt_ray.report.pages.picture import colour, draw, scaled, staircase
 from lt_ray.report.reading.rows import ReportedSweep
 
 FREEZE = "similarity.freeze"
@@ -25,7 +23,7 @@ SPACE = {FREEZE: {"kind": "grid", "values": (False, True), "when": {}}}
 
 
 def a_front(*cycles, cost=0):
-    return fronts(groups(ReportedSweep("s", SPACE, 0.005, "emotion", cycles, {}, {}))[0], "")[cost]
+    return fronts(groups(ReportedSweep("s", SPACE, 0.005, "emotion", cycles, {}, {}))[0])[cost]
 
 
 def a_cycle(seed, points, *, freeze=False, fields=()):
@@ -42,7 +40,7 @@ def a_cycle(seed, points, *, freeze=False, fields=()):
 
 def on(front):
     """The best points as (arm, round)."""
-    return {(arm.arm, p.round) for arm in (*front.dense, *front.arms) for p in arm.points if p.best}
+    return {(arm.arm, p.round) for arm in (*front.dense, *front.lines) for p in arm.points if p.best}
 
 
 @pytest.mark.parametrize(
@@ -79,11 +77,11 @@ def test_every_point_off_the_front_is_beaten_by_one_on_it(points):
 def test_a_point_is_the_mean_over_seeds():
     """8 and 10 blocks at 0.90 and 0.92 are one point at 9 blocks and 0.91, n = 2."""
     front = a_front(a_cycle(0, [(0.90, 8)]), a_cycle(1, [(0.92, 10)]))
-    ((arm,), (dense,)) = front.arms, front.dense
+    ((arm,), (dense,)) = front.lines, front.dense
     (point,) = arm.points
-    assert (point.n, point.blocks, point.value) == (2, 9, pytest.approx(0.91))
-    assert point.cost == pytest.approx(109_486_854 - 3 * 7_087_872)
-    assert (dense.arm, dense.points[0].n, dense.points[0].value) == ("dense", 2, 0.9)
+    assert (point.n, point.blocks, point.mean) == (2, 9, pytest.approx(0.91))
+    assert point.x == pytest.approx(109_486_854 - 3 * 7_087_872)
+    assert (dense.arm, dense.points[0].n, dense.points[0].mean) == ("dense", 2, 0.9)
 
 
 def test_the_dense_model_is_on_the_front_only_where_nothing_beats_it():
@@ -99,21 +97,21 @@ def test_a_round_that_every_cycle_rejected_is_shown_but_never_on_the_front():
     rejected = ({}, {"accepted": False})
     both = [a_cycle(seed, [(0.9, 8), (0.8, 6)], fields=rejected) for seed in (0, 1)]
     front = a_front(*both)
-    assert [(p.round, p.rejected, p.best) for p in front.arms[0].points] == [(1, False, True), (2, True, False)]
+    assert [(p.round, p.rejected, p.best) for p in front.lines[0].points] == [(1, False, True), (2, True, False)]
     assert "never on the front" in front.note
     one = a_front(both[0], a_cycle(1, [(0.9, 8), (0.8, 6)]))
-    assert [(p.round, p.rejected, p.best) for p in one.arms[0].points] == [(1, False, True), (2, False, True)]
+    assert [(p.round, p.rejected, p.best) for p in one.lines[0].points] == [(1, False, True), (2, False, True)]
 
 
 def test_latency_is_a_front_of_its_own_where_it_was_measured():
     """Costs are seconds, shown as milliseconds, with quartiles; without a latency there is no such front."""
     front = a_front(a_cycle(0, [(0.9, 8)]), cost=1)
-    point = front.arms[0].points[0]
-    assert (point.cost, point.cost_low, point.cost_high) == tuple(map(pytest.approx, (0.022, 0.0215, 0.0225)))
+    point = front.lines[0].points[0]
+    assert (point.x, point.x_low, point.x_high) == tuple(map(pytest.approx, (0.022, 0.0215, 0.0225)))
     assert scaled(front) == (1000, "latency of a batch of 32 [ms], median")
     bare = an_encoder_round("c", 1, 0.9, blocks=8, latency_s=None)
     cycle = an_encoder("c", 0, [an_encoder_round("c", 0, 0.9, latency_s=None), bare], {FREEZE: False}, "similarity")
-    assert len(fronts(groups(ReportedSweep("s", SPACE, 0.005, "emotion", (cycle,), {}, {}))[0], "")) == 1
+    assert len(fronts(groups(ReportedSweep("s", SPACE, 0.005, "emotion", (cycle,), {}, {}))[0])) == 1
 
 
 def test_the_stairs_rise_from_the_cheapest_point():
@@ -130,7 +128,7 @@ def test_the_note_says_that_accuracies_are_of_the_test_split():
 
 def test_the_numbers_of_a_front_have_a_row_for_each_point():
     """Dense first; a row says whether it is on the front and whether it was rejected."""
-    table = front_table(a_front(a_cycle(0, [(0.89, 8), (0.95, 6)])))
+    table = a_front(a_cycle(0, [(0.89, 8), (0.95, 6)])).table
     assert [(row[0], row[1], row[-2], row[-1]) for row in table.rows] == [
         ("dense", 0, False, False), ("no freeze", 1, False, False), ("no freeze", 2, True, False),
     ]  # fmt: skip
@@ -140,22 +138,22 @@ def test_points_on_the_front_are_filled_in_the_picture():
     """The same points off the front are open: less of the arm's colour."""
 
     def painted(front):
-        pixels = imread(io.BytesIO(draw_front(front)))[..., :3]
+        pixels = imread(io.BytesIO(draw(front)))[..., :3]
         return int((abs(pixels - np.array(to_rgb(colour(0, 0)))) < 0.01).all(axis=2).sum())
 
     front = a_front(a_cycle(0, [(0.95, 8)]))
-    arm = front.arms[0]
-    off = replace(front, arms=(replace(arm, points=(replace(arm.points[0], best=False),)),))
+    arm = front.lines[0]
+    off = replace(front, lines=(replace(arm, points=(replace(arm.points[0], best=False),)),))
     assert painted(front) > painted(off) + 50
-    crossed = replace(off, arms=(replace(arm, points=(replace(off.arms[0].points[0], rejected=True),)),))
-    assert draw_front(crossed) != draw_front(off), "a rejected one is crossed out, and off the arm's path"
+    crossed = replace(off, lines=(replace(arm, points=(replace(off.lines[0].points[0], rejected=True),)),))
+    assert draw(crossed) != draw(off), "a rejected one is crossed out, and off the arm's path"
 
 
 def test_the_picture_has_the_arms_colours():
     """Filled points are of their arm's colour, the one of its place; a sweep and a point alone can be drawn."""
 
     def colours(front, places=None):
-        pixels = imread(io.BytesIO(draw_front(front, places)))[..., :3].reshape(-1, 3)
+        pixels = imread(io.BytesIO(draw(front, places)))[..., :3].reshape(-1, 3)
         return {f"#{r:02x}{g:02x}{b:02x}" for r, g, b in np.unique((pixels * 255).round().astype(int), axis=0)}
 
     single = a_front(a_cycle(0, [(0.9, 8)]))
@@ -164,4 +162,4 @@ def test_the_picture_has_the_arms_colours():
     assert colour(2, 0) in found
     assert colour(0, 0) not in found
     whole = assemble([some_encoders(1)]).sections[0].fronts
-    assert len(draw_front(whole[1])) > 10_000
+    assert len(draw(whole[1])) > 10_000

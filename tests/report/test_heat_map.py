@@ -3,31 +3,19 @@
 import csv
 import io
 import math
-import re
+from dataclasses import replace
 
-import numpy as np
-import pytest
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 from report_documents import a_decision, an_encoder, an_encoder_round, some_encoders
 
 from lt_ray.report.findings.assemble import assemble
 from lt_ray.report.findings.compare import groups
-from lt_ray.report.findings.document import Document, HeatMap, Reading
-from lt_ray.report.findings.heat_map import fate, heat_maps
-from lt_ray.report.pages.cells import MOST_MAPS, as_csv, heat_map_table, named
+from lt_ray.report.findings.document import Document, HeatMap, Reading, Section
+from lt_ray.report.findings.heat_map import heat_maps
+from lt_ray.report.pages.cells import MOST_MAPS, as_csv, named
 from lt_ray.report.pages.files import write
-from lt_ray.report.pages.heat_map_picture import (
-    borders,
-    draw_heat_map,
-    inline_heat_map,
-    lowest,
-    runs,
-    shade,
-    style_of,
-    written,
-)
+from lt_ray.report.pages.html import as_html
 from lt_ray.report.pages.markdown import as_markdown
+from lt_ray.report.pages.shades import lowest, shade, written
 from lt_ray.report.reading.rows import ReportedSweep
 
 THRESHOLD = "similarity.threshold"
@@ -43,7 +31,7 @@ def a_cycle(threshold, seed, decisions):
 
 
 def maps(*cycles):
-    return heat_maps(groups(ReportedSweep("s", SPACE, 0.005, "emotion", cycles, {}, {}))[0], "")
+    return heat_maps(groups(ReportedSweep("s", SPACE, 0.005, "emotion", cycles, {}, {}))[0])
 
 
 def strict(decision):
@@ -99,60 +87,30 @@ def test_rounds_that_compared_nothing_have_no_map():
     assert maps(unfinished) == []
 
 
-def test_borders_are_drawn_around_blocks_that_are_alike():
-    """Of {0}, {1, 2}, {3, 4, 5} from 1 to 2 and 3 to 5; readings that cluster alike share them; gaps part a border."""
-    clusters = ((0,), (1, 2), (3, 4, 5))
-    one, two = Reading(0.98, 1, clusters, (), (), "a"), Reading(0.98, 2, clusters, (2,), (), "b")
-    other = Reading(0.99, 1, ((0,), (1,), (2,), (3, 4, 5)), (), (), "c")
-    assert borders([one, two, other]) == [[(1, 2), (3, 5)], [(3, 5)]]
-    assert [style_of(reading, [one, two, other]) for reading in (one, two, other)] == [0, 0, 1]
-    assert runs([5, 1, 2, 7, 6]) == [(1, 2), (5, 7)]
+def a_page(heat_map):
+    return as_html(Document("d", (Section("s", "", (), (), (), (), (), (), (heat_map,)),)))
 
 
-def test_the_page_has_the_picture_in_the_colour_of_its_text():
-    """Its values and names are text, what lies beside the cells has the colour of the text around it, no two pictures
-    share an id, and it brings neither title nor date."""
-    one, two = inline_heat_map(a_map(), "one"), inline_heat_map(a_map(), "two")
-    assert one.startswith('<svg class="heat" role="img" aria-labelledby="one"')
-    assert one.count(">.900</text>") == 12
-    assert "threshold 0.98, stride 1, others frozen" in one
-    assert "currentColor" in one
-    assert "Similarity" not in one
-    assert "<metadata>" not in one
-    ids = [re.findall(r' id="([^"]*)"', svg) for svg in (one, two)]
-    assert ids[0]
-    assert not set(ids[0]) & set(ids[1])
-    assert all(f'"#{name}"' in one or f"url(#{name})" in one or f'id="{name}"' in one for name in ids[0])
+def test_a_cell_of_the_page_tells_its_value_and_whose_it_is_when_pointed_at():
+    """Four digits, both blocks, the arm and how many cycles compared it; a reading's marks tell block and fate."""
+    page = a_page(replace(a_map(far=0.98765), who="t=0.98 before round 2, seed 0", n=2))
+    assert page.count('title="blocks 3 and 1: CKA 0.9877, t=0.98 before round 2, seed 0, n = 2">.988</td>') == 1
+    assert page.count(">.988</td>") == 12
+    assert 'title="block 2 removed: a round 1">×</td>' in page
+    assert 'title="block 0 not trained: a round 1">○</td>' in page
+    assert "threshold 0.98, stride 1, others frozen: a round 1" in page
 
 
-def test_the_picture_has_its_borders_at_the_right_cells():
-    """Dark lines run around cells 1 and 2 of the diagonal: at their outer edges, and not between them."""
-    heat_map = a_map(readings=(Reading(0.98, 1, ((0,), (1, 2), (3,)), (), (), "a"),), far=0.95)
-    image = imread(io.BytesIO(draw_heat_map(heat_map)))
-    fill = np.array(to_rgb(shade(0.95, lowest(heat_map))[0]))
-    inside = (abs(image[..., :3] - fill) < 0.01).all(axis=2)
-    # The colour scale has that colour, too, in a line or two.
-    rows, columns = ((inside.sum(axis=axis) > 40).nonzero()[0] for axis in (1, 0))
-    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    cell = (right - left) / 4
-    assert cell == pytest.approx((bottom - top) / 4, abs=1)
-    dark = (image[..., :3] < 0.2).all(axis=2)
-
-    def framed(x, y):
-        """Whether a dark line passes near a point given in cells."""
-        row, column = round(top + y * cell), round(left + x * cell)
-        return bool(dark[row - 3 : row + 4, column - 3 : column + 4].any())
-
-    assert all(framed(*at) for at in ((1, 1.3), (3, 2.3), (1.3, 1), (2.3, 3)))
-    assert not any(framed(*at) for at in ((2, 2.3), (2.3, 2), (0.3, 1), (4, 3.7), (3, 0.3)))
+def test_neighbours_that_are_alike_share_a_frame():
+    """Of {0}, {1, 2}, {3} block 2 continues the frame of block 1, and no other one does."""
+    row = a_page(a_map()).split('<tr class="fates">')[1].split("</tr>")[0]
+    cells = row.split("<td")[2:]
+    assert ['class="alike"' in cell for cell in cells] == [False, False, True, False]
 
 
-def test_values_are_written_where_there_is_room():
-    """16 blocks have their values in the cells, 17 have none."""
-    assert ">.900</text>" in inline_heat_map(a_map(16), "m")
-    assert ">.900</text>" not in inline_heat_map(a_map(17), "m")
+def test_values_are_written_as_a_cell_has_room_for():
+    """Three digits without the zero, 1 where it is 1, and a true minus."""
     assert [written(value) for value in (1.0, 0.9996, 0.985, -0.0123, math.nan)] == ["1", "1.000", ".985", "−.012", "–"]
-    assert len(draw_heat_map(a_map(17))) < len(draw_heat_map(a_map(16)))
 
 
 def test_text_is_read_on_its_colour():
@@ -167,28 +125,28 @@ def test_text_is_read_on_its_colour():
 def test_the_csv_has_matrix_clusters_and_fates():
     """A row for each block by its position in the dense model; every digit."""
     heat_map = HeatMap("m", "M", ((1.0, 1 / 3), (1 / 3, 1.0)), (4, 7), (Reading(0.98, 1, ((0, 1),), (1,), (0,), "a"),))
-    head, first, second = csv.reader(io.StringIO(as_csv(heat_map_table(heat_map))))
+    head, first, second = csv.reader(io.StringIO(as_csv(heat_map.table)))
     assert head[:3] == ["block", "CKA with 4", "CKA with 7"]
     assert first == ["4", "1.0", repr(1 / 3), "0", "not trained"]
     assert second == ["7", repr(1 / 3), "1.0", "0", "removed"]
-    assert [fate(heat_map.readings[0], place) for place in (0, 1)] == ["not trained", "removed"]
+    assert [heat_map.readings[0].fate(place) for place in (0, 1)] == ["not trained", "removed"]
 
 
 def test_a_report_draws_a_dozen_and_tells_of_the_others(tmp_path):
-    """Of 13 maps 12 are pictures; the last is a CSV that Markdown links and the page names."""
+    """Of 13 maps 12 are on the page; the last is a CSV that Markdown links and the page names."""
     decisions = [a_decision([[0], [1, 2]], [2], far=0.5 + 0.01 * seed) for seed in range(MOST_MAPS + 1)]
     cycles = tuple(a_cycle(0.98, seed, {1: decision}) for seed, decision in enumerate(decisions))
     document = assemble([ReportedSweep("s", SPACE, 0.005, "emotion", cycles, {}, {})])
     (part,) = named(document)
-    assert (len(part.maps), list(part.further_maps)) == (MOST_MAPS, [f"s-cka-seed-{MOST_MAPS}-round-1"])
+    assert [heat_map.slug for heat_map in part.maps if not heat_map.drawn] == [f"s-cka-seed-{MOST_MAPS}-round-1"]
+    assert len(part.maps) == MOST_MAPS + 1
     small = Document("d", (type(document.sections[0])("s", "", (), (), (), (), (), (), document.sections[0].maps),))
     write(small, tmp_path)
     files = sorted(path.name for path in (tmp_path / "cka").iterdir())
-    assert len([name for name in files if name.endswith(".png")]) == MOST_MAPS
     assert len([name for name in files if name.endswith(".csv")]) == MOST_MAPS + 1
     assert f"(cka/s-cka-seed-{MOST_MAPS}-round-1.csv)" in (tmp_path / "report.md").read_text()
     page = (tmp_path / "report.html").read_text()
-    assert page.count('<svg class="heat"') == MOST_MAPS
+    assert page.count('<table class="heat"') == MOST_MAPS
     assert f"cka/s-cka-seed-{MOST_MAPS}-round-1.csv" in page
     assert 'id="plotly"' not in page, "heat maps need no script"
 
@@ -203,4 +161,6 @@ def test_markdown_shows_fronts_and_maps():
     on = text.split("On the front:")[1].split("###")[0]
     assert "| arm | round | n | blocks | nonzero parameters | test accuracy |" in on
     assert on.count("\n| ") >= 2
-    assert "](cka/emotion_bert-cka-seed-0-round-1.png)" in text
+    matrix = text.split("### Similarity of blocks: the dense model, seed 0\n")[1].split("[CSV](cka/")[0]
+    assert "| block | CKA with 0 | CKA with 1 |" in matrix
+    assert matrix.count("\n| ") == 13

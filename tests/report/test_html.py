@@ -65,7 +65,7 @@ def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
         page.on("request", lambda request: asked.append(request.url))
         page.goto(opened.as_uri())
         if more.get("java_script_enabled", True):
-            page.frames[-1].wait_for_selector(DRAWN if "<figure" in opened.read_text() else "html.js", timeout=20_000)
+            page.frames[-1].wait_for_selector(DRAWN if "<figure" in opened.read_text() else "html.js", timeout=60_000)
         if not folded:
             unfold(page)
         return page
@@ -142,7 +142,7 @@ def test_pointing_at_a_mean_tells_its_numbers(arms):
     """At the mean of the second arm after round 12: arm, round, sparsity, mean, interval, cycles, distance to dense."""
     told = point_at(arms, arms.locator(".chart.curves"), -2, 12)
     curves = some_curves()
-    point = curves.curves[1].points[12]
+    point = curves.lines[1].points[12]
     away = f"{point.mean - curves.dense:+.4f}".replace("-", "− ")
     assert told.splitlines() == [
         "rewind@0",
@@ -428,13 +428,13 @@ def test_pointing_at_a_front_tells_what_a_point_costs(encoders):
     """Arm, round and blocks, test accuracy with its interval, nonzero parameters, cycles, and whether it is on it."""
     front = assemble([some_encoders()]).sections[0].fronts[0]
     chart = encoders.locator(".chart.front").first
-    arms = [arm.arm for arm in front.arms]
-    point = front.arms[arms.index("t=0.99")].points[0]
+    arms = [arm.arm for arm in front.lines]
+    point = front.lines[arms.index("t=0.99")].points[0]
     told = point_at(encoders, chart, -1, 0)
     assert told.splitlines() == [
         "t=0.99",
         "round 1, 10 blocks",
-        f"test accuracy {point.value:.4f} [{point.low:.4f}, {point.high:.4f}]",
+        f"test accuracy {point.mean:.4f} [{point.low:.4f}, {point.high:.4f}]",
         "95,311,110 nonzero parameters",
         "n = 3 cycles, on the front",
     ]
@@ -466,8 +466,8 @@ def test_an_arm_of_a_front_is_hidden_by_keyboard(encoders):
 def test_fronts_and_heat_maps_are_light_or_dark(encoders):
     """Points take the arms' colours on the ground; a heat map keeps its colours, and its words turn."""
     ground = "document.querySelector('.front .main-svg').style.backgroundColor"
-    words = "getComputedStyle([...document.querySelectorAll('.heat text')].at(-1)).fill"
-    cell = "document.querySelector('.heat image').getAttribute('xlink:href')"
+    words = "getComputedStyle(document.querySelector('.heat .fates td')).color"
+    cell = "getComputedStyle(document.querySelector('.heat td[title]')).backgroundColor"
     arm = "document.querySelectorAll('.front .drawing')[0].data.at(-1).marker.color[0]"
     looks = f"() => [{ground}, {words}, {cell}, {arm}]"
     light = encoders.evaluate(looks)
@@ -488,7 +488,7 @@ def test_a_phone_shows_fronts_and_heat_maps(encoders):
     for details in encoders.locator("details").all():
         details.evaluate("details => details.open = true")
     assert encoders.evaluate("document.documentElement.scrollWidth") == NARROW[0]
-    assert encoders.locator("svg.heat").first.bounding_box()["width"] <= NARROW[0] - 32
+    assert encoders.locator(".heat").first.bounding_box()["width"] <= NARROW[0] - 32
     encoders.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
 
 
@@ -496,20 +496,20 @@ def test_heat_maps_need_no_script(open_page):
     """Without JavaScript the picture is there, named by its heading, with a value in each cell."""
     found = assemble([some_encoders(1)]).sections[0]
     page = open_page(Document("maps", (replace(found, curves=(), settings=()),)), java_script_enabled=False)
-    heat = page.locator("svg.heat").first
+    heat = page.locator(".heat").first
     expect(heat).to_be_visible()
     expect(heat).to_have_accessible_name("Similarity of blocks: the dense model, seed 0")
-    assert heat.locator("text").filter(has_text=re.compile(r"^(\.\d{3}|1|1\.000)$")).count() >= 144
+    assert heat.locator("td").filter(has_text=re.compile(r"^(\.\d{3}|1|1\.000)$")).count() >= 144
 
 
 def test_names_in_fronts_and_heat_maps_are_shown_and_never_run(open_page):
     """Markup in arms and readings is text."""
     evil = "</script><script>document.title = 'run'</script><b>&amp;</b>"
     found = assemble([some_encoders(1)]).sections[0]
-    front = replace(found.fronts[0], title=evil, note=evil, arms=(replace(found.fronts[0].arms[0], arm=evil),))
+    front = replace(found.fronts[0], title=evil, note=evil, lines=(replace(found.fronts[0].lines[0], arm=evil),))
     heat = replace(found.maps[0], title=evil, note=evil, readings=(replace(found.maps[0].readings[0], who=evil),))
     page = open_page(Document("d", (Section("s", "", (), (), (), (), (), (front,), (heat,)),)))
     assert page.title() == "d"
     assert page.locator("b").count() == 0
     assert evil in point_at(page, page.locator(".chart.front"), -2, 0)
-    expect(page.locator("svg.heat text").filter(has_text="threshold 0.98")).to_contain_text("</script><script>")
+    expect(page.locator(".heat .reading").first).to_contain_text("</script><script>")

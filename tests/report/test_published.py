@@ -12,11 +12,10 @@ import pytest
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import MODELS, Cnn, Encoder
-from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
+from lt_ray.cycle.prunings import OWN_MASKS, Magnitude, Similarity, Wanda
 from lt_ray.cycle.tasks import TASKS, Emotion, Imdb
 from lt_ray.cycle.training import FINE_TUNING, Training
 from lt_ray.errors import DataError
-from lt_ray.report.findings.beside import OWN_MASKS
 from lt_ray.report.reading.published import COLUMNS, Published, load, matching
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from planted import a_cnn
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.findings.document import Section
 from lt_ray.report.findings.headline import best_points
-from lt_ray.report.pages.curve import colour
 from lt_ray.report.pages.markdown import as_note
+from lt_ray.report.pages.picture import colour
 from lt_ray.report.pages.rounds import rounds_csv
 from lt_ray.report.reading.rows import ReportedCycle, by_arm
 

@@ -73,14 +73,14 @@ def test_both_sources_tell_the_same(storage):
 
 
 def test_heat_maps_are_artifacts_of_the_sweeps_run(storage):
-    """MLflow has the picture and the numbers of each compared model beside the page."""
+    """MLflow has the numbers of each compared model beside the page."""
     client = MlflowClient(tracking_uri=f"sqlite:///{storage}/mlflow.db")
     (experiment,) = (found for found in client.search_experiments() if found.name == "blocks")
     (parent,) = (
         run for run in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" not in run.data.tags
     )
     names = {Path(item.path).suffix for item in client.list_artifacts(parent.info.run_id, "cka")}
-    assert names == {".png", ".csv"}
+    assert names == {".csv"}
 
 
 def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):

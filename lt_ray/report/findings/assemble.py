@@ -7,12 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lt_ray.cycle.models import model_name
+from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.findings import bill as bills
-from lt_ray.report.findings import block_verdicts, blocks, front, headline, heat_map, importance, tables, verdicts
-from lt_ray.report.findings.compare import Compared, Group, compare, curve, dense, distinct, groups, has_blocks
-from lt_ray.report.findings.document import Curves, Document, Front, HeatMap, Opening, ReportTable, Searched, Section
-from lt_ray.report.findings.verdicts import listed
+from lt_ray.report.findings import (
+    bill,
+    block_tables,
+    block_verdicts,
+    confusion,
+    front,
+    headline,
+    heat_map,
+    importance,
+    tables,
+    verdicts,
+)
+from lt_ray.report.findings.compare import Compared, Group, compare, curve, distinct, groups
+from lt_ray.report.findings.document import Curves, Document, Front, HeatMap, ReportTable, Searched, Section
+from lt_ray.report.findings.words import first_of, listed, seeds_of
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, tested
 
@@ -40,36 +51,26 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         for arm, cycles in group.arms.items()
         for cycle in cycles
     }
-    billed = bills.bills(sweep.cycles, arm_of)
-    sentences: list[str] = []
-    curves: list[Curves] = []
-    listing: list[ReportTable] = []
-    settings: list[Searched] = []
-    fronts: list[Front] = []
-    maps: list[HeatMap] = []
-    first, summary = "", list[ReportTable]()
-    opening: Opening = "curves"
-    for group, compared in zip(found, compare(found), strict=True):
-        own = "" if group.main else f"on-{group.task}-"
-        where = "" if group.main else f", on {group.task}"
-        searched = importance.settings(group, f"{own}settings", f"Settings and what they came to{where}")
+    first: dict[str, Any] = {}
+    settings, sentences, listing = list[Searched](), list[str](), list[ReportTable]()
+    curves, fronts, maps = list[Curves](), list[Front](), list[HeatMap]()
+    for group, own in zip(found, compare(found), strict=True):
+        searched = importance.settings(group)
         settings += [searched] if searched is not None else []
-        if any(cycle.results for cycle in group.cycles):
-            if group.main:
-                first = headline.headline(group, compared.pairs, searched)
-                summary = [headline.summary(group, compared.pairs, "summary")]
-                is_search = headline.is_search(group, compared.pairs, searched)
-                opening = "settings" if is_search else "fronts" if has_blocks(group) else "curves"
-            if has_blocks(group):
-                sentences += block_verdicts.verdicts(group)
-                fronts += front.fronts(group, own)
-                maps += heat_map.heat_maps(group, own)
-            sentences += verdicts.verdicts(group, compared)
-            curves.append(_curves(group, f"{own}{group.words.metric.name}"))
-            listing += _tables(group, compared, published, own)
+        if not any(cycle.results for cycle in group.cycles):
+            continue
+        if group.main:
+            first = headline.opening(group, own.pairs, searched)
+        said = [*(block_verdicts.verdicts(group) if group.has_blocks else ()), *verdicts.verdicts(group, own)]
+        sentences += [one if group.main else f"On {group.task}, where tickets are found: {one}" for one in said]
+        curves.append(_curves(group))
+        fronts += front.fronts(group) if group.has_blocks else []
+        maps += heat_map.heat_maps(group)
+        listing += _tables(group, own, published)
     if sweep.cycles:
-        listing += [tables.unfinished(sweep.cycles, arm_of, "unfinished"), tables.bill(billed, "bill")]
-        sentences.append(verdicts.bill(bills.total(list(billed.values()))))
+        bills = bill.bills(sweep.cycles, arm_of)
+        listing += [tables.unfinished(sweep.cycles, arm_of), tables.bill(bills)]
+        sentences.append(bill.sentence(bill.total(bills.values())))
     return Section(
         title=sweep.name,
         lead=_lead(sweep),
@@ -80,90 +81,82 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         settings=tuple(settings),
         fronts=tuple(fronts),
         maps=tuple(maps),
-        headline=first,
-        summary=tuple(summary),
-        opening=opening,
+        **first,
     )
 
 
-def _tables(group: Group, compared: Compared, published: Sequence[Published], own: str) -> list[ReportTable]:
-    """The tables of one group.
-
-    - `own`: what their names begin with
-    """
-    if has_blocks(group):
+def _tables(group: Group, compared: Compared, published: Sequence[Published]) -> list[ReportTable]:
+    """The tables of one group."""
+    if group.has_blocks:
         # Published encoders are BERT-base whatever ours is: they stand where that is said.
-        first = [*blocks.tables(group, published, own), tables.rounds(group, (), f"{own}rounds")]
+        first = [*block_tables.tables(group, published), tables.rounds(group, ())]
     else:
         first = [
-            tables.rounds(group, published, f"{own}rounds"),
-            tables.before_pruning(group, published, f"{own}before-pruning"),
-            tables.after_pruning(group, published, f"{own}after-pruning"),
+            tables.rounds(group, published),
+            tables.before_pruning(group, published),
+            tables.after_pruning(group, published),
         ]
     return [
         *first,
-        tables.tickets(group, f"{own}tickets"),
-        tables.differences(group, compared, f"{own}differences"),
-        tables.crossing_points(group, compared, f"{own}crossings"),
+        tables.tickets(group),
+        tables.differences(group, compared),
+        tables.crossing_points(group, compared),
+        confusion.confusion(group),
     ]
 
 
-def _curves(group: Group, slug: str) -> Curves:
-    starts = distinct([result for result in map(dense, group.cycles) if result is not None])
-    where = "" if group.main else f" on {group.task}, where its tickets are found"
+def _curves(group: Group) -> Curves:
+    starts = distinct(cycle.dense for cycle in group.cycles)
     return Curves(
-        slug=slug,
-        title=f"{group.sweep.name}: test {group.words.name} against sparsity{where}",
-        curves=tuple(curve(arm, cycles) for arm, cycles in group.arms.items() if any(c.results for c in cycles)),
+        slug=f"{group.slug}{group.words.metric.name}",
+        title=f"{group.sweep.name}: test {group.words.name} against sparsity{group.where}",
+        lines=tuple(curve(arm, cycles) for arm, cycles in group.arms.items() if any(c.results for c in cycles)),
         dense=statistics.fmean(map(tested, starts)) if starts else None,
         tolerance=group.sweep.tolerance,
         metric=group.words.metric,
     )
 
 
-def _warnings(sweep: ReportedSweep, found: Sequence[Group], arm_of: Mapping[str, str]) -> Iterable[str]:
+def _warnings(sweep: ReportedSweep, groups: Sequence[Group], arm_of: Mapping[str, str]) -> Iterable[str]:
     if isinstance(notes := sweep.data.get("notes"), str) and notes:
         yield notes
     if not sweep.cycles:
         yield "No cycle was planned yet."
     elif not any(cycle.results for cycle in sweep.cycles):
         yield "No round has finished yet: there is nothing to compare."
-    said = {
-        "failed": "failed, and only what they had finished is used",
-        "stopped": "ended early by a rule; later rounds are of those that it let go on, so do not compare arms there",
-        "unfinished": "still running or interrupted, and only what has finished is used",
-    }
-    for state, what in said.items():
+    states = {
+        "failed": ("", "", "failed, and only what they had finished is used"),
+        "stopped": (
+            "was ", "were ",
+            "ended early by a rule; later rounds are of those that it let go on, so do not compare arms there",
+        ),
+        "unfinished": ("is ", "are ", "still running or interrupted, and only what has finished is used"),
+    }  # fmt: skip
+    for state, (one, several, what) in states.items():
         cycles = [cycle for cycle in sweep.cycles if cycle.state == state]
-        if not cycles:
-            continue
-        named = [f"{arm_of[c.id]} seed {c.seed} ({_progress(c)}{_reason(c)})" for c in cycles[:_MOST_NAMED]]
-        more = f"; and {len(cycles) - _MOST_NAMED} more" if len(cycles) > _MOST_NAMED else ""
-        verb = (
-            ("is " if len(cycles) == 1 else "are ") if state == "unfinished" else "were " if state == "stopped" else ""
-        )
-        verb = "was " if state == "stopped" and len(cycles) == 1 else verb
-        yield f"{len(cycles)} of {len(sweep.cycles)} cycles {verb}{what}: {'; '.join(named)}{more}."
-    for group in found:
-        uneven = [arm for arm, cycles in group.arms.items() if _uneven(cycles)]
-        if uneven:
-            where = "" if group.main else f" on {group.task}"
-            yield f"Means{where} are over unequal numbers of cycles per round, the column n, in {listed(uneven)}."
+        if cycles:
+            named = first_of(
+                [f"{arm_of[cycle.id]} seed {cycle.seed} ({_progress(cycle)})" for cycle in cycles], _MOST_NAMED
+            )
+            verb = one if len(cycles) == 1 else several
+            yield f"{len(cycles)} of {len(sweep.cycles)} cycles {verb}{what}: {named}."
+    for group in groups:
+        if uneven := [arm for arm, cycles in group.arms.items() if _uneven(cycles)]:
+            yield (
+                f"Means are over unequal numbers of cycles per round, the column n, in {listed(uneven)}{group.where}."
+            )
 
 
 def _uneven(cycles: Sequence[ReportedCycle]) -> bool:
     """Whether a round that some cycles finished was planned for others that did not."""
-    done = {result.round for cycle in cycles for result in cycle.results}
-    return any(done & set(c.cycle.trained_rounds) - {result.round for result in c.results} for c in cycles)
+    done = {index for cycle in cycles for index in cycle.by_round}
+    return any(done & set(cycle.cycle.trained_rounds) - cycle.by_round.keys() for cycle in cycles)
 
 
 def _progress(cycle: ReportedCycle) -> str:
-    return f"{len(cycle.results)} of {len(cycle.cycle.trained_rounds)} rounds"
-
-
-def _reason(cycle: ReportedCycle) -> str:
-    said = " ".join(cycle.reason.split())
-    return "" if not said else f": {said if len(said) <= 160 else said[:159] + '…'}"
+    reason = " ".join(cycle.reason.split())
+    short = reason if len(reason) <= 160 else f"{reason[:159]}…"
+    return f"{len(cycle.results)} of {len(cycle.cycle.trained_rounds)} rounds{': ' if short else ''}{short}"
 
 
 def _lead(sweep: ReportedSweep) -> str:
@@ -176,54 +169,51 @@ def _lead(sweep: ReportedSweep) -> str:
 
 def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     results = [result for cycle in cycles for result in cycle.results]
-    model = _values(sweep, cycles, "model.name").upper() or "A model"
-    size = ""
-    if encoders := [result for result in results if result.blocks is not None and result.round == 0]:
-        model = model_name(_values(sweep, cycles, "model.path")) or "An encoder"
-        blocks = _range([result.blocks or 0 for result in encoders])
-        size = f" of {blocks} blocks and {_range([result.parameters for result in encoders])} parameters"
+    encoders = [result for result in results if result.blocks is not None and result.round == 0]
+    model = (
+        model_name(_values(sweep, cycles, "model.path")) or _values(sweep, cycles, "model.name").upper() or "A model"
+    )
+    schedule, size = "", ""
+    if encoders:
+        blocks = _range(result.blocks or 0 for result in encoders)
+        size = f" of {blocks} blocks and {_range(result.parameters for result in encoders)} parameters"
+        schedule = _values(sweep, cycles, "schedule")
     elif results:
-        prunable = _range([result.prunable for result in results])
-        size = f" of {_range([result.parameters for result in results])} parameters, {prunable} prunable,"
-    sizes = [f"{value:,} {name}" for name in _SPLITS if isinstance(value := sweep.data.get(name), int)]
-    data = ""
-    if sizes:
-        classes = sweep.data.get("classes")
-        data = f" ({listed(sizes)} examples{f', {classes} classes' if classes else ''})"
-    prunings = f" of {_range([cycle.cycle.rounds for cycle in cycles])} prunings" if cycles else ""
-    schedule = _values(sweep, cycles, "schedule")
-    prunings += f" ({schedule})" if encoders and schedule else ""
-    seeds = sorted({cycle.seed for cycle in sweep.cycles})
+        prunable = _range(result.prunable for result in results)
+        size = f" of {_range(result.parameters for result in results)} parameters, {prunable} prunable,"
+    splits = ("train", "validation", "test")
+    sizes = [f"{value:,} {name}" for name in splits if isinstance(value := sweep.data.get(name), int)]
+    classes = f", {sweep.data['classes']} classes" if sweep.data.get("classes") else ""
+    data = f" ({listed(sizes)} examples{classes})" if sizes else ""
+    prunings = f" of {_range(cycle.cycle.rounds for cycle in cycles)} prunings" if cycles else ""
+    prunings += f" ({schedule})" if schedule else ""
     others = len(sweep.cycles) - len(cycles)
     more = f" (and {others} that find tickets for them)" if others else ""
-    seeded = f", seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}" if seeds else ""
-    return f"{model}{size} on {sweep.task}{data}: {len(cycles)} cycles{prunings}{more}{seeded}."
-
-
-_SPLITS = ("train", "validation", "test")
+    seeds = f", {seeds_of(cycle.seed for cycle in sweep.cycles)}" if sweep.cycles else ""
+    return f"{model}{size} on {sweep.task}{data}: {len(cycles)} cycles{prunings}{more}{seeds}."
 
 
 def _training(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
-    named = (
-        ("training.optimizer", "{}"), ("training.lr", "lr {}"), ("training.batch_size", "batch size {}"),
-        ("model.dropout", "dropout {}"), ("training.weight_decay", "weight decay {}"),
-        ("magnitude.fraction", "fraction {}"), ("similarity.threshold", "threshold {}"),
-        ("similarity.max_drop", "largest drop {}"), ("wanda.sparsity", "Wanda sparsity {}"),
-    )  # fmt: skip
-    words = [form.format(value) for key, form in named if (value := _values(sweep, cycles, key)) not in ("", "0")]
+    fields = {
+        "training.optimizer": "", "training.lr": "lr", "training.batch_size": "batch size", "model.dropout": "dropout",
+        "training.weight_decay": "weight decay",
+    }  # fmt: skip
+    for method, settings in PRUNINGS.items():
+        fields |= {f"{method}.{name}": words for name, words in settings.key_fields.items()}
+    values = {key: _values(sweep, cycles, key) for key in fields}
+    said = [f"{words} {values[key]}".strip() for key, words in fields.items() if values[key] not in ("", "0")]
     patience = _values(sweep, cycles, "training.patience")
     stops = f", stops after {patience} without a lower validation loss," if patience else ""
-    return f"A round trains up to {_values(sweep, cycles, 'training.epochs')} epochs{stops} with {', '.join(words)}."
+    return f"A round trains up to {_values(sweep, cycles, 'training.epochs')} epochs{stops} with {', '.join(said)}."
 
 
 def _where(environment: Mapping[str, str]) -> str:
-    gpus = environment.get("gpu")
-    cpus = f"{environment['cpus']} CPU cores" if "cpus" in environment else ""
-    cpu = f" ({environment['cpu']})" if cpus and "cpu" in environment else ""
-    hardware = [*([gpus] if gpus else []), *([cpus + cpu] if cpus else [])]
+    hardware = [environment["gpu"]] if "gpu" in environment else []
+    if "cpus" in environment:
+        cpu = f" ({environment['cpu']})" if "cpu" in environment else ""
+        hardware.append(f"{environment['cpus']} CPU cores{cpu}")
     ram = f", {environment['ram_gib']} GiB" if "ram_gib" in environment else ""
-    names = ("python", "torch", "ray", "lt_ray")
-    versions = [f"{name} {environment[name]}" for name in names if name in environment]
+    versions = [f"{name} {environment[name]}" for name in ("python", "torch", "ray", "lt_ray") if name in environment]
     commit = environment.get("lt_ray_commit") or environment.get("commit")
     versions += [f"commit {commit[:12]}{'+' if commit.endswith('+') else ''}"] if commit else []
     on = f" on {' and '.join(hardware)}{ram}" if hardware else ""
@@ -241,6 +231,6 @@ def _values(sweep: ReportedSweep, cycles: Sequence[ReportedCycle], key: str) -> 
     return shown[0] if len(shown) == 1 else " or ".join(shown[:8]) + (" …" if len(shown) > 8 else "")
 
 
-def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _range(numbers: Iterable[int]) -> str:
+    ends = sorted(numbers)
+    return " to ".join(dict.fromkeys((f"{ends[0]:,}", f"{ends[-1]:,}")))

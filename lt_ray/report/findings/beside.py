@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.results import EQUAL_DENSITY
 from lt_ray.cycle.settings import Scalar
+from lt_ray.report.findings.document import Row
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle
-
-OWN_MASKS = "random reinit, own masks"
-"""The published arm that re-initialises and then prunes what it trained: no control (docs/methods.md §1)"""
 
 
 def value(published: Published) -> float:
@@ -23,9 +21,12 @@ def value(published: Published) -> float:
 def published_name(cycles: Iterable[ReportedCycle]) -> str:
     """Return what published tables call an arm (docs/methods.md §1); empty where they have no such arm.
 
-    They prune iteratively, and on the task itself.
+    They find tickets on the task itself, by one kind of pruning.
     """
-    names = {_published_name(cycle.fields) for cycle in cycles}
+    names = set[str]()
+    for cycle in cycles:
+        prunings = {pruning.published for pruning in cycle.cycle.schedule}
+        names |= prunings if len(prunings) == 1 and cycle.cycle.tickets == "own" else {""}
     return names.pop() if len(names) == 1 else ""
 
 
@@ -40,8 +41,7 @@ def differing(published: Published, cycles: Sequence[ReportedCycle], data: Mappi
         return "its settings are not told"
     said = []
     for key, theirs in published.conditions.items():
-        method = key.partition(".")[0]
-        if method in PRUNINGS and not _prunes(published.arm, method):
+        if not _concerns(key, published.arm):
             continue
         ours = {cycle.fields.get(key, _UNKNOWN) for cycle in cycles} if "." in key else {data.get(key, _UNKNOWN)}
         if {_named(key, own) for own in ours} != {_named(key, theirs)}:
@@ -50,14 +50,17 @@ def differing(published: Published, cycles: Sequence[ReportedCycle], data: Mappi
     return "; ".join(said)
 
 
-def _prunes(arm: str, method: str) -> bool:
-    """Whether a published arm was pruned by a method: arms of magnitude pruning are not called by it."""
-    if method == "magnitude":
-        return arm not in ("", "dense") and not any(other in arm for other in ("similarity", "wanda"))
-    return method in arm
-
-
 _UNKNOWN = "unknown"
+
+
+def _concerns(key: str, arm: str) -> bool:
+    """Whether a condition concerns a published arm: a method's field does where the arm is called by that method, or by
+    none, as tickets are that are called by their restart."""
+    method = key.partition(".")[0]
+    if method not in PRUNINGS:
+        return True
+    named = [name for name in PRUNINGS if name in arm.replace("@", " ").split()]
+    return method in named if named else arm not in ("", "dense")
 
 
 def _named(key: str, value: Scalar) -> Scalar:
@@ -83,14 +86,14 @@ def nearest(published: Iterable[Published], metric: str, arm: str, round: int, s
     - `published`: of our task and model
     - `arm`: what published tables call ours. Dense values are everybody's, its own curve's first.
     """
-    found = []
+    candidates = []
     for place, item in enumerate(published):
         own = bool(arm) and item.arm == arm
         if item.metric != metric or not _equal(item, round, sparsity) or (round > 0 and not own):
             continue
         far = 1.0 if item.sparsity is None else abs(item.sparsity - sparsity)
-        found.append(((not own, item.arm != "dense", far, item.round != round, place), item))
-    return min(found, key=lambda ranked: ranked[0])[1] if found else None
+        candidates.append(((not own, item.arm != "dense", far, item.round != round, place), item))
+    return min(candidates, key=lambda ranked: ranked[0])[1] if candidates else None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,6 @@ class PublishedRow:
     sparsity: float | None
     values: Mapping[str, float]
     """Metric → value, percents as shares [0, 1]"""
-    file: str
     line: int
     errors: tuple[str, ...]
     first: Published
@@ -114,59 +116,42 @@ def table_rows(published: Iterable[Published], names: Sequence[str], *, pruned: 
 
     - `published`: of one task and model; `names`: of the metrics, such as `test_loss`
     """
-    found: dict[tuple[object, ...], list[Published]] = {}
+    cells: dict[tuple[object, ...], list[Published]] = {}
     for item in published:
         if item.metric in names and (item.arm != "dense" and item.round != 0) == pruned:
-            found.setdefault((item.table, item.file, item.arm, item.round, item.sparsity), []).append(item)
-    return [row_of(items) for items in found.values() if {item.metric for item in items} != {names[-1]}]
+            cells.setdefault((item.table, item.file, item.arm, item.round, item.sparsity), []).append(item)
+    return [row_of(items) for items in cells.values() if {item.metric for item in items} != {names[-1]}]
+
+
+def row_of(items: Sequence[Published]) -> PublishedRow:
+    """Return the row that some cells of a published table make; of errors that begin alike the longest is told."""
+    errors = dict.fromkeys(item.error for item in items if item.error)
+    longest = [one for one in errors if not any(one != other and other.startswith(one.rstrip(".")) for other in errors)]
+    first, values = items[0], {item.metric: value(item) for item in items}
+    line = min(item.line for item in items)
+    return PublishedRow(first.arm, first.round, first.sparsity, values, line, tuple(longest), first)
 
 
 @dataclass
 class Errors:
     """Known errors of published values, each told once below its table."""
 
-    told: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
 
     def mark(self, errors: Sequence[str]) -> str | None:
         """Return the marks of some errors, `[1] [2]`; None without any."""
-        for error in errors:
-            if error and error not in self.told:
-                self.told.append(error)
-        return " ".join(f"[{self.told.index(error) + 1}]" for error in errors if error) or None
+        self.known += [error for error in dict.fromkeys(errors) if error and error not in self.known]
+        return " ".join(f"[{self.known.index(error) + 1}]" for error in errors if error) or None
 
     def note(self) -> str:
         """Return what the marks stand for; nothing without any."""
-        return "".join(f" [{place}] {error}" for place, error in enumerate(self.told, 1))
+        return "".join(f" [{place}] {error}" for place, error in enumerate(self.known, 1))
 
-
-def row_of(items: Sequence[Published]) -> PublishedRow:
-    """Return the row that some cells of a published table make; of errors that begin alike the longest is told."""
-    told = list(dict.fromkeys(item.error for item in items if item.error))
-    first = items[0]
-    return PublishedRow(
-        arm=first.arm,
-        round=first.round,
-        sparsity=first.sparsity,
-        values={item.metric: value(item) for item in items},
-        file=first.file,
-        line=min(item.line for item in items),
-        errors=tuple(
-            one for one in told if not any(one != other and other.startswith(one.rstrip(".")) for other in told)
-        ),
-        first=first,
-    )
-
-
-def _published_name(fields: Mapping[str, object]) -> str:
-    if fields.get("tickets", "own") != "own" or fields.get("magnitude.strategy", "iterative") != "iterative":
-        return ""
-    if fields.get("magnitude.random_pruning") is True:
-        return "random pruning"
-    restart = fields.get("magnitude.restart")
-    if restart == "rewind":
-        return f"rewind@{fields.get('magnitude.rewind_epoch')}"
-    # The published random arm prunes the network that it drew anew, so it stands beside ours that does so, too, alone.
-    return OWN_MASKS if restart == "random" and fields.get("magnitude.masks", "own") == "own" else ""
+    def source(self, row: PublishedRow, cycles: Sequence[ReportedCycle], data: Mapping[str, Scalar]) -> Row:
+        """Return the cells that say where a published row stands, and in what our cycles differ from its run."""
+        unlike = differing(row.first, cycles, data) or None
+        error = self.mark(row.errors)
+        return {"our runs differ in": unlike, "file": row.first.file, "line": row.line, "known error": error}
 
 
 def _equal(item: Published, round: int, sparsity: float) -> bool:

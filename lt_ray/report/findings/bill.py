@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-from lt_ray.cycle.prunings import Restarting
 from lt_ray.cycle.results import RoundResult
+from lt_ray.report.findings.words import numbered
 from lt_ray.report.reading.rows import ReportedCycle
-from lt_ray.report.reading.schedule import pruning
 
 
-@dataclass
+@dataclass(frozen=True)
 class Bill:
     """What some cycles asked for, and what became of it.
 
@@ -57,70 +57,86 @@ class Bill:
         return self.finished - self.began if self.finished is not None and self.began is not None else None
 
 
-def bills(cycles: Iterable[ReportedCycle], arm_of: Mapping[str, str]) -> dict[str, Bill]:
+def bills(cycles: Sequence[ReportedCycle], arm_of: Mapping[str, str]) -> dict[str, Bill]:
     """Return arm → its bill.
 
     A round that several cycles have is billed to the one that computed it, or to the first where none of these did.
 
     - `arm_of`: cycle id → arm, in the order of the arms
     """
-    everything = list(cycles)
     owner: dict[str, str] = {}
     for source in ("computed", "reused"):
-        for cycle in everything:
+        for cycle in cycles:
             for result in cycle.results:
                 if result.source == source:
                     owner.setdefault(_key(result), cycle.id)
-    found = {arm: Bill() for arm in dict.fromkeys(arm_of.values())}
-    for cycle in everything:
-        _add(found[arm_of[cycle.id]], cycle, owner)
-    return found
+    parts: dict[str, list[Bill]] = {arm: [] for arm in arm_of.values()}
+    for cycle in cycles:
+        parts[arm_of[cycle.id]] += _of_cycle(cycle, owner)
+    return {arm: total(own) for arm, own in parts.items()}
 
 
-def total(found: Sequence[Bill]) -> Bill:
+def total(found: Iterable[Bill]) -> Bill:
     """Return the sum of bills."""
-    whole = Bill()
-    for bill in found:
-        for item in fields(Bill):
-            if item.name not in ("began", "finished"):
-                setattr(whole, item.name, getattr(whole, item.name) + getattr(bill, item.name))
-    whole.began = min((bill.began for bill in found if bill.began is not None), default=None)
-    whole.finished = max((bill.finished for bill in found if bill.finished is not None), default=None)
-    return whole
+    parts = list(found)
+    ends = {"began": min, "finished": max}
+    sums: dict[str, Any] = {}
+    for name in (item.name for item in fields(Bill)):
+        known = [value for part in parts if (value := getattr(part, name)) is not None]
+        sums[name] = ends[name](known, default=None) if name in ends else sum(known)
+    return Bill(**sums)
 
 
-def _add(bill: Bill, cycle: ReportedCycle, owner: Mapping[str, str]) -> None:
-    bill.cycles += 1
-    for result in cycle.results:
-        budget = _budget(cycle, result.round)
-        bill.asked += max(budget, result.epochs)
-        bill.early += max(budget - result.epochs, 0)
-        if owner[_key(result)] == cycle.id:
-            _computed(bill, result)
-        else:
-            bill.shared_rounds += 1
-            bill.shared += result.epochs
-            bill.shared_s += result.train_s + result.eval_s
-    there = {result.round for result in cycle.results}
-    left = sum(_budget(cycle, index) for index in cycle.cycle.trained_rounds if index not in there)
-    bill.asked += left
-    if cycle.state == "stopped":
-        bill.ended += left
-    elif cycle.state == "failed":
-        bill.failed += left
-    else:
-        bill.open += left
+def sentence(whole: Bill) -> str:
+    """Return the sentence on what all cycles together cost."""
+    spent = f"{numbered(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
+    spent += f"{_time(whole.eval_s)} of evaluation"
+    spent += f", and {_time(whole.redone_s)} lost to interruptions and done again" if whole.redone_s >= 1 else ""
+    if not whole.asked:
+        return f"Cost: {spent}."
+    why = (
+        (whole.shared, "came from shared rounds"),
+        (whole.early, "were saved by early stopping, or where nothing was removed"),
+        (whole.ended, "were left out when a rule ended cycles"),
+        (whole.failed, "were lost to failures"),
+        (whole.open, "are still to come"),
+    )
+    parts = ", ".join(f"{number:,} {what}" for number, what in why if number)
+    trained = f"{whole.computed:,} were trained ({100 * whole.computed / whole.asked:.0f} %)"
+    return f"Cost: {spent}; of {whole.asked:,} epochs asked {trained}{f': {parts}' if parts else ''}."
 
 
-def _computed(bill: Bill, result: RoundResult) -> None:
-    bill.rounds += 1
-    bill.computed += result.epochs
-    bill.train_s += result.train_s
-    bill.eval_s += result.eval_s
-    bill.redone_s += result.redone_s
-    began = result.finished_at - result.train_s - result.eval_s
-    bill.began = began if bill.began is None else min(bill.began, began)
-    bill.finished = result.finished_at if bill.finished is None else max(bill.finished, result.finished_at)
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _of_cycle(cycle: ReportedCycle, owner: Mapping[str, str]) -> list[Bill]:
+    """The bills of a cycle's rounds that have not finished, together, and of each that has."""
+    left = sum(_budget(cycle, index) for index in cycle.cycle.trained_rounds if index not in cycle.by_round)
+    why = {"stopped": "ended", "failed": "failed"}.get(cycle.state, "open")
+    return [
+        Bill(cycles=1, asked=left, **{why: left}),
+        *(_of_round(r, _budget(cycle, r.round), owner[_key(r)] == cycle.id) for r in cycle.results),
+    ]
+
+
+def _of_round(result: RoundResult, budget: int, computed: bool) -> Bill:
+    seconds = result.train_s + result.eval_s
+    bill = Bill(asked=max(budget, result.epochs), early=max(budget - result.epochs, 0))
+    if not computed:
+        return replace(bill, shared_rounds=1, shared=result.epochs, shared_s=seconds)
+    return replace(
+        bill,
+        rounds=1,
+        computed=result.epochs,
+        train_s=result.train_s,
+        eval_s=result.eval_s,
+        redone_s=result.redone_s,
+        began=result.finished_at - result.train_s - result.eval_s,
+        finished=result.finished_at,
+    )
 
 
 def _key(result: RoundResult) -> str:
@@ -128,8 +144,6 @@ def _key(result: RoundResult) -> str:
 
 
 def _budget(cycle: ReportedCycle, index: int) -> int:
-    """Most epochs of a round: its pruning's own, and fewer where retraining resumes at the epoch that was restored."""
-    own, epochs = pruning(cycle, index), cycle.cycle.epochs_in(index)
-    if isinstance(own, Restarting) and own.rewinds and own.rewind_budget == "resume":
-        return epochs - int(own.rewind_epoch)
-    return epochs
+    """Most epochs of a round: its pruning's own, and fewer where retraining goes on from a later one than the first."""
+    pruning = cycle.pruning(index)
+    return cycle.cycle.epochs_in(index) - (0 if pruning is None else pruning.first_epoch)

@@ -5,36 +5,33 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from lt_ray.cycle.prunings import Wanda
 from lt_ray.cycle.results import RoundResult
-from lt_ray.report.findings.compare import MOST_ARMS, Group, dense
+from lt_ray.report.findings.compare import MOST_ARMS, Group
 from lt_ray.report.findings.estimates import over_seeds
-from lt_ray.report.findings.words import UNSEEN, Wording, listed, numbered, runs_of
+from lt_ray.report.findings.words import Wording, listed, numbered, runs_of, seeds_of
 from lt_ray.report.reading.rows import ReportedCycle, tested
-from lt_ray.report.reading.schedule import method, pruning, start_of
 
 _MOST_NAMED = 6
 """Rejected rounds that have a sentence each [count]"""
 _MILLION = 1_000_000
-_Pair = tuple[ReportedCycle, RoundResult, RoundResult]
-"""A cycle, its dense round, and the last round that it accepted"""
+_Step = tuple[ReportedCycle, RoundResult, RoundResult]
+"""A cycle, one of its rounds, and a later one that is held against it"""
 
 
 def verdicts(group: Group) -> list[str]:
-    """Return the sentences on one task's encoders: what each arm kept, what was rejected, what Wanda costs."""
-    arms = list(group.arms) if len(group.arms) <= MOST_ARMS else []
-    found = [sentence for arm in arms if (sentence := _kept(arm, group.arms[arm], group.words))]
-    found += _rejected(group)
-    found += [sentence for arm in group.arms if (sentence := _nothing_removed(arm, group.arms[arm]))]
-    found += [sentence for arm in arms for sentence in _wanda(arm, group.arms[arm], group.words)]
-    return found if group.main else [f"On {group.task}: {sentence}" for sentence in found]
+    """Return the sentences on one task's encoders: what each arm kept, what was rejected, what pruning within blocks
+    costs."""
+    arms = group.arms if len(group.arms) <= MOST_ARMS else {}
+    kept = [sentence for arm in arms if (sentence := _kept(group, arm))]
+    idle = [sentence for arm, cycles in group.arms.items() if (sentence := _nothing_removed(arm, cycles))]
+    return [*kept, *_rejected(group), *idle, *(said for arm in arms for said in _within_blocks(group, arm))]
 
 
-def _kept(arm: str, cycles: Sequence[ReportedCycle], words: Wording) -> str:
-    pairs = _ends(cycles)
-    if not pairs:
+def _kept(group: Group, arm: str) -> str:
+    steps = _whole_ways(group.arms[arm])
+    if not steps:
         return ""
-    before, after = [start for _, start, _ in pairs], [end for _, _, end in pairs]
+    before, after = [start for _, start, _ in steps], [end for _, _, end in steps]
     said = f"{arm} keeps {_span(r.blocks for r in after)} of {_span(r.blocks for r in before)} blocks"
     nonzero, whole = _span(r.nonzero for r in after), _span(r.parameters for r in after)
     total = _span(r.parameters for r in before)
@@ -42,167 +39,142 @@ def _kept(arm: str, cycles: Sequence[ReportedCycle], words: Wording) -> str:
         said += f" and {whole} of {total} parameters"
     else:
         said += f" and {nonzero} of {total} parameters that are not pruned ({whole} with zeros)"
-    lost = [(cycle.seed, tested(end) - tested(start)) for cycle, start, end in pairs]
-    said += f" after {runs_of({end.round for end in after})}; test {words.name} {_difference(lost, 'dense', words)}"
-    speed = _speed(pairs)
-    return f"{said}{f'; {speed}' if speed else ''}."
+    changes = [(cycle.seed, tested(end) - tested(start)) for cycle, start, end in steps]
+    said += f" after {runs_of({end.round for end in after})}; test {group.words.name} "
+    speed = _speed(steps)
+    return f"{said}{_change(changes, 'dense', group.words)}{f'; {speed}' if speed else ''}."
 
 
-def _speed(pairs: Sequence[_Pair]) -> str:
+def _whole_ways(cycles: Sequence[ReportedCycle]) -> list[_Step]:
+    """Of each cycle with a pruned round, the dense round and the last one that it accepted; equal ends once."""
+    found: dict[str, _Step] = {}
+    for cycle in cycles:
+        end = max(cycle.accepted_rounds, key=lambda result: result.round, default=None)
+        if cycle.dense is not None and end is not None and cycle.has_pruned and end.blocks is not None:
+            found.setdefault(end.key or cycle.id, (cycle, cycle.dense, end))
+    return list(found.values())
+
+
+def _speed(steps: Sequence[_Step]) -> str:
     """What is known of the latency: masks alone make nothing faster, and medians may differ by chance."""
-    known = [p for p in pairs if p[1].latency_s is not None and p[2].latency_s is not None]
-    shorter = [p for p in known if p[1].blocks is not None and p[2].blocks is not None and p[2].blocks < p[1].blocks]
+    known = [step for step in steps if step[1].latency_s is not None and step[2].latency_s is not None]
+    shorter = [step for step in known if (step[2].blocks or 0) < (step[1].blocks or 0)]
     if not known:
         return ""
     if not shorter:
         return "no block was removed, so no speed is claimed: zeros under a mask are computed like other weights"
     before = statistics.fmean(start.latency_s or 0.0 for _, start, _ in shorter)
     after = statistics.fmean(end.latency_s or 0.0 for _, _, end in shorter)
-    apart = [_apart(start, end) for _, start, end in shorter]
     said = (
         f"a batch of 32 takes {after / before:.2f} of the dense time ({1000 * after:.1f} against {1000 * before:.1f} ms"
     )
-    if all(apart):
-        said += ", medians whose quartiles do not overlap"
+    overlapping = [f"seed {cycle.seed}" for cycle, start, end in shorter if not _apart(start, end)]
+    if overlapping:
+        said += f", but the quartiles overlap with {listed(overlapping)}, so no speed is claimed"
     else:
-        with_seeds = listed([f"seed {pair[0].seed}" for pair, own in zip(shorter, apart, strict=True) if not own])
-        said += f", but the quartiles overlap with {with_seeds}, so no speed is claimed"
+        said += ", medians whose quartiles do not overlap"
     few = f", {len(shorter)} of {len(known)} cycles, those that removed blocks" if len(shorter) < len(known) else ""
     return f"{said}{few})"
 
 
 def _apart(start: RoundResult, end: RoundResult) -> bool:
     """Whether the middle halves of two latencies share nothing, so that their order is hardly chance."""
-    ends = (start.latency_low_s, start.latency_high_s, end.latency_low_s, end.latency_high_s)
-    if None in ends:
+    if start.latency_low_s is None or start.latency_high_s is None:
         return False
-    low, high, other_low, other_high = (float(value or 0) for value in ends)
-    return other_high < low or high < other_low
+    if end.latency_low_s is None or end.latency_high_s is None:
+        return False
+    return end.latency_high_s < start.latency_low_s or start.latency_high_s < end.latency_low_s
 
 
 def _rejected(group: Group) -> list[str]:
     """A sentence on each arm's round that was rejected, its seeds together."""
-    found: dict[tuple[str, int, int | None], dict[str, tuple[ReportedCycle, RoundResult]]] = {}
+    found: dict[tuple[str, int, int | None], dict[str, ReportedCycle]] = {}
     for arm, cycles in group.arms.items():
         for cycle in cycles:
             for result in cycle.results:
                 if result.accepted is False:
                     members = found.setdefault((arm, result.round, result.stride), {})
-                    members.setdefault(result.key or cycle.id, (cycle, result))
-    told = list(found.items())
-    said = [
-        _rejection(arm, index, stride, list(own.values()), group.words)
-        for (arm, index, stride), own in told[:_MOST_NAMED]
-    ]
-    more = sum(len(own) for _, own in told[_MOST_NAMED:])
+                    members.setdefault(result.key or cycle.id, cycle)
+    rounds = list(found.items())
+    said = [_rejection(arm, index, list(own.values()), group.words) for (arm, index, _), own in rounds[:_MOST_NAMED]]
+    more = sum(len(members) for _, members in rounds[_MOST_NAMED:])
     return said + ([f"{numbered(more, 'further round')} {'was' if more == 1 else 'were'} rejected."] if more else [])
 
 
-def _rejection(
-    arm: str, index: int, stride: int | None, members: Sequence[tuple[ReportedCycle, RoundResult]], words: Wording
-) -> str:
-    seeds = sorted({cycle.seed for cycle, _ in members})
-    who = f"seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in seeds])}"
+def _rejection(arm: str, index: int, cycles: Sequence[ReportedCycle], words: Wording) -> str:
+    stride = cycles[0].by_round[index].stride
     with_stride = "" if stride is None else f" (stride {stride})"
-    said = f"{arm}: round {index}{with_stride} was rejected with {who}"
-    starts = [(dense(cycle), result) for cycle, result in members]
-    lost = sorted(words.factor * result.lost(start) for start, result in starts if start is not None)
+    said = f"{arm}: round {index}{with_stride} was rejected with {seeds_of(cycle.seed for cycle in cycles)}"
+    lost = sorted(words.factor * c.by_round[index].lost(c.dense) for c in cycles if c.dense is not None)
     if lost:
-        ends = dict.fromkeys(f"{end:.{words.digits}f}" for end in (lost[0], lost[-1]))
-        span = " to ".join(ends)
-        bounds = {getattr(pruning(cycle, index), "max_drop", None) for cycle, _ in members}
-        bound = bounds.pop() if len(bounds) == 1 else None
+        span = " to ".join(dict.fromkeys(f"{end:.{words.digits}f}" for end in (lost[0], lost[-1])))
         said += f", having lost {span.replace('-', '−')}{words.unit} of validation {words.name}"
-        said += f", more than {words.factor * bound:g}" if isinstance(bound, int | float) else ""
-    decisions = [cycle.decisions[index] for cycle, _ in members if index in cycle.decisions]
-    reasons = list(dict.fromkeys(decision.reason.rstrip(".") for decision in decisions if decision.reason))
+        bounds = {pruning.may_lose for cycle in cycles if (pruning := cycle.pruning(index)) is not None}
+        bound = bounds.pop() if len(bounds) == 1 else None
+        said += "" if bound is None else f", more than {words.factor * bound:g}"
+    reasons = dict.fromkeys(c.decisions[index].reason.rstrip(".") for c in cycles if index in c.decisions)
+    reasons.pop("", None)
     if reasons:
-        one = "" if len(reasons) == 1 else f"with seed {members[0][0].seed} "
-        said += f" ({one}{reasons[0]})"
-    next_ones = {_next(cycle, result) for cycle, result in members}
-    following = next_ones.pop() if len(next_ones) == 1 else ""
+        said += f" ({'' if len(reasons) == 1 else f'with seed {cycles[0].seed} '}{next(iter(reasons))})"
+    nexts = {_next(cycle, index) for cycle in cycles}
+    following = nexts.pop() if len(nexts) == 1 else ""
     return f"{said}{f'; {following}' if following else ''}."
 
 
-def _next(cycle: ReportedCycle, rejected: RoundResult) -> str:
+def _next(cycle: ReportedCycle, rejected: int) -> str:
     """From where the next round starts; nothing where there is none."""
-    after = next((other for other in cycle.results if other.round == rejected.round + 1), None)
+    after = cycle.by_round.get(rejected + 1)
     if after is None:
         return ""
-    again = "" if after.stride in (None, rejected.stride) else f" with stride {after.stride}"
-    return f"round {after.round} starts from round {start_of(cycle, after.round)}{again}"
+    again = "" if after.stride in (None, cycle.by_round[rejected].stride) else f" with stride {after.stride}"
+    return f"round {after.round} starts from round {cycle.start_of(after.round)}{again}"
 
 
 def _nothing_removed(arm: str, cycles: Sequence[ReportedCycle]) -> str:
     """Comparisons that removed no block, by why."""
     why: dict[str, dict[int, None]] = {}
     for cycle in cycles:
-        done = {result.round for result in cycle.results}
         for index, decision in cycle.decisions.items():
-            if not decision.removed and index in done:
+            if not decision.removed and index in cycle.by_round:
                 why.setdefault(decision.reason.rstrip("."), {})[index] = None
     told = [f"{runs_of(rounds)}{f' ({reason})' if reason else ''}" for reason, rounds in why.items()]
     return f"{arm} removed no block in {listed(told)}." if told else ""
 
 
-def _wanda(arm: str, cycles: Sequence[ReportedCycle], words: Wording) -> list[str]:
-    """What pruning by Wanda costs before retraining and after it, against the model it pruned."""
-    rounds: dict[int, dict[str, tuple[ReportedCycle, RoundResult, RoundResult]]] = {}
-    for cycle in cycles:
-        by_round = {result.round: result for result in cycle.results}
-        for result in cycle.results:
-            start = by_round.get(start_of(cycle, result.round))
-            if method(cycle, result.round) == "wanda" and start is not None and result.value("before_test") is not None:
-                rounds.setdefault(result.round, {})[result.key or cycle.id] = (cycle, start, result)
-    found = []
-    for index, told in sorted(rounds.items()):
-        items = list(told.values())
-        lost = [(cycle.seed, (result.value("before_test") or 0.0) - tested(start)) for cycle, start, result in items]
-        steps = {step for cycle, _, _ in items if isinstance(step := pruning(cycle, index), Wanda)}
-        shares = {f"{step.sparsity:g}" if step.pattern == "row" else step.pattern for step in steps}
-        at = f" at {shares.pop()}" if len(shares) == 1 else ""
-        difference = _difference(lost, "the model it pruned", words)
-        said = f"{arm}: test {words.name} after Wanda{at} (round {index}) and before retraining {difference}"
-        again = [(cycle.seed, tested(result) - tested(start)) for cycle, start, result in items if result.epochs > 0]
+def _within_blocks(group: Group, arm: str) -> list[str]:
+    """What pruning that removes no block costs before retraining and after it, against the model it pruned."""
+    rounds: dict[int, dict[str, _Step]] = {}
+    for cycle in group.arms[arm]:
+        for index, result in cycle.by_round.items():
+            start, pruning = cycle.by_round.get(cycle.start_of(index)), cycle.pruning(index)
+            if pruning is None or pruning.removes_blocks or start is None or result.value("before_test") is None:
+                continue
+            rounds.setdefault(index, {})[result.key or cycle.id] = (cycle, start, result)
+    sentences = []
+    for index, found in sorted(rounds.items()):
+        steps, words = list(found.values()), group.words
+        prunings = [pruning for cycle, _, _ in steps if (pruning := cycle.pruning(index)) is not None]
+        applied, labels = ({getattr(p, name): None for p in prunings} for name in ("applied", "label"))
+        called = listed([*(applied if len(applied) == 1 else labels)])
+        cut = [(cycle.seed, (result.value("before_test") or 0.0) - tested(start)) for cycle, start, result in steps]
+        said = f"{arm}: test {words.name} after {called} (round {index}) and before retraining "
+        said += _change(cut, "the model it pruned", words)
+        again = [(cycle.seed, tested(result) - tested(start)) for cycle, start, result in steps if result.epochs > 0]
         if again:
-            after = over_seeds(again)
-            said += f", and retrained it is {words.points(after.mean)}{words.unit} against it"
-        found.append(f"{said}.")
-    return found
+            said += f", and retrained it is {words.points(over_seeds(again).mean)}{words.unit} against it"
+        sentences.append(f"{said}.")
+    return sentences
 
 
-def _ends(cycles: Sequence[ReportedCycle]) -> list[_Pair]:
-    """Of each cycle with a pruned round, the dense round and the last one that it accepted; equal ends once."""
-    found: dict[str, _Pair] = {}
-    for cycle in cycles:
-        start = dense(cycle)
-        pruned = any(result.round > 0 for result in cycle.results)
-        end = max(cycle.standing, key=lambda result: result.round, default=None)
-        if start is not None and end is not None and pruned and end.blocks is not None:
-            found.setdefault(end.key or cycle.id, (cycle, start, end))
-    return list(found.values())
-
-
-def _difference(values: Sequence[tuple[int, float]], against: str, words: Wording) -> str:
+def _change(values: Sequence[tuple[int, float]], against: str, words: Wording) -> str:
     """`is 0.80 points above dense, mean of 3 seeds (95 % interval …, not corrected)`, of (seed, difference)."""
-    found = over_seeds(values)
-    if abs(found.mean) < UNSEEN:
-        said = f"is that of {against} to {words.gap(2 * UNSEEN)}"
-    else:
-        said = f"is {words.gap(found.mean)} {'above' if found.mean > 0 else 'below'} {against}"
-    if found.low is None or found.high is None:
-        return f"{said} (one seed, so without an interval)"
-    doubt = ", which includes 0" if found.low <= 0 <= found.high else ""
-    return f"{said}, mean of {found.n} seeds ({words.interval(found.low, found.high)}{doubt}, not corrected)"
+    difference = over_seeds(values)
+    return words.against(difference.mean, against) + words.doubt(difference)
 
 
 def _span(values: Iterable[int | None]) -> str:
     """`8`, `6 to 8`, `66.96 million`; empty where nothing is known."""
-    known = sorted({_many(value) for value in values if value is not None}, key=lambda item: item[0])
-    if not known:
-        return ""
-    return known[0][1] if len(known) == 1 else f"{known[0][1]} to {known[-1][1]}"
-
-
-def _many(value: int) -> tuple[int, str]:
-    return value, f"{value / _MILLION:.2f} million" if value >= _MILLION else f"{value:,}"
+    known = sorted({value for value in values if value is not None})
+    said = dict.fromkeys(f"{v / _MILLION:.2f} million" if v >= _MILLION else f"{v:,}" for v in known)
+    ends = list(said)
+    return " to ".join(ends[:1] + ends[-1:]) if len(ends) > 1 else "".join(ends)

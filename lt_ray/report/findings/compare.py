@@ -10,11 +10,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from lt_ray.cycle.names import TASK_KEY, arm_keys, arm_name
-from lt_ray.cycle.results import RoundResult, equal_sparsity
+from lt_ray.cycle.results import RoundResult, equal_sparsity, winning_round
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.findings.document import Curve, CurvePoint
+from lt_ray.report.findings.document import Line, Point
 from lt_ray.report.findings.estimates import LEVEL, NOTHING, Estimate, holm, over_seeds
 from lt_ray.report.findings.words import Wording
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, by_arm, tested
@@ -38,10 +39,25 @@ class Group:
     main: bool = True
     """Whether this is the task that the sweep is about; on another one its tickets are found"""
 
-    @property
+    @cached_property
     def words(self) -> Wording:
         """How its deciding metric is spoken of; at least one cycle."""
         return Wording(self.cycles[0].cycle.metric)
+
+    @property
+    def where(self) -> str:
+        """What titles say of its task; empty for the one that the sweep is about."""
+        return "" if self.main else f", on {self.task}, where tickets are found"
+
+    @property
+    def slug(self) -> str:
+        """What the names of its files begin with."""
+        return "" if self.main else f"on-{self.task}-"
+
+    @cached_property
+    def has_blocks(self) -> bool:
+        """Whether its models are encoders, whose blocks can be removed."""
+        return any(result.blocks is not None for cycle in self.cycles for result in cycle.results)
 
     @cached_property
     def arm_keys(self) -> tuple[str, ...]:
@@ -74,6 +90,10 @@ class Group:
         """Return what a cycle shares with its partners in other arms."""
         return (cycle.seed, *(cycle.settings.get(key) for key in self.other_keys))
 
+    def winner(self, cycle: ReportedCycle) -> RoundResult | None:
+        """Return a cycle's winning ticket; None where it has none."""
+        return winning_round(cycle.results, self.sweep.tolerance)
+
 
 def groups(sweep: ReportedSweep) -> list[Group]:
     """Return the sweep's cycles by task, its own task first."""
@@ -81,9 +101,8 @@ def groups(sweep: ReportedSweep) -> list[Group]:
     for cycle in sweep.cycles:
         if cycle.finds_tickets:
             sources.setdefault(str(cycle.settings[TASK_KEY]), []).append(cycle)
-    own = tuple(cycle for cycle in sweep.cycles if not cycle.finds_tickets)
-    found = [Group(sweep, task, tuple(cycles), main=False) for task, cycles in sources.items()]
-    return [Group(sweep, sweep.task, own), *found]
+    main = Group(sweep, sweep.task, tuple(cycle for cycle in sweep.cycles if not cycle.finds_tickets))
+    return [main, *(Group(sweep, task, tuple(cycles), main=False) for task, cycles in sources.items())]
 
 
 def known_mean(values: Iterable[float | None]) -> float | None:
@@ -92,57 +111,54 @@ def known_mean(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
-def has_blocks(group: Group) -> bool:
-    """Return whether a group's models are encoders, whose blocks can be removed."""
-    return any(result.blocks is not None for cycle in group.cycles for result in cycle.results)
+def mean_sparsity(results: Iterable[RoundResult]) -> float:
+    """Return the mean sparsity of at least one result [0, 1]."""
+    return statistics.fmean(result.sparsity for result in results)
 
 
-def distinct(results: Sequence[RoundResult]) -> list[RoundResult]:
-    """Return results with each stored round once: cycles that share one measured it once."""
-    return list({result.key or (result.cycle, result.round): result for result in reversed(results)}.values())[::-1]
+def distinct(results: Iterable[RoundResult | None]) -> list[RoundResult]:
+    """Return the results that are there with each stored round once: cycles that share one measured it once."""
+    found: dict[object, RoundResult] = {}
+    for result in results:
+        if result is not None:
+            found.setdefault(result.key or (result.cycle, result.round), result)
+    return list(found.values())
 
 
-def at_rounds(cycles: Sequence[ReportedCycle], *, standing: bool = False) -> dict[int, list[RoundResult]]:
+def at_rounds(cycles: Sequence[ReportedCycle], *, accepted: bool = False) -> dict[int, list[RoundResult]]:
     """Return round → the distinct results of some cycles, by round.
 
-    - `standing`: without those that were rejected
+    - `accepted`: without those that were rejected
     """
     found: dict[int, list[RoundResult]] = {}
     for cycle in cycles:
-        for result in cycle.standing if standing else cycle.results:
+        for result in cycle.accepted_rounds if accepted else cycle.results:
             found.setdefault(result.round, []).append(result)
     return {index: distinct(found[index]) for index in sorted(found)}
 
 
-def dense(cycle: ReportedCycle) -> RoundResult | None:
-    """Return a cycle's round 0, if it has finished."""
-    return next((result for result in cycle.results if result.round == 0), None)
-
-
-def above_dense(cycles: Sequence[ReportedCycle], index: int, *, standing: bool = False) -> Estimate | None:
+def above_dense(cycles: Sequence[ReportedCycle], round: int, *, accepted: bool = False) -> Estimate | None:
     """Return by how much a round is above the own dense one on the test split, each stored round once; None where no
     cycle has both.
 
-    - `standing`: without rounds that were rejected
+    - `accepted`: without rounds that were rejected
     """
     found: dict[str, tuple[int, float]] = {}
     for cycle in cycles:
-        start = dense(cycle)
-        for result in cycle.standing if standing else cycle.results:
-            if result.round == index and start is not None:
-                found[result.key or cycle.id] = (cycle.seed, tested(result) - tested(start))
+        result = cycle.by_round.get(round)
+        if result is not None and cycle.dense is not None and not (accepted and result.accepted is False):
+            found[result.key or cycle.id] = (cycle.seed, tested(result) - tested(cycle.dense))
     return over_seeds(found.values()) if found else None
 
 
-def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Curve:
+def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Line:
     """Return the mean of an arm on the test split after each round, of cycles that have it and did not reject it."""
     points = []
-    for index, results in at_rounds(cycles, standing=True).items():
+    for index, results in at_rounds(cycles, accepted=True).items():
         members = tuple(map(tested, results))
-        found = over_seeds((result.seed, tested(result)) for result in results)
-        sparsity = statistics.fmean(result.sparsity for result in results)
-        points.append(CurvePoint(index, sparsity, found.mean, found.low, found.high, found.n, members))
-    return Curve(arm, tuple(points))
+        mean = over_seeds((result.seed, tested(result)) for result in results)
+        points.append(Point(index, mean_sparsity(results), mean.mean, mean.low, mean.high, mean.n, members))
+    return Line(arm, tuple(points))
 
 
 @dataclass(frozen=True)
@@ -169,22 +185,16 @@ class Level:
         return 1 if self.difference.mean > 0 else -1
 
 
-@dataclass(frozen=True)
-class Crossing:
+class Crossing(NamedTuple):
     """Where a difference changes its sign: between two rounds at which it is told apart from 0."""
 
-    after: int
-    """The round before"""
-    before: int
-    """The round after"""
-    low: float
-    """Sparsity of the round before [0, 1]"""
-    high: float
-    """Sparsity of the round after [0, 1]"""
-    rises: bool
-    """From below 0 to above"""
-    n: int
-    """Seeds of the two rounds, the fewer [count]"""
+    before: Level
+    after: Level
+
+    @property
+    def rises(self) -> bool:
+        """Whether it goes from below 0 to above."""
+        return self.after.sign > 0
 
 
 @dataclass(frozen=True)
@@ -218,27 +228,27 @@ class Compared:
     """Comparisons that were corrected together: those of the whole sweep that have an interval [count]"""
 
 
-def compare(found: Sequence[Group]) -> list[Compared]:
+def compare(groups: Sequence[Group]) -> list[Compared]:
     """Return what is compared in each of a sweep's groups, in their order.
 
     The family that Holm corrects is all of it: each two arms at each round at equal sparsity, and each arm at each
     round against its own bound, the dense value less the tolerance.
     """
-    pairs = [_comparisons(group) for group in found]
-    falls = [_falls(group) for group in found]
-    levels = [level for own in pairs for item in own for level in item.levels]
-    levels += [level for own in falls for many in own.values() for level in many]
+    pairs = [_comparisons(group) for group in groups]
+    falls = [_falls(group) for group in groups]
+    levels = [level for items in pairs for item in items for level in item.levels]
+    levels += [level for by_arm in falls for arm_levels in by_arm.values() for level in arm_levels]
     ps = [level.difference.p for level in levels if level.difference.p is not None]
-    corrected = iter(holm(ps))
+    ps_corrected = iter(holm(ps))
 
-    def told(level: Level) -> Level:
-        return level if level.difference.p is None else replace(level, corrected_p=next(corrected))
+    def corrected(levels: Sequence[Level]) -> tuple[Level, ...]:
+        return tuple(
+            level if level.difference.p is None else replace(level, corrected_p=next(ps_corrected)) for level in levels
+        )
 
-    told_pairs = [
-        tuple(replace(item, levels=tuple(told(level) for level in item.levels)) for item in own) for own in pairs
-    ]
-    told_falls = [{arm: tuple(told(level) for level in many) for arm, many in own.items()} for own in falls]
-    return [Compared(one, other, len(ps)) for one, other in zip(told_pairs, told_falls, strict=True)]
+    pairs = [[replace(item, levels=corrected(item.levels)) for item in items] for items in pairs]
+    told = [{arm: corrected(levels) for arm, levels in by_arm.items()} for by_arm in falls]
+    return [Compared(tuple(one), other, len(ps)) for one, other in zip(pairs, told, strict=True)]
 
 
 def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
@@ -246,29 +256,18 @@ def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
 
     Rounds between them at which it is not told apart make the place less exact: nothing is interpolated.
     """
-    return tuple(
-        Crossing(
-            after=one.round,
-            before=two.round,
-            low=one.sparsity,
-            high=two.sparsity,
-            rises=two.sign > 0,
-            n=min(one.difference.n, two.difference.n),
-        )
-        for one, two in itertools.pairwise(level for level in levels if level.sign)
-        if one.sign != two.sign
-    )
+    apart = itertools.pairwise(level for level in levels if level.sign)
+    return tuple(Crossing(before, after) for before, after in apart if before.sign != after.sign)
 
 
 def _comparisons(group: Group) -> list[Comparison]:
     """Every two arms against each other; of more than `MOST_ARMS` those that differ in one field, of a hundred none."""
     if len(group.arms) > _MOST_COMPARED:
         return []
-    arms = sorted(group.arms, key=lambda arm: (any(_is_control(cycle) for cycle in group.arms[arm]), arm))
+    arms = sorted(group.arms, key=lambda arm: (_is_random(group.arms[arm]), arm))
     return [
         _compare(group, one, other)
-        for i, one in enumerate(arms)
-        for other in arms[i + 1 :]
+        for one, other in itertools.combinations(arms, 2)
         if len(arms) <= MOST_ARMS or _differing(group, one, other) == 1
     ]
 
@@ -278,28 +277,26 @@ def _falls(group: Group) -> dict[str, list[Level]]:
 
     A cycle at the bound keeps it. Arms are told one by one where they are few.
     """
-    found: dict[str, list[Level]] = {}
+    tolerance = group.words.sign * (group.sweep.tolerance + NOTHING) if group.cycles else 0.0
+    falls: dict[str, list[Level]] = {}
     for arm, cycles in group.arms.items() if len(group.arms) <= MOST_ARMS else ():
-        sign = group.words.sign
-        rows: dict[int, list[tuple[int, float, float]]] = {}
+        rounds: dict[int, list[tuple[int, float, float]]] = {}
         for cycle in cycles:
-            start = dense(cycle)
-            for result in cycle.standing if start is not None else ():
-                assert start is not None
-                above = tested(result) - tested(start) + sign * group.sweep.tolerance + sign * NOTHING
-                if result.round > 0:
-                    rows.setdefault(result.round, []).append((cycle.seed, above, result.sparsity))
-        found[arm] = [
+            for result in cycle.accepted_rounds:
+                if result.round > 0 and cycle.dense is not None:
+                    above = tested(result) - tested(cycle.dense) + tolerance
+                    rounds.setdefault(result.round, []).append((cycle.seed, above, result.sparsity))
+        falls[arm] = [
             Level(
                 round=index,
-                sparsity=statistics.fmean(sparsity for _, _, sparsity in rows[index]),
-                difference=over_seeds((seed, above) for seed, above, _ in rows[index]),
+                sparsity=statistics.fmean(sparsity for _, _, sparsity in rounds[index]),
+                difference=over_seeds((seed, above) for seed, above, _ in rounds[index]),
                 against_round=0,
                 against_sparsity=0.0,
             )
-            for index in sorted(rows)
+            for index in sorted(rounds)
         ]
-    return found
+    return falls
 
 
 @dataclass(frozen=True)
@@ -314,7 +311,6 @@ class _Unit:
 def _compare(group: Group, arm: str, against: str) -> Comparison:
     mine, theirs = _units(group, arm), _units(group, against)
     both = [key for key in mine if key in theirs]
-    cycles = [*group.arms[arm], *group.arms[against]]
     levels = []
     for one, two in _equal_rounds([mine[key] for key in both], [theirs[key] for key in both]):
         met = []
@@ -332,46 +328,45 @@ def _compare(group: Group, arm: str, against: str) -> Comparison:
             )
             levels.append(level)
     levels.sort(key=lambda level: (level.sparsity, level.round))
-    unpaired = sum(group.pair_key(cycle) not in both for cycle in cycles)
+    unpaired = sum(group.pair_key(cycle) not in both for cycle in (*group.arms[arm], *group.arms[against]))
     return Comparison(arm, against, len(both), unpaired, tuple(levels))
 
 
 def _units(group: Group, arm: str) -> dict[PairKey, dict[int, _Unit]]:
     """Pair key → round → the mean over an arm's cycles of that key, where all of them have it."""
-    cycles: dict[PairKey, list[ReportedCycle]] = {}
+    members: dict[PairKey, list[ReportedCycle]] = {}
     for cycle in group.arms[arm]:
-        cycles.setdefault(group.pair_key(cycle), []).append(cycle)
-    found: dict[PairKey, dict[int, _Unit]] = {}
-    for key, members in cycles.items():
+        members.setdefault(group.pair_key(cycle), []).append(cycle)
+    units: dict[PairKey, dict[int, _Unit]] = {}
+    for key, cycles in members.items():
         rounds: dict[int, list[RoundResult]] = {}
-        for cycle in members:
-            for result in cycle.standing:
-                rounds.setdefault(result.round, []).append(result)
-        found[key] = {
+        for result in itertools.chain.from_iterable(cycle.accepted_rounds for cycle in cycles):
+            rounds.setdefault(result.round, []).append(result)
+        units[key] = {
             index: _Unit(
                 statistics.fmean(map(tested, results)),
-                statistics.fmean(result.sparsity for result in results),
+                mean_sparsity(results),
                 frozenset(result.key for result in results if result.key),
             )
             for index, results in rounds.items()
-            if len(results) == len(members)
+            if len(results) == len(cycles)
         }
-    return found
+    return units
 
 
 def _equal_rounds(mine: Sequence[Mapping[int, _Unit]], theirs: Sequence[Mapping[int, _Unit]]) -> list[tuple[int, int]]:
     """Rounds of two arms at equal sparsity: equal rounds, and of the others those that are nearest to each other."""
     one, two = _sparsities(mine), _sparsities(theirs)
     same = [index for index in one if index in two and equal_sparsity(one[index], two[index])]
-    rest, other = ([index for index in found if index not in same and index > 0] for found in (one, two))
-    found = [(index, index) for index in same]
+    rest, other = ([index for index in rounds if index not in same and index > 0] for rounds in (one, two))
+    pairs = [(index, index) for index in same]
     for index in rest:
         near = min(other, key=lambda i: (abs(two[i] - one[index]), i), default=None)
         if near is None or not equal_sparsity(two[near], one[index]):
             continue
         if min(rest, key=lambda i: (abs(one[i] - two[near]), i)) == index:
-            found.append((index, near))
-    return found
+            pairs.append((index, near))
+    return pairs
 
 
 def _sparsities(units: Sequence[Mapping[int, _Unit]]) -> dict[int, float]:
@@ -386,6 +381,5 @@ def _differing(group: Group, arm: str, against: str) -> int:
     return sum(one[key] != two[key] for key in both)
 
 
-def _is_control(cycle: ReportedCycle) -> bool:
-    fields = cycle.fields
-    return fields.get("magnitude.restart") == "random" or fields.get("magnitude.random_pruning") is True
+def _is_random(cycles: Sequence[ReportedCycle]) -> bool:
+    return any(pruning.is_random for cycle in cycles for pruning in cycle.cycle.schedule)

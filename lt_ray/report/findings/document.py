@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lt_ray.cycle.metrics import METRICS, Metric
 from lt_ray.cycle.settings import Scalar
 
 Cell = str | int | float | bool | None
-ACCURACY = METRICS["accuracy"]
+Row = Mapping[str | tuple[str, int], Cell]
+"""Name of a column, with its unit where it has one, or (name, decimals that are shown) → cell"""
 Opening = Literal["curves", "fronts", "settings"]
+_FIRST_METRIC = next(iter(METRICS.values()))
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Column:
 class ReportTable:
     """A table that can be sorted by any column."""
 
+    folder: ClassVar = "tables"
     slug: str
     """Its file's name"""
     title: str
@@ -35,15 +38,37 @@ class ReportTable:
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
     """What a reader must know to read it right"""
+    shaded: int | None = None
+    """The first of the columns whose cells are shaded by their share of a row's; None = of none [count]"""
+
+    @property
+    def table(self) -> ReportTable:
+        """Its numbers: itself."""
+        return self
+
+
+def table_of(slug: str, title: str, rows: Iterable[Row], note: str = "", *, always: int | None = None) -> ReportTable:
+    """Return a table of the columns that any row has, in the order in which they first come.
+
+    - `always`: columns that are there though no row says anything in them; None = all [count]
+    """
+    rows = list(rows)
+    keys = dict.fromkeys(key for row in rows for key in row)
+    kept = [
+        key for place, key in enumerate(keys)
+        if always is None or place < always or any(row.get(key) is not None for row in rows)
+    ]  # fmt: skip
+    columns = tuple(Column(key) if isinstance(key, str) else Column(*key) for key in kept)
+    return ReportTable(slug, title, columns, tuple(tuple(row.get(key) for key in kept) for row in rows), note)
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """The cycles of one arm after one round."""
+class Point:
+    """The cycles of one arm after one round, or the dense ones."""
 
     round: int
-    sparsity: float
-    """Mean over cycles [0, 1]"""
+    x: float
+    """Mean over cycles: the sparsity [0, 1], or what a model costs, in the unit of the picture"""
     mean: float
     """On the test split, mean over seeds, each seed's cycles averaged first"""
     low: float | None
@@ -51,32 +76,54 @@ class CurvePoint:
     high: float | None
     n: int
     """Seeds [count]"""
-    members: tuple[float, ...]
-    """Each cycle on the test split"""
+    members: tuple[float, ...] = ()
+    """Each cycle on the test split; empty on a front"""
+    x_low: float | None = None
+    """Lower quartile of a latency, mean over cycles; None where there is none"""
+    x_high: float | None = None
+    blocks: float | None = None
+    """Blocks, mean over cycles; None where they are not told [count]"""
+    rejected: bool = False
+    """Whether every cycle rejected the round"""
+    best: bool = False
+    """Whether no other point of a front costs as little and is better, or costs less and is as good"""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """One arm on the test split, against sparsity."""
+class Line:
+    """One arm on the test split."""
 
     arm: str
-    points: tuple[CurvePoint, ...]
-    """By round"""
+    points: tuple[Point, ...]
+    """By round; on a front without the dense one"""
+
+    @property
+    def cycles(self) -> int:
+        """Most cycles, or on a front seeds, of a point [count]."""
+        return max((len(point.members) or point.n for point in self.points), default=0)
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The arms of one question on one task, in one picture."""
+    """The test split against sparsity: the arms of one question on one task, in one picture."""
 
+    folder: ClassVar = "curves"
+    kind: ClassVar = "curves"
+    note: ClassVar = ""
     slug: str
     title: str
-    curves: tuple[Curve, ...]
+    lines: tuple[Line, ...]
     dense: float | None
     """Mean of round 0 on the test split, each distinct dense round once"""
     tolerance: float
     """What a winning ticket may lose"""
-    metric: Metric = ACCURACY
+    metric: Metric = _FIRST_METRIC
     """What is measured"""
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of all arms."""
+        return [point for line in self.lines for point in line.points]
 
     @property
     def bound(self) -> float | None:
@@ -84,11 +131,62 @@ class Curves:
         sign = 1 if self.metric.best == "highest" else -1
         return None if self.dense is None else self.dense - sign * self.tolerance
 
+    @property
+    def table(self) -> ReportTable:
+        """Its numbers: a row for each arm and round."""
+        rows: list[Row] = [
+            {"arm": line.arm, "round": p.round, ("sparsity", 3): p.x, ("mean", 4): p.mean, ("95 % low", 4): p.low,
+             ("95 % high", 4): p.high, "n": p.n}
+            for line in self.lines for p in line.points
+        ]  # fmt: skip
+        return table_of(self.slug, self.title, rows)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The test split against one cost, and the points that no other one beats."""
+
+    folder: ClassVar = "fronts"
+    kind: ClassVar = "front"
+    slug: str
+    title: str
+    cost: Literal["parameters", "latency"]
+    """`parameters` = those that no mask prunes [count]; `latency` = of a batch of 32, median [s]"""
+    lines: tuple[Line, ...]
+    dense: tuple[Line, ...]
+    """The dense models, each once"""
+    note: str = ""
+    metric: Metric = _FIRST_METRIC
+    """What is measured"""
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of all arms, the dense ones first."""
+        return [point for line in (*self.dense, *self.lines) for point in line.points]
+
+    @property
+    def table(self) -> ReportTable:
+        """Its numbers: a row for each point, the dense ones first."""
+        rows: list[Row] = []
+        for arm, p in ((line.arm, point) for line in (*self.dense, *self.lines) for point in line.points):
+            costs: Row = {("nonzero parameters", 0): p.x}
+            if self.cost == "latency":
+                low, high = ("lower quartile [s]", 5), ("upper quartile [s]", 5)
+                costs = {("latency [s]", 5): p.x, low: p.x_low, high: p.x_high}
+            rows.append({
+                "arm": arm, "round": p.round, "n": p.n, "blocks": p.blocks, **costs,
+                (f"test {self.metric.label}", 4): p.mean, ("95 % low", 4): p.low, ("95 % high", 4): p.high,
+                "on the front": p.best, "rejected": p.rejected,
+            })  # fmt: skip
+        return table_of(self.slug, self.title, rows)
+
 
 @dataclass(frozen=True)
 class Searched:
     """Searched fields of cycles and their results: for parallel coordinates and for one picture a field."""
 
+    folder: ClassVar = "settings"
+    kind: ClassVar = "settings"
     slug: str
     title: str
     keys: tuple[str, ...]
@@ -104,55 +202,12 @@ class Searched:
     lowest: tuple[str, ...] = ()
     """Objectives of which less is better"""
 
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """The cycles of one arm after one round, or the dense ones, by what they cost and what they can."""
-
-    round: int
-    cost: float
-    """Mean over cycles, in the unit of the picture"""
-    cost_low: float | None
-    """Lower quartile of a latency, mean over cycles; None where there is none"""
-    cost_high: float | None
-    value: float
-    """On the test split, mean over seeds, each seed's cycles averaged first"""
-    low: float | None
-    """Lower end of the 95 % interval of the mean over seeds, not corrected; None for one seed"""
-    high: float | None
-    n: int
-    """Seeds [count]"""
-    blocks: float | None
-    """Blocks, mean over cycles [count]"""
-    rejected: bool
-    """Whether every cycle rejected the round"""
-    best: bool
-    """Whether no other point costs as little and is better, or costs less and is as good"""
-
-
-@dataclass(frozen=True)
-class FrontArm:
-    """The points of one arm."""
-
-    arm: str
-    points: tuple[FrontPoint, ...]
-    """By round, the dense one left out"""
-
-
-@dataclass(frozen=True)
-class Front:
-    """The test split against one cost, and the points that no other one beats."""
-
-    slug: str
-    title: str
-    cost: Literal["parameters", "latency"]
-    """`parameters` = those that no mask prunes [count]; `latency` = of a batch of 32, median [s]"""
-    arms: tuple[FrontArm, ...]
-    dense: tuple[FrontArm, ...]
-    """The dense models, each once"""
-    note: str = ""
-    metric: Metric = ACCURACY
-    """What is measured"""
+    @property
+    def table(self) -> ReportTable:
+        """Its numbers: a row for each cycle."""
+        names = ("cycle", "arm", "seed", *self.keys, *self.objectives)
+        columns = tuple(Column(name, 4 if name in self.objectives else None) for name in names)
+        return ReportTable(self.slug, self.title, columns, tuple(tuple(map(row.get, names)) for row in self.rows))
 
 
 @dataclass(frozen=True)
@@ -172,11 +227,26 @@ class Reading:
     who: str
     """Arms and rounds that came to it"""
 
+    @property
+    def label(self) -> str:
+        """Its settings in a few words."""
+        frozen = ", others frozen" if self.frozen else ""
+        return f"threshold {self.threshold:g}, stride {self.stride}{frozen}"
+
+    def fate(self, position: int) -> str:
+        """Return what became of a block: `removed`, `not trained` or `kept`."""
+        return "removed" if position in self.removed else "not trained" if position in self.frozen else "kept"
+
+    def cluster(self, position: int) -> int | None:
+        """Return the place of a block's cluster among the clusters; None where it has none."""
+        return next((place for place, members in enumerate(self.clusters) if position in members), None)
+
 
 @dataclass(frozen=True)
 class HeatMap:
     """Linear CKA of every two blocks of one model, and what was made of it."""
 
+    folder: ClassVar = "cka"
     slug: str
     title: str
     cka: tuple[tuple[float, ...], ...]
@@ -185,6 +255,30 @@ class HeatMap:
     """The blocks' positions in the dense model"""
     readings: tuple[Reading, ...]
     note: str = ""
+    who: str = ""
+    """Whose model it is"""
+    n: int = 1
+    """Cycles that compared it [count]"""
+    drawn: bool = True
+    """Whether it is a picture, or numbers alone"""
+
+    @property
+    def table(self) -> ReportTable:
+        """Its numbers: a row for each block, by its position in the dense model; after the similarities come, for each
+        reading, the block's cluster and what became of it."""
+        rows = []
+        for position, origin in enumerate(self.origins):
+            row: dict[str | tuple[str, int], Cell] = {"block": origin}
+            row |= {(f"CKA with {other}", 4): cka for other, cka in zip(self.origins, self.cka[position], strict=True)}
+            for reading in self.readings:
+                said = f"{reading.label} ({reading.who})"
+                row |= {f"cluster: {said}": reading.cluster(position), f"fate: {said}": reading.fate(position)}
+            rows.append(row)
+        return table_of(self.slug, self.title, rows)
+
+
+Chart = Curves | Front | Searched
+Part = ReportTable | Chart | HeatMap
 
 
 @dataclass(frozen=True)
@@ -209,6 +303,27 @@ class Section:
     """What came out, in a row for each arm"""
     opening: Opening = "curves"
     """The kind of chart that it opens with, where it has one"""
+
+    @property
+    def first(self) -> str:
+        """The sentence that it opens with; empty where nothing is said."""
+        return self.headline or next(iter(self.verdicts), "")
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """The sentences to be told below; none where the only one has opened it."""
+        return self.verdicts if self.headline or len(self.verdicts) > 1 else ()
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """What is drawn of arms and settings; the one that it opens with comes first."""
+        kinds: dict[Opening, Sequence[Chart]] = {
+            "curves": self.curves,
+            "fronts": self.fronts,
+            "settings": self.settings,
+        }
+        first = kinds[self.opening][:1] or [chart for charts in kinds.values() for chart in charts][:1]
+        return (*first, *(chart for charts in kinds.values() for chart in charts if chart not in first))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ class Estimate:
     p: float | None
     """Chance of a mean at least as far from 0 where the true one is 0; None for one seed"""
 
+    def __neg__(self) -> Estimate:
+        return Estimate(self.n, -self.mean, self.half, self.p)
+
     @property
     def low(self) -> float | None:
         """Lower end of the interval; None for one seed."""

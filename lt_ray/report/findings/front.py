@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from lt_ray.cycle.results import RoundResult
-from lt_ray.report.findings.blocks import originals
+from lt_ray.report.findings.block_tables import dense_models
 from lt_ray.report.findings.compare import Group, at_rounds, known_mean
-from lt_ray.report.findings.document import Front, FrontArm, FrontPoint
+from lt_ray.report.findings.document import Front, Line, Point
 from lt_ray.report.findings.estimates import over_seeds
 from lt_ray.report.findings.words import Wording
 from lt_ray.report.reading.rows import tested
@@ -22,15 +21,12 @@ _EQUAL = 1e-12
 """Means that differ by less, relative to the larger, are equal"""
 
 
-def fronts(group: Group, slug: str) -> list[Front]:
+def fronts(group: Group) -> list[Front]:
     """Return an encoder group's fronts, against nonzero parameters and against latency, where these were measured.
 
     A point is an arm's round, mean over its cycles, or the dense models that arms share.
-
-    - `slug`: what their files' names begin with
     """
-    found = [_front(group, cost, f"{slug}front-{cost}") for cost in _FIELDS]
-    return [front for front in found if any(arm.points for arm in front.arms)]
+    return [front for front in (_front(group, cost) for cost in _FIELDS) if any(arm.points for arm in front.lines)]
 
 
 def best(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
@@ -42,59 +38,51 @@ def best(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
     return [not any(_beats(other, point) for other in points) for point in points]
 
 
-def _front(group: Group, cost: Cost, slug: str) -> Front:
+def _front(group: Group, cost: Cost) -> Front:
     words = group.words
-    dense = [
-        FrontArm(o.name.replace("Original", "dense"), tuple(_points({0: o.results}, cost))) for o in originals(group)
-    ]
-    arms = [
-        FrontArm(arm, tuple(_points({index: found for index, found in at_rounds(cycles).items() if index > 0}, cost)))
-        for arm, cycles in group.arms.items()
-    ]
-    everything = [point for arm in (*dense, *arms) for point in arm.points]
-    standing = [point for point in everything if not point.rejected]
-    marks = best([point.cost for point in standing], [words.sign * point.value for point in standing])
-    on = {id(point) for point, mark in zip(standing, marks, strict=True) if mark}
+    dense = [Line(model.name, _points({0: model.results}, cost)) for model in dense_models(group)]
+    arms = [Line(arm, _points(at_rounds(cycles), cost)) for arm, cycles in group.arms.items()]
+    arms = [Line(arm.arm, tuple(point for point in arm.points if point.round > 0)) for arm in arms]
+    points = [point for arm in (*dense, *arms) for point in arm.points]
+    accepted = [point for point in points if not point.rejected]
+    marks = best([point.x for point in accepted], [words.sign * point.mean for point in accepted])
+    on_front = {id(point) for point, mark in zip(accepted, marks, strict=True) if mark}
 
-    def marked(arm: FrontArm) -> FrontArm:
-        return replace(arm, points=tuple(replace(point, best=id(point) in on) for point in arm.points))
+    def marked(arm: Line) -> Line:
+        return replace(arm, points=tuple(replace(point, best=id(point) in on_front) for point in arm.points))
 
-    where = "" if group.main else f" on {group.task}"
     return Front(
-        slug=slug,
-        title=f"{group.sweep.name}: test {words.name} against {_SAID[cost]}{where}",
+        slug=f"{group.slug}front-{cost}",
+        title=f"{group.sweep.name}: test {words.name} against {_SAID[cost]}{group.where}",
         cost=cost,
-        arms=tuple(marked(arm) for arm in arms if arm.points),
+        lines=tuple(marked(arm) for arm in arms if arm.points),
         dense=tuple(marked(arm) for arm in dense if arm.points),
-        note=_note(cost, any(point.rejected for point in everything), words),
+        note=_note(cost, any(point.rejected for point in points), words),
         metric=words.metric,
     )
 
 
-def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> list[FrontPoint]:
-    found = []
+def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> tuple[Point, ...]:
+    points = []
     for index, results in rounds.items():
         known = [result for result in results if getattr(result, _FIELDS[cost]) is not None]
         if not known:
             continue
-        over = over_seeds((result.seed, tested(result)) for result in known)
-        latency = cost == "latency"
-        found.append(
-            FrontPoint(
-                round=index,
-                cost=statistics.fmean(getattr(result, _FIELDS[cost]) for result in known),
-                cost_low=known_mean(result.latency_low_s for result in known) if latency else None,
-                cost_high=known_mean(result.latency_high_s for result in known) if latency else None,
-                value=over.mean,
-                low=over.low,
-                high=over.high,
-                n=over.n,
-                blocks=known_mean(result.blocks for result in known),
-                rejected=all(result.accepted is False for result in known),
-                best=False,
-            )
+        mean, latency = over_seeds((result.seed, tested(result)) for result in known), cost == "latency"
+        point = Point(
+            round=index,
+            x=known_mean(getattr(result, _FIELDS[cost]) for result in known) or 0.0,
+            x_low=known_mean(result.latency_low_s for result in known) if latency else None,
+            x_high=known_mean(result.latency_high_s for result in known) if latency else None,
+            mean=mean.mean,
+            low=mean.low,
+            high=mean.high,
+            n=mean.n,
+            blocks=known_mean(result.blocks for result in known),
+            rejected=all(result.accepted is False for result in known),
         )
-    return found
+        points.append(point)
+    return tuple(points)
 
 
 def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:

@@ -4,66 +4,65 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from lt_ray.cycle.names import arm_name
-from lt_ray.cycle.results import winning_round
 from lt_ray.cycle.settings import Scalar
-from lt_ray.report.findings.compare import Comparison, Group, above_dense, at_rounds, dense, has_blocks, known_mean
-from lt_ray.report.findings.document import Cell, Column, ReportTable, Searched
+from lt_ray.report.findings.compare import Comparison, Group, above_dense, at_rounds, known_mean, mean_sparsity
+from lt_ray.report.findings.document import Cell, ReportTable, Row, Searched, table_of
 from lt_ray.report.findings.estimates import Estimate
-from lt_ray.report.findings.words import Wording, listed, numbered, percent
-from lt_ray.report.reading.rows import ReportedCycle
+from lt_ray.report.findings.words import listed, numbered, percent
 from lt_ray.sweep.objective import sign
 
 _MOST_NAMED = 3
 """Arms that a headline names [count]"""
 
 
-def is_search(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> bool:
-    """Return whether a group is a search for settings: many points, and no two arms that agree in the rest."""
-    if searched is None or any(item.pairs for item in compared) or has_blocks(group):
-        return False
-    return len({_point(row, searched.keys) for row in searched.rows}) > max(len(group.arms), 1)
-
-
-def headline(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> str:
-    """Return one sentence on what came out.
+def opening(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> dict[str, Any]:
+    """Return what a section opens with: `headline`, `summary` and the kind of chart, `opening`.
 
     - `searched`: the settings that were searched and what they came to
     """
-    pruned = [result for cycle in group.cycles for result in cycle.results if result.round > 0]
-    if not pruned:
-        return "No pruned round has finished yet."
-    if searched is not None and is_search(group, compared, searched):
-        return _best_point(searched)
-    if has_blocks(group):
-        return _smallest(group)
-    said = _settled(group, compared)
-    return f"{_kept(group)}{'; ' if said else ''}{said}."
+    kind = "fronts" if group.has_blocks else "curves"
+    if searched is not None and kind == "curves" and not any(item.pairs for item in compared):
+        # A search: many points, and no two arms that agree in the rest.
+        kind = "settings" if len({_point(row, searched.keys) for row in searched.rows}) > len(group.arms) else kind
+    if not any(cycle.has_pruned for cycle in group.cycles):
+        said = "No pruned round has finished yet."
+    elif searched is not None and kind == "settings":
+        said = _best_point(searched)
+    elif group.has_blocks:
+        said = _smallest(group)
+    else:
+        said = f"{'; '.join(filter(None, (_kept(group), _apart(group, compared))))}."
+    return {"headline": said, "summary": (_summary(group, compared),), "opening": kind}
 
 
-def summary(group: Group, compared: Sequence[Comparison], slug: str) -> ReportTable:
+def _summary(group: Group, compared: Sequence[Comparison]) -> ReportTable:
     """Return arm × sparsest ticket, and its difference from the reference at the sparsest sparsity that both have.
 
     The reference is the last arm of those that are compared, a control where there is one; without another arm, and
     of encoders, the own dense model.
     """
-    blocks = has_blocks(group)
-    reference = "" if blocks else _reference(compared)
-    words, rows = group.words, list[tuple[Cell, ...]]()
-    for arm, cycles in group.arms.items():
-        ticket = () if blocks else (_ticket(group, cycles),)
-        rows.append((arm, *ticket, *_difference(group, arm, reference, compared)))
-    columns = (
-        Column("arm"), *(() if blocks else (Column("sparsest ticket"),)), Column("at sparsity", 3),
-        Column(f"difference{words.head}", words.digits), Column("95 % interval"), Column("seeds"),
-    )  # fmt: skip
+    words, against = group.words, [item.against for item in compared if item.levels]
+    reference = max(against, key=against.count) if against and not group.has_blocks else ""
+    rows: list[Row] = []
+    for arm in group.arms:
+        sparsity, change = _difference(group, arm, reference, compared)
+        ticket: Row = {} if group.has_blocks else {"sparsest ticket": _ticket(group, arm)}
+        low, high = (None, None) if change is None else (change.low, change.high)
+        rows.append({
+            "arm": arm, **ticket, ("at sparsity", 3): sparsity,
+            (f"difference{words.head}", words.digits): None if change is None else words.factor * change.mean,
+            "95 % interval": None if low is None or high is None else words.interval(low, high),
+            "seeds": None if change is None else change.n,
+        })  # fmt: skip
     note = f"Differences of test {words.name} from {reference or 'the own dense model'}, mean over seeds. "
     note += "Intervals are not corrected for how many are looked at."
-    if not blocks:
+    if not group.has_blocks:
         bound = words.bound("the own dense one", group.sweep.tolerance)
         note += f" A ticket: validation {words.name} {words.at_least} {bound}."
-    return ReportTable(slug, "In short", columns, tuple(rows), note)
+    return table_of("summary", "In short", rows, note)
 
 
 def best_points(
@@ -73,33 +72,28 @@ def best_points(
 
     - `points`: settings, and the score of each objective (`sweep.objective.score`), mean over seeds
     """
-    ranked = sorted(points, key=lambda point: tuple(point[1]), reverse=True)
-    rows = tuple(
-        (*(sign(name) * score for name, score in zip(objectives, scores, strict=True)), arm_name(settings) or None)
-        for settings, scores in ranked
-    )
+    rows: list[Row] = []
+    for settings, scores in sorted(points, key=lambda point: tuple(point[1]), reverse=True):
+        values: Row = {(name, 4): sign(name) * score for name, score in zip(objectives, scores, strict=True)}
+        rows.append({**values, "settings": arm_name(settings) or None})
     title = "Best point" if len(objectives) == 1 else "Pareto front"
-    columns = (*(Column(name, 4) for name in objectives), Column("settings"))
-    return ReportTable("best", title, columns, rows, "Of validation results, mean over seeds.")
+    return table_of("best", title, rows, "Of validation results, mean over seeds.")
 
 
 def _best_point(searched: Searched) -> str:
     objective = searched.objectives[0]
-    found: dict[tuple[Scalar, ...], list[float]] = {}
-    of: dict[tuple[Scalar, ...], Mapping[str, Scalar]] = {}
+    values: dict[tuple[Scalar, ...], list[float]] = {}
     for row in searched.rows:
-        value = row.get(objective)
-        if isinstance(value, int | float):
-            found.setdefault(_point(row, searched.keys), []).append(float(value))
-            of.setdefault(_point(row, searched.keys), row)
-    if not found:
+        if isinstance(value := row.get(objective), int | float):
+            values.setdefault(_point(row, searched.keys), []).append(float(value))
+    if not values:
         return f"None of {numbered(len(searched.rows), 'cycle')} came to a {objective}."
-    best = max(found, key=lambda point: sign(objective) * statistics.fmean(found[point]))
-    settings = arm_name({key: of[best].get(key) for key in searched.keys})
-    seeds = len(found[best])
+    best = max(values, key=lambda point: sign(objective) * statistics.fmean(values[point]))
+    settings = arm_name(dict(zip(searched.keys, best, strict=True)))
+    seeds = len(values[best])
     return (
-        f"The best of {numbered(len(found), 'point')} is {settings}: {objective.replace('_', ' ')} "
-        f"{statistics.fmean(found[best]):.4f}{f', mean of {seeds} cycles' if seeds > 1 else ''}."
+        f"The best of {numbered(len(values), 'point')} is {settings}: {objective.replace('_', ' ')} "
+        f"{statistics.fmean(values[best]):.4f}{f', mean of {seeds} cycles' if seeds > 1 else ''}."
     )
 
 
@@ -109,42 +103,45 @@ def _point(row: Mapping[str, Scalar], keys: Sequence[str]) -> tuple[Scalar, ...]
 
 def _smallest(group: Group) -> str:
     """The smallest encoder that keeps what the dense one has, or what the nearest one loses."""
-    found = []
+    models: list[tuple[float, float, Estimate, str]] = []
+    dense = known_mean(cycle.dense.nonzero for cycle in group.cycles if cycle.dense is not None)
     for arm, cycles in group.arms.items():
-        for index, results in at_rounds(cycles, standing=True).items():
-            lost = above_dense(cycles, index, standing=True) if index > 0 else None
-            if lost is not None:
+        for index, results in at_rounds(cycles, accepted=True).items():
+            change = above_dense(cycles, index, accepted=True) if index > 0 else None
+            if change is not None:
                 size, blocks = (known_mean(getattr(r, name) for r in results) or 0.0 for name in ("nonzero", "blocks"))
-                found.append((size, blocks, arm, index, lost))
-    if not found:
+                share = percent(size / (dense or size))
+                model = f"{arm} (round {index}, {blocks:g} blocks, {share} of the parameters nonzero)"
+                models.append((size, group.words.sign * change.mean, change, model))
+    if not models:
         return "No pruned model was kept."
     tolerance, words = group.sweep.tolerance, group.words
-    keeps = [item for item in found if words.sign * item[4].mean >= -tolerance]
+    keeps = [model for model in models if model[1] >= -tolerance]
     if keeps:
-        size, blocks, arm, index, lost = min(keeps, key=lambda item: (item[0], -words.sign * item[4].mean))
+        _, _, change, model = min(keeps, key=lambda item: (item[0], -item[1]))
+        said = f"The smallest model within {tolerance:g} of the dense {words.name} is"
     else:
-        size, blocks, arm, index, lost = max(found, key=lambda item: (words.sign * item[4].mean, -item[0]))
-    whole = known_mean(r.nonzero for c in group.cycles for r in c.results if r.round == 0) or size
-    what = f"{arm} (round {index}, {blocks:g} blocks, {percent(size / whole)} of the parameters nonzero)"
-    end = f"{what}, at {words.points(lost.mean)}{words.unit}{_doubt(lost, words)}."
-    if keeps:
-        return f"The smallest model within {tolerance:g} of the dense {words.name} is {end}"
-    return f"No pruned model keeps the {words.bound(f'dense {words.name}', tolerance)}; the nearest is {end}"
+        _, _, change, model = max(models, key=lambda item: (item[1], -item[0]))
+        said = f"No pruned model keeps the {words.bound(f'dense {words.name}', tolerance)}; the nearest is"
+    return f"{said} {model}, at {words.points(change.mean)}{words.unit}{words.doubt(change)}."
 
 
 def _kept(group: Group) -> str:
     """To which sparsity arms keep what their dense models have, in every seed."""
     kept: dict[str, float] = {}
     none = []
-    for arm, cycles in group.arms.items():
-        found = _winners(group, cycles)
-        if found and all(sparsity is not None for sparsity in found):
-            kept[arm] = min(sparsity for sparsity in found if sparsity is not None)
-        elif found:
+    for arm in group.arms:
+        sparsities, judged = _winning_sparsities(group, arm)
+        if sparsities and len(sparsities) == judged:
+            kept[arm] = sparsities[0]
+        elif judged:
             none.append(arm)
     if not kept:
-        who = "No arm has" if len(group.arms) > 1 else "Not every cycle has"
-        return f"{who} a winning ticket{' in every cycle' if len(group.arms) > 1 else ''}"
+        return (
+            "No arm has a winning ticket in every cycle"
+            if len(group.arms) > 1
+            else "Not every cycle has a winning ticket"
+        )
     levels: dict[str, list[str]] = {}
     for arm in sorted(kept, key=lambda arm: (-kept[arm], arm)):
         levels.setdefault(percent(kept[arm]), []).append(arm)
@@ -155,85 +152,54 @@ def _kept(group: Group) -> str:
     return ", ".join([said, *words])
 
 
-def _settled(group: Group, compared: Sequence[Comparison]) -> str:
+def _apart(group: Group, compared: Sequence[Comparison]) -> str:
     """Which arms are told apart at the sparsest sparsity that both have."""
-    words, looked = group.words, [item for item in compared if item.levels]
-    if not looked:
+    words, lasts = group.words, [(item, item.levels[-1]) for item in compared if item.levels]
+    if not lasts:
         return ""
     wins: dict[str, list[tuple[str, float, float]]] = {}
-    for item in looked:
-        last = item.levels[-1]
+    for item, last in lasts:
         if last.sign:
-            better, worse = (
-                (item.arm, item.against) if words.sign * last.difference.mean > 0 else (item.against, item.arm)
-            )
+            arms = (item.arm, item.against)
+            better, worse = arms if words.sign * last.difference.mean > 0 else reversed(arms)
             wins.setdefault(better, []).append((worse, abs(last.difference.mean), last.sparsity))
-    seeds = len({cycle.seed for cycle in group.cycles})
     if not wins:
-        many = f"{seeds} seeds do" if seeds > 1 else "one seed does"
-        return f"{many} not tell the arms apart"
+        seeds = len({cycle.seed for cycle in group.cycles})
+        return f"{seeds} seeds do not tell the arms apart" if seeds > 1 else "one seed does not tell the arms apart"
     leader = max(wins, key=lambda arm: (len(wins[arm]), sum(gap for _, gap, _ in wins[arm])))
     won = sorted(wins[leader], key=lambda item: -item[1])
     sparsities = {f"{sparsity:.3f}" for _, _, sparsity in won}
     gaps = [f"{words.gap(gap, fewer=1)} {words.better} {arm}" for arm, gap, _ in won[:_MOST_NAMED]]
     at = f" at {percent(won[0][2])} sparsity" if len(sparsities) == 1 else " at the sparsest that both have"
     told = sum(map(len, wins.values()))
-    rest = f" ({told} of {numbered(len(looked), 'pair')} of arms told apart)" if len(looked) > 1 else ""
+    rest = f" ({told} of {numbered(len(lasts), 'pair')} of arms told apart)" if len(lasts) > 1 else ""
     return f"{leader} is {listed(gaps)}{at}{rest}"
 
 
-def _reference(compared: Sequence[Comparison]) -> str:
-    looked = [item.against for item in compared if item.levels]
-    return max(looked, key=looked.count) if looked else ""
-
-
-def _difference(group: Group, arm: str, reference: str, compared: Sequence[Comparison]) -> tuple[Cell, ...]:
-    """Sparsity, difference in points, its interval, and how many values it is the mean of."""
+def _difference(
+    group: Group, arm: str, reference: str, compared: Sequence[Comparison]
+) -> tuple[float | None, Estimate | None]:
+    """Sparsity, and the mean difference there from the reference; empty = from the own dense model."""
     if not reference:
-        cycles = group.arms[arm]
-        rounds = [index for index in at_rounds(cycles, standing=True) if index > 0]
-        found = above_dense(cycles, rounds[-1], standing=True) if rounds else None
-        if found is None:
-            return (None,) * 4
-        results = at_rounds(cycles, standing=True)[rounds[-1]]
-        return (statistics.fmean(result.sparsity for result in results), *_told(found, 1, group.words))
+        rounds = {index: own for index, own in at_rounds(group.arms[arm], accepted=True).items() if index > 0}
+        change = above_dense(group.arms[arm], max(rounds), accepted=True) if rounds else None
+        return (None, None) if change is None else (mean_sparsity(rounds[max(rounds)]), change)
     for item in compared:
         if {item.arm, item.against} == {arm, reference} and item.levels:
             last = item.levels[-1]
-            return (last.sparsity, *_told(last.difference, 1 if item.arm == arm else -1, group.words))
-    return (None,) * 4
+            return last.sparsity, last.difference if item.arm == arm else -last.difference
+    return None, None
 
 
-def _told(found: Estimate, sign: int, words: Wording) -> tuple[Cell, ...]:
-    interval = None
-    if found.low is not None and found.high is not None:
-        ends = sorted((sign * found.low, sign * found.high))
-        interval = f"{words.points(ends[0])} to {words.points(ends[1])}"
-    return (words.factor * sign * found.mean, interval, found.n)
+def _winning_sparsities(group: Group, arm: str) -> tuple[list[float], int]:
+    """The sparsities of an arm's winning tickets, the lowest first, and how many of its cycles can be judged."""
+    judged = [cycle for cycle in group.arms[arm] if cycle.dense is not None and cycle.has_pruned]
+    return sorted(ticket.sparsity for ticket in map(group.winner, judged) if ticket is not None), len(judged)
 
 
-def _doubt(found: Estimate, words: Wording) -> str:
-    if found.low is None or found.high is None:
-        return " (one seed, which settles nothing)"
-    return f" ({words.interval(found.low, found.high)})"
-
-
-def _winners(group: Group, cycles: Sequence[ReportedCycle]) -> list[float | None]:
-    """Sparsity of each cycle's sparsest winning ticket; None of one without; cycles that cannot be judged left out."""
-    found = []
-    for cycle in cycles:
-        if dense(cycle) is not None and any(result.round > 0 for result in cycle.results):
-            winner = winning_round(cycle.standing, group.sweep.tolerance)
-            found.append(None if winner is None else winner.sparsity)
-    return found
-
-
-def _ticket(group: Group, cycles: Sequence[ReportedCycle]) -> str | None:
-    found = _winners(group, cycles)
-    won = sorted(sparsity for sparsity in found if sparsity is not None)
-    if not found:
-        return None
+def _ticket(group: Group, arm: str) -> Cell:
+    won, judged = _winning_sparsities(group, arm)
     if not won:
-        return "none" if len(found) == 1 else f"none of {len(found)}"
-    spread = percent(won[0]) if percent(won[0]) == percent(won[-1]) else f"{percent(won[0])} to {percent(won[-1])}"
-    return spread if len(won) == len(found) else f"{spread}, {len(won)} of {len(found)}"
+        return None if not judged else "none" if judged == 1 else f"none of {judged}"
+    spread = " to ".join(dict.fromkeys((percent(won[0]), percent(won[-1]))))
+    return spread if len(won) == judged else f"{spread}, {len(won)} of {judged}"

@@ -7,95 +7,65 @@ from collections.abc import Mapping, Sequence
 from lt_ray.cycle.results import BlockDecision
 from lt_ray.report.findings.compare import Group
 from lt_ray.report.findings.document import HeatMap, Reading
-from lt_ray.report.findings.words import listed
+from lt_ray.report.findings.words import listed, numbered, seeds_of
 from lt_ray.report.reading.rows import ReportedCycle
 
-_Key = tuple[tuple[tuple[float, ...], ...], tuple[int, ...]]
+_Compared = tuple[ReportedCycle, int, BlockDecision]
+"""A cycle, one of its rounds, and how that decided"""
 
 
-def heat_maps(group: Group, slug: str) -> list[HeatMap]:
-    """Return a heat map for each model whose blocks were compared, by seed and round; cycles that share one have one.
-
-    - `slug`: what their files' names begin with
-    """
+def heat_maps(group: Group) -> list[HeatMap]:
+    """Return a heat map for each model whose blocks were compared, by seed and round; cycles that share it have one."""
     arm_of = {cycle.id: arm for arm, cycles in group.arms.items() for cycle in cycles}
-    found: dict[_Key, list[tuple[ReportedCycle, int, BlockDecision]]] = {}
+    models: dict[object, list[_Compared]] = {}
     for cycle in sorted(group.cycles, key=lambda cycle: cycle.seed):
-        done = {result.round for result in cycle.results}
         for index, decision in sorted(cycle.decisions.items()):
-            if index not in done or not decision.cka:  # not compared any more
-                continue
-            found.setdefault((decision.cka, decision.origins), []).append((cycle, index, decision))
-    ordered = sorted(found.values(), key=lambda told: (told[0][0].seed, min(index for _, index, _ in told)))
-    return [_heat_map(group, told, arm_of, slug) for told in ordered]
+            if index in cycle.by_round and decision.cka:  # empty where blocks were not compared any more
+                models.setdefault((decision.cka, decision.origins), []).append((cycle, index, decision))
+    ordered = sorted(models.values(), key=lambda model: (model[0][0].seed, min(index for _, index, _ in model)))
+    return [_heat_map(group, model, arm_of) for model in ordered]
 
 
-def fate(reading: Reading, position: int) -> str:
-    """Return what became of a block: `removed`, `not trained` or `kept`."""
-    if position in reading.removed:
-        return "removed"
-    return "not trained" if position in reading.frozen else "kept"
-
-
-def label(reading: Reading) -> str:
-    """Return a reading's settings in a few words."""
-    return f"threshold {reading.threshold:g}, stride {reading.stride}{', others frozen' if reading.frozen else ''}"
-
-
-def _heat_map(
-    group: Group, told: Sequence[tuple[ReportedCycle, int, BlockDecision]], arm_of: Mapping[str, str], slug: str
-) -> HeatMap:
-    first, index, decision = told[0]
-    grouped: dict[tuple[object, ...], list[tuple[ReportedCycle, int, BlockDecision]]] = {}
-    for item in told:
+def _heat_map(group: Group, model: Sequence[_Compared], arm_of: Mapping[str, str]) -> HeatMap:
+    first, index, decision = model[0]
+    alike: dict[tuple[object, ...], list[_Compared]] = {}
+    for item in model:
         own = item[2]
-        kind = (own.threshold, own.stride, own.clusters, own.removed, own.frozen)
-        grouped.setdefault(kind, []).append(item)
-    readings = [_reading(items, arm_of) for _, items in sorted(grouped.items(), key=lambda item: item[0][:2])]
+        alike.setdefault((own.threshold, own.stride, own.clusters, own.removed, own.frozen), []).append(item)
+    readings = tuple(
+        Reading(own.threshold, own.stride, own.clusters, own.removed, own.frozen, _who(items, arm_of))
+        for _, items in sorted(alike.items(), key=lambda item: item[0][:2])
+        for own in [items[0][2]]
+    )
     whole = decision.origins == tuple(range(len(decision.origins))) and index == 1
-    model = "the dense model" if whole else _who(told, arm_of, compared=True)
-    seeds = sorted({cycle.seed for cycle, _, _ in told})
-    where = "" if group.main else f", {group.task}"
+    who = "the dense model" if whole else _who(model, arm_of, "before round")
+    seeds = seeds_of(cycle.seed for cycle, _, _ in model).replace("seeds", "seed")
     return HeatMap(
-        slug=f"{slug}cka-seed-{first.seed}-round-{index}",
-        title=f"Similarity of blocks: {model}, seed {' and '.join(map(str, seeds))}{where}",
+        slug=f"{group.slug}cka-seed-{first.seed}-round-{index}",
+        title=f"Similarity of blocks: {who}, {seeds}{group.where}",
         cka=decision.cka,
         origins=decision.origins,
-        readings=tuple(readings),
-        note=" ".join(f"{reading.who} ({label(reading)}): {_made(reading, decision.origins)}" for reading in readings),
+        readings=readings,
+        note=" ".join(f"{reading.who} ({reading.label}): {_made(reading, decision.origins)}" for reading in readings),
+        who=f"{who}, {seeds}",
+        n=len({cycle.id for cycle, _, _ in model}),
     )
 
 
-def _reading(items: Sequence[tuple[ReportedCycle, int, BlockDecision]], arm_of: Mapping[str, str]) -> Reading:
-    own = items[0][2]
-    return Reading(
-        threshold=own.threshold,
-        stride=own.stride,
-        clusters=own.clusters,
-        removed=own.removed,
-        frozen=own.frozen,
-        who=_who(items, arm_of),
-    )
-
-
-def _who(
-    items: Sequence[tuple[ReportedCycle, int, BlockDecision]], arm_of: Mapping[str, str], *, compared: bool = False
-) -> str:
-    """Arms and their rounds: `freeze t=0.98 round 1`; or, where they are called by what they compared, before it."""
-    rounds: dict[str, list[int]] = {}
+def _who(items: Sequence[_Compared], arm_of: Mapping[str, str], word: str = "round") -> str:
+    """Arms and their rounds: `freeze t=0.98 round 1`."""
+    rounds: dict[str, set[int]] = {}
     for cycle, index, _ in items:
-        rounds.setdefault(arm_of[cycle.id], []).append(index)
+        rounds.setdefault(arm_of[cycle.id], set()).add(index)
     arms: dict[tuple[int, ...], list[str]] = {}
-    for arm, found in rounds.items():
-        arms.setdefault(tuple(sorted(set(found))), []).append(arm)
-    word = "before round" if compared else "round"
-    return ", ".join(f"{listed(names)} {word} {listed([str(i) for i in own])}" for own, names in arms.items())
+    for arm, indices in rounds.items():
+        arms.setdefault(tuple(sorted(indices)), []).append(arm)
+    return ", ".join(f"{listed(names)} {word} {listed(list(map(str, indices)))}" for indices, names in arms.items())
 
 
 def _made(reading: Reading, origins: Sequence[int]) -> str:
-    many = len(reading.clusters)
-    said = f"{len(origins)} blocks in {many} cluster{'' if many == 1 else 's'}, "
+    said = f"{len(origins)} blocks in {numbered(len(reading.clusters), 'cluster')}, "
     if not reading.removed:
         return f"{said}none removed."
-    gone = [str(origins[position]) for position in reading.removed]
-    return f"{said}{len(gone)} removed ({', '.join(gone)})."
+    removed = [str(origins[position]) for position in reading.removed]
+    return f"{said}{len(removed)} removed ({', '.join(removed)})."

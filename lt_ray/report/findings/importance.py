@@ -22,7 +22,7 @@ _MOST_CYCLES = 200
 _NUMBERS = ("integer", "log_integer", "uniform", "log_uniform")
 
 
-def settings(group: Group, slug: str, title: str) -> Searched | None:
+def settings(group: Group) -> Searched | None:
     """Return the searched fields of the finished cycles with their results; None where there are none."""
     keys = tuple(group.sweep.space)
     if not keys or not group.cycles:
@@ -37,17 +37,17 @@ def settings(group: Group, slug: str, title: str) -> Searched | None:
             row: dict[str, Scalar] = {"cycle": cycle.id, "arm": arm, "seed": cycle.seed}
             row |= {key: cycle.settings[key] for key in keys if cycle.settings.get(key) is not None}
             row |= {name: value(name, cycle.results, group.sweep.tolerance) for name in (objective, WINNING)}
-            rows.append(row | {tested_on: tested(cycle.standing[-1])})
+            rows.append(row | {tested_on: tested(cycle.accepted_rounds[-1])})
     if not rows:
         return None
-    found, note = importance(rows, group.sweep.space, objective)
+    shares, note = importance(rows, group.sweep.space, objective)
     return Searched(
-        slug=slug,
-        title=title,
+        slug=f"{group.slug}settings",
+        title=f"Settings and what they came to{group.where}",
         keys=keys,
         objectives=(objective, WINNING, tested_on),
         rows=tuple(rows),
-        importance=found,
+        importance=shares,
         note=f"{len(rows)} of {len(group.cycles)} cycles: those that finished all rounds. "
         f"{words.plural.capitalize()} are the last round's; winning sparsity is judged on validation, 0 where no "
         f"ticket wins. {note}",
@@ -74,72 +74,52 @@ def importance(
         return None, f"No importance: {len(points)} differing points are fewer than {_FEWEST_POINTS}."
     if len({row[objective] for row in rows}) == 1:
         return None, f"No importance: all cycles came to the same {objective}."
-    told = (
-        [rows[place * len(rows) // _MOST_CYCLES] for place in range(_MOST_CYCLES)] if len(rows) > _MOST_CYCLES else rows
-    )
-    found = _fanova(told, {key: _scale(key, rows, space[key]) for key in keys}, objective)
-    if found is None:
+    many = min(len(rows), _MOST_CYCLES)
+    places = [place * len(rows) // many for place in range(many)]
+    columns = {key: _column([row[key] for row in rows], space[key]) for key in keys}
+    shares = _fanova(columns, {place: float(rows[place][objective] or 0.0) for place in places})
+    if shares is None:
         return None, f"No importance: the {len(rows)} cycles tell the fields' shares not apart."
     left_out = [key for key in space if key not in keys]
-    note = f"Importance: share of {objective}'s variance that a field explains alone, by fANOVA of {len(told)} cycles"
+    note = f"Importance: share of {objective}'s variance that a field explains alone, by fANOVA of {many} cycles"
     note += f" at {len(points)} points; what fields do together and what seeds do is not in it."
     if left_out:
         note += f" Without {', '.join(left_out)}: not every cycle has them, or they never vary."
-    return found, note
+    return shares, note
 
 
-class _Scale:
-    """One field as Optuna sees it: places in a list, or a number."""
+def _column(values: Sequence[Any], drawn: Mapping[str, Any]) -> tuple[BaseDistribution, list[float]]:
+    """A field as Optuna sees it: places in a list, or numbers; on a log scale where they were drawn on one."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    def __init__(self, levels: Sequence[object] | None, log: bool, low: float, high: float) -> None:
-        self._levels, self._log, self._low, self._high = levels, log, low, high
-
-    @property
-    def distribution(self) -> BaseDistribution:
-        from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-        if self._levels is not None:
-            return CategoricalDistribution(range(len(self._levels)))
-        return FloatDistribution(self._on(self._low), self._on(self._high))
-
-    def of(self, value: Any) -> float | int:
-        return self._levels.index(_same(value)) if self._levels is not None else self._on(value)
-
-    def _on(self, value: float) -> float:
-        return math.log(value) if self._log else float(value)
-
-
-def _scale(key: str, rows: Sequence[Mapping[str, Scalar]], distribution: Mapping[str, Any]) -> _Scale:
-    values: list[Any] = [row[key] for row in rows]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if distribution.get("kind") not in _NUMBERS or not numbers:
-        return _Scale(list(dict.fromkeys(map(_same, values))), False, 0, 0)
-    bounds = [*distribution["values"], *values]
-    log = str(distribution["kind"]).startswith("log_") and min(bounds) > 0
-    return _Scale(None, log, min(bounds), max(bounds))
+    if drawn.get("kind") not in _NUMBERS or not numbers:
+        levels = list(dict.fromkeys(map(_same, values)))
+        return CategoricalDistribution(range(len(levels))), [levels.index(_same(value)) for value in values]
+    bounds = [*drawn["values"], *values]
+    log = str(drawn["kind"]).startswith("log_") and min(bounds) > 0
+    scale = math.log if log else float
+    return FloatDistribution(scale(min(bounds)), scale(max(bounds))), list(map(scale, values))
 
 
 def _fanova(
-    rows: Sequence[Mapping[str, Scalar]], scales: Mapping[str, _Scale], objective: str
+    columns: Mapping[str, tuple[BaseDistribution, Sequence[float]]], results: Mapping[int, float]
 ) -> dict[str, float] | None:
+    """Field → share, of the cycles at some places; None where there is no variance to share out."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    distributions = {key: distribution for key, (distribution, _) in columns.items()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             study = optuna.create_study(direction="maximize")
-            for row in rows:
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        params={key: scale.of(row[key]) for key, scale in scales.items()},
-                        distributions={key: scale.distribution for key, scale in scales.items()},
-                        value=float(row[objective] or 0.0),
-                    )
-                )
+            for place, result in results.items():
+                params = {key: values[place] for key, (_, values) in columns.items()}
+                study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=result))
             found = optuna.importance.FanovaImportanceEvaluator(seed=0).evaluate(study)
-    except (ValueError, RuntimeError, ZeroDivisionError):  # a forest of constant trees has no variance to share out
+    except (ValueError, RuntimeError, ZeroDivisionError):  # a forest of constant trees
         return None
     finally:
         optuna.logging.set_verbosity(verbosity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from lt_ray.cycle.results import EQUAL_DENSITY, RoundResult, not_above_chance, sparsest_on_test, winning_round
+from lt_ray.cycle.results import EQUAL_DENSITY, RoundResult, not_above_chance, sparsest_on_test
 from lt_ray.report.findings import beside
 from lt_ray.report.findings.bill import Bill, total
 from lt_ray.report.findings.compare import (
@@ -13,160 +13,149 @@ from lt_ray.report.findings.compare import (
     Group,
     at_rounds,
     crossings,
-    dense,
     distinct,
     known_mean,
+    mean_sparsity,
 )
-from lt_ray.report.findings.document import Cell, Column, ReportTable
+from lt_ray.report.findings.document import Cell, ReportTable, Row, table_of
 from lt_ray.report.findings.estimates import LEVEL, over_seeds
-from lt_ray.report.findings.words import Wording
 from lt_ray.report.reading.published import Published, matching
 from lt_ray.report.reading.rows import ReportedCycle, tested
 
 _HOUR_S = 3600
 
 
-def rounds(group: Group, published: Sequence[Published], slug: str) -> ReportTable:
+def rounds(group: Group, published: Sequence[Published]) -> ReportTable:
     """Return the mean of each arm and round on the test split with its interval, published values beside it."""
-    words, errors, rows = group.words, beside.Errors(), list[tuple[Cell, ...]]()
+    words, errors, rows = group.words, beside.Errors(), list[Row]()
     for arm, cycles in group.arms.items():
         known, name = matching(published, group.task, _model(cycles)), beside.published_name(cycles)
         for index, results in at_rounds(cycles).items():
-            found = over_seeds((result.seed, tested(result)) for result in results)
-            sparsity = _mean_sparsity(results)
-            remaining = round(statistics.fmean(result.remaining for result in results))
-            own = (arm, index, sparsity, remaining, len(results), found.n, found.mean, found.half)
+            mean, sparsity = over_seeds((result.seed, tested(result)) for result in results), mean_sparsity(results)
+            own: Row = {
+                "arm": arm, "round": index, ("sparsity", 3): sparsity,
+                "remaining [count]": round(statistics.fmean(result.remaining for result in results)),
+                "n": len(results), "seeds": mean.n, (f"test {words.name}", 4): mean.mean, ("± 95 %", 4): mean.half,
+            }  # fmt: skip
             theirs = beside.nearest(known, f"test_{words.metric.name}", name, index, sparsity)
-            unlike = "" if theirs is None else beside.differing(theirs, cycles, group.sweep.data)
-            rows.append((*own, *_quoted(theirs, found.mean, unlike, errors, words)))
-    columns = (
-        Column("arm"), Column("round"), Column("sparsity", 3), Column("remaining [count]"), Column("n"),
-        Column("seeds"), Column(f"test {words.name}", 4), Column("± 95 %", 4), Column("published", 4),
-        Column("published arm"), Column(f"difference{words.head}", words.digits), Column("differs in"), Column("file"),
-        Column("line"), Column("known error"),
-    )  # fmt: skip
+            rows.append(own if theirs is None else {**own, **_quoted(group, theirs, mean.mean, cycles, errors)})
     note = (
         "Mean over seeds, each seed's n cycles (draws of other settings) averaged first; a round that cycles share "
         "counts once. ± is half its 95 % interval, Student's t over seeds, not corrected for the number of rounds."
     )
-    if any(row[5] == 1 for row in rows):
+    if any(row["seeds"] == 1 for row in rows):
         note += " One seed has no interval."
-    if any(row[8] is not None for row in rows):
+    if any("file" in row for row in rows):
         note += (
             " Published: the value of the same arm at an equal sparsity (densities to a factor "
             f"{EQUAL_DENSITY:g} and the printed digits) or, where none is told, round; difference = ours − published, "
             f"where the runs differ in nothing that the log tells.{errors.note()}"
         )
-    return _without_empty(
-        ReportTable(slug, f"Test {words.name} by arm and round{_where(group)}", columns, tuple(rows), note), 8
-    )
+    return table_of(f"{group.slug}rounds", f"Test {words.name} by arm and round{group.where}", rows, note)
 
 
-def before_pruning(group: Group, published: Sequence[Published], slug: str) -> ReportTable:
+def _quoted(
+    group: Group, theirs: Published, ours: float, cycles: Sequence[ReportedCycle], errors: beside.Errors
+) -> Row:
+    words, value = group.words, beside.value(theirs)
+    unlike = beside.differing(theirs, cycles, group.sweep.data)
+    return {
+        ("published", 4): value, "published arm": theirs.arm or None,
+        (f"difference{words.head}", words.digits): None if unlike else words.factor * (ours - value),
+        "differs in": unlike or None, "file": theirs.file, "line": theirs.line,
+        "known error": errors.mark([theirs.error]),
+    }  # fmt: skip
+
+
+def before_pruning(group: Group, published: Sequence[Published]) -> ReportTable:
     """Return the table of dense models, ours and published."""
-    names, errors, rows = _names(group), beside.Errors(), list[tuple[Cell, ...]]()
-    for model, cycles in by_model(group).items():
-        results = distinct([result for result in map(dense, cycles) if result is not None])
+    errors, rows = beside.Errors(), list[Row]()
+    models: dict[str, list[ReportedCycle]] = {}
+    for cycle in group.cycles:
+        models.setdefault(cycle.cycle.model.name, []).append(cycle)
+    for model, cycles in models.items():
+        results = distinct(cycle.dense for cycle in cycles)
         if results:
-            rows.append((model, "ours", len(results), *_means(results, names), None, None, None, None))
-        for row in beside.table_rows(matching(published, group.task, model), names, pruned=False):
-            unlike = beside.differing(row.first, cycles, group.sweep.data) or None
-            told = (*_losses(row, names), unlike, row.file, row.line, errors.mark(row.errors))
-            rows.append((model, "published", None, *told))
-    columns = (
-        Column("model"), Column("source"), Column("n"), *_heads(group),
-        Column("our runs differ in"), Column("file"), Column("line"),
-        Column("known error"),
-    )  # fmt: skip
+            rows.append({"model": model, "source": "ours", "n": len(results), **_means(group, results)})
+        for row in beside.table_rows(matching(published, group.task, model), _names(group), pruned=False):
+            source = errors.source(row, cycles, group.sweep.data)
+            rows.append({"model": model, "source": "published", "n": None, **_losses(group, row.values), **source})
     note = (
         "Ours: mean over n distinct dense rounds; its train columns are of the epoch whose weights a round ends with."
         f"{errors.note()}"
     )
-    return _without_empty(ReportTable(slug, f"Before pruning{_where(group)}", columns, tuple(rows), note), 7)
+    return table_of(f"{group.slug}before-pruning", f"Before pruning{group.where}", rows, note)
 
 
-def after_pruning(group: Group, published: Sequence[Published], slug: str) -> ReportTable:
+def after_pruning(group: Group, published: Sequence[Published]) -> ReportTable:
     """Return the table of pruned models: each arm after its last round, and what was published of that arm."""
-    names, errors, rows = _names(group), beside.Errors(), list[tuple[Cell, ...]]()
+    names, errors, rows = _names(group), beside.Errors(), list[Row]()
     for arm, cycles in group.arms.items():
         model, name = _model(cycles), beside.published_name(cycles)
-        found = {index: results for index, results in at_rounds(cycles).items() if index > 0}
-        known = [
-            row
-            for row in beside.table_rows(matching(published, group.task, model), names, pruned=True)
-            if name and row.arm == name
-        ]
-        for index in sorted(found.keys() & {max(found, default=0), *(row.round for row in known)}):
-            results = found[index]
-            sparsity = _mean_sparsity(results)
-            rows.append(
-                (model, arm, "ours", index, sparsity, len(results), *_means(results, names), None, None, None, None)
-            )
-        for row in known:
-            unlike = beside.differing(row.first, cycles, group.sweep.data) or None
-            told = (*_losses(row, names), unlike, row.file, row.line, errors.mark(row.errors))
-            rows.append((model, arm, "published", row.round, row.sparsity, None, *told))
-    columns = (
-        Column("model"), Column("arm"), Column("source"), Column("round"), Column("sparsity", 3), Column("n"),
-        *_heads(group),
-        Column("our runs differ in"), Column("file"), Column("line"), Column("known error"),
-    )  # fmt: skip
+        ours = {index: results for index, results in at_rounds(cycles).items() if index > 0}
+        theirs = beside.table_rows(matching(published, group.task, model), names, pruned=True)
+        theirs = [row for row in theirs if name and row.arm == name]
+        own: Row = {"model": model, "arm": arm}
+        for index in sorted(ours.keys() & {max(ours, default=0), *(row.round for row in theirs)}):
+            results = ours[index]
+            at: Row = {"source": "ours", "round": index, ("sparsity", 3): mean_sparsity(results), "n": len(results)}
+            rows.append({**own, **at, **_means(group, results)})
+        for row in theirs:
+            at = {"source": "published", "round": row.round, ("sparsity", 3): row.sparsity, "n": None}
+            source = errors.source(row, cycles, group.sweep.data)
+            rows.append({**own, **at, **_losses(group, row.values), **source})
     note = f"Ours: mean over the n cycles that have the arm's last finished round.{errors.note()}"
-    return _without_empty(ReportTable(slug, f"After pruning{_where(group)}", columns, tuple(rows), note), 10)
+    return table_of(f"{group.slug}after-pruning", f"After pruning{group.where}", rows, note)
 
 
-def tickets(group: Group, slug: str) -> ReportTable:
+def tickets(group: Group) -> ReportTable:
     """Return the sparsest winning ticket of each cycle."""
-    words, tolerance, rows = group.words, group.sweep.tolerance, list[tuple[Cell, ...]]()
+    words, tolerance, rows = group.words, group.sweep.tolerance, list[Row]()
+    no_chance = any(not_above_chance(cycle.dense) for cycle in group.cycles)
     for arm, cycles in group.arms.items():
         for cycle in cycles:
-            winner, start = winning_round(cycle.standing, tolerance), dense(cycle)
-            on_test = sparsest_on_test(cycle.standing, tolerance)
-            own = (arm, cycle.seed, group.described(cycle) or None)
-            ticket: tuple[Cell, ...] = (None,) * 5
-            if winner is not None:
-                ticket = (winner.round, winner.sparsity, winner.density, winner.value("val"), tested(winner))
-            logs = (None, None) if on_test is None else (on_test.round, on_test.sparsity)
-            before = None if start is None else tested(start)
-            last = max((result.round for result in cycle.results), default=None)
-            why_none = not_above_chance(start) or None
-            rows.append((*own, *ticket, before, *logs, last, cycle.state, cycle.id, why_none))
-    columns: tuple[Column, ...] = (
-        Column("arm"), Column("seed"), Column("settings"), Column("round"), Column("sparsity", 3),
-        Column("remaining share", 4), Column(f"validation {words.name}", 4), Column(f"test {words.name}", 4),
-        Column(f"dense test {words.name}", 4), Column("sparsest on test: round"),
-        Column("sparsest on test: sparsity", 3), Column("last round"), Column("state"), Column("cycle"),
-        Column("why none can win"),
-    )  # fmt: skip
+            winner, dense, on_test = group.winner(cycle), cycle.dense, sparsest_on_test(cycle.results, tolerance)
+            row: dict[str | tuple[str, int], Cell] = {
+                "arm": arm, "seed": cycle.seed, "settings": group.described(cycle) or None,
+                "round": None if winner is None else winner.round,
+                ("sparsity", 3): None if winner is None else winner.sparsity,
+                ("remaining share", 4): None if winner is None else winner.density,
+                (f"validation {words.name}", 4): None if winner is None else winner.value("val"),
+                (f"test {words.name}", 4): None if winner is None else tested(winner),
+                (f"dense test {words.name}", 4): None if dense is None else tested(dense),
+                "sparsest on test: round": None if on_test is None else on_test.round,
+                ("sparsest on test: sparsity", 3): None if on_test is None else on_test.sparsity,
+                "last round": max(cycle.by_round, default=None), "state": cycle.state, "cycle": cycle.id,
+            }  # fmt: skip
+            rows.append(row | ({"why none can win": not_above_chance(dense) or None} if no_chance else {}))
     note = (
         f"A winning ticket is the sparsest round whose validation {words.name} {words.at_least} "
         f"{words.bound('the own dense one', tolerance)}; its test {words.name} is told, and decides nothing. Sparsest "
         "on test is the research logs' rule, on test: the best of many noisy rounds, often luck."
     )
-    if words.metric.name == "accuracy":
+    if any(cycle.dense is not None and cycle.dense.val_largest is not None for cycle in group.cycles):
         note += " A dense model that is not above the largest class has no ticket."
-    if not any(row[-1] for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    return ReportTable(slug, f"Winning tickets{_where(group)}", columns, tuple(rows), note)
+    return table_of(f"{group.slug}tickets", f"Winning tickets{group.where}", rows, note)
 
 
-def differences(group: Group, compared: Compared, slug: str) -> ReportTable:
+def differences(group: Group, compared: Compared) -> ReportTable:
     """Return the mean paired difference of every two arms at each round."""
-    words, rows = group.words, list[tuple[Cell, ...]]()
+    words, rows = group.words, list[Row]()
     for item in compared.pairs:
         for level in item.levels:
-            found = level.difference
-            interval = [None if end is None else words.factor * end for end in (found.low, found.high)]
-            verdict = None if level.corrected_p is None else bool(level.sign)
-            where = (level.round, level.against_round, level.sparsity, level.against_sparsity)
-            told = (words.factor * found.mean, *interval, level.corrected_p, verdict)
-            rows.append((item.arm, item.against, *where, found.n, *told))
-    columns = (
-        Column("arm"), Column("against"), Column("round"), Column("round of the other"), Column("sparsity", 3),
-        Column("sparsity of the other", 3), Column("seeds"),
-        *(Column(f"{what}{words.head}", words.digits) for what in ("difference", "low", "high")),
-        Column("p (Holm)", 3), Column("told apart"),
-    )  # fmt: skip
+            mean = level.difference
+            ends = {"difference": mean.mean, "low": mean.low, "high": mean.high}
+            points: Row = {
+                (f"{name}{words.head}", words.digits): None if end is None else words.factor * end
+                for name, end in ends.items()
+            }
+            rows.append({
+                "arm": item.arm, "against": item.against, "round": level.round,
+                "round of the other": level.against_round, ("sparsity", 3): level.sparsity,
+                ("sparsity of the other", 3): level.against_sparsity, "seeds": mean.n, **points,
+                ("p (Holm)", 3): level.corrected_p,
+                "told apart": None if level.corrected_p is None else bool(level.sign),
+            })  # fmt: skip
     note = (
         f"Test {words.name} of arm − against, of cycles with equal seed and equal other settings at equal sparsity "
         f"(densities to a factor {EQUAL_DENSITY:g}), mean over seeds, each seed's pairs averaged first. Low and high "
@@ -174,105 +163,63 @@ def differences(group: Group, compared: Compared, slug: str) -> ReportTable:
         f"{compared.family} comparisons: all of the sweep's two arms, and of its arms with dense {words.less} "
         f"tolerance. Told apart is p ≤ {LEVEL:g}. Rounds that both of a pair share are left out."
     )
-    return ReportTable(slug, f"Paired differences{_where(group)}", columns, tuple(rows), note)
+    return table_of(f"{group.slug}differences", f"Paired differences{group.where}", rows, note)
 
 
-def crossing_points(group: Group, compared: Compared, slug: str) -> ReportTable:
+def crossing_points(group: Group, compared: Compared) -> ReportTable:
     """Return where arms cross each other, and the bound of a winning ticket."""
     bound = group.words.bound("dense", group.sweep.tolerance)
     crossed = [(item.arm, item.against, item.crossings) for item in compared.pairs]
     crossed += [(arm, bound, crossings(levels)) for arm, levels in compared.falls.items()]
-    rows: list[tuple[Cell, ...]] = []
-    for arm, against, found in crossed:
-        for one in found:
-            leaders = (against, arm) if one.rises else (arm, against)
-            rows.append((arm, against, *leaders, one.after, one.before, one.low, one.high, one.n))
-    columns = (
-        Column("arm"), Column("against"), Column("above before"), Column("above after"), Column("after round"),
-        Column("before round"), Column("after sparsity", 3), Column("before sparsity", 3), Column("seeds"),
-    )  # fmt: skip
+    rows: list[Row] = [
+        {"arm": arm, "against": against, "above before": against if one.rises else arm,
+         "above after": arm if one.rises else against, "after round": one.before.round,
+         "before round": one.after.round, ("after sparsity", 3): one.before.sparsity,
+         ("before sparsity", 3): one.after.sparsity, "seeds": min(level.difference.n for level in one)}
+        for arm, against, places in crossed for one in places
+    ]  # fmt: skip
     note = (
         "Where a mean difference changes its sign, told apart from 0 (corrected by Holm) at both rounds; where between "
         "them is not known."
     )
-    return ReportTable(slug, f"Crossing points{_where(group)}", columns, tuple(rows), note)
+    return table_of(f"{group.slug}crossings", f"Crossing points{group.where}", rows, note)
 
 
-def unfinished(cycles: Iterable[ReportedCycle], arm_of: Mapping[str, str], slug: str) -> ReportTable:
+def unfinished(cycles: Iterable[ReportedCycle], arm_of: Mapping[str, str]) -> ReportTable:
     """Return the cycles that did not finish, and why."""
-    rows = []
-    for cycle in cycles:
-        if cycle.state != "finished":
-            counts = (len(cycle.results), len(cycle.cycle.trained_rounds))
-            rows.append((arm_of[cycle.id], cycle.seed, cycle.id, cycle.state, *counts, cycle.reason or None))
-    columns = (
-        Column("arm"), Column("seed"), Column("cycle"), Column("state"), Column("rounds finished"),
-        Column("rounds planned"), Column("reason"),
-    )  # fmt: skip
-    return ReportTable(
-        slug, "Cycles that did not finish", columns, tuple(rows), "Rounds are counted with the dense one."
-    )
+    rows: list[Row] = [
+        {"arm": arm_of[cycle.id], "seed": cycle.seed, "cycle": cycle.id, "state": cycle.state,
+         "rounds finished": len(cycle.results), "rounds planned": len(cycle.cycle.trained_rounds),
+         "reason": cycle.reason or None}
+        for cycle in cycles if cycle.state != "finished"
+    ]  # fmt: skip
+    return table_of("unfinished", "Cycles that did not finish", rows, "Rounds are counted with the dense one.")
 
 
-def bill(found: Mapping[str, Bill], slug: str) -> ReportTable:
+def bill(bills: Mapping[str, Bill]) -> ReportTable:
     """Return what each arm and the whole sweep asked, computed and saved."""
-    rows: list[tuple[Cell, ...]] = []
-    for arm, item in [*found.items(), ("all", total(list(found.values())))]:
-        epochs = (item.asked, item.computed, item.shared, item.early, item.ended, item.failed, item.open)
-        seconds = (item.train_s, item.eval_s, item.redone_s, item.shared_s)
-        span = None if item.span_s is None else item.span_s / _HOUR_S
-        rows.append((arm, item.cycles, item.rounds, item.shared_rounds, *epochs, *seconds, span))
-    columns = (
-        Column("arm"), Column("cycles"), Column("rounds computed"), Column("rounds shared"),
-        Column("asked [epochs]"), Column("computed [epochs]"), Column("shared [epochs]"),
-        Column("saved by early stopping [epochs]"), Column("ended by a rule [epochs]"),
-        Column("lost to failures [epochs]"), Column("to come [epochs]"), Column("training [s]", 0),
-        Column("evaluation [s]", 0), Column("redone [s]", 0), Column("saved by sharing [s]", 0),
-        Column("first to last [h]", 2),
-    )  # fmt: skip
+    rows: list[Row] = [
+        {"arm": arm, "cycles": one.cycles, "rounds computed": one.rounds, "rounds shared": one.shared_rounds,
+         "asked [epochs]": one.asked, "computed [epochs]": one.computed, "shared [epochs]": one.shared,
+         "saved by early stopping [epochs]": one.early, "ended by a rule [epochs]": one.ended,
+         "lost to failures [epochs]": one.failed, "to come [epochs]": one.open, ("training [s]", 0): one.train_s,
+         ("evaluation [s]", 0): one.eval_s, ("redone [s]", 0): one.redone_s,
+         ("saved by sharing [s]", 0): one.shared_s,
+         ("first to last [h]", 2): None if one.span_s is None else one.span_s / _HOUR_S}
+        for arm, one in [*bills.items(), ("all", total(list(bills.values())))]
+    ]  # fmt: skip
     note = (
         "asked = computed + shared + saved + ended + lost + to come: all planned rounds, had each been trained alone "
         "to its last epoch. A shared round is billed to the arm that computed it. Seconds are summed over trials, "
         "training and evaluation of work that was kept, redone of work that interruptions lost; first to last is wall "
         "time and has pauses in it."
     )
-    return ReportTable(slug, "The bill", columns, tuple(rows), note)
-
-
-def by_model(group: Group) -> dict[str, list[ReportedCycle]]:
-    """Return model → its cycles."""
-    found: dict[str, list[ReportedCycle]] = {}
-    for cycle in group.cycles:
-        found.setdefault(_name(cycle), []).append(cycle)
-    return found
+    return table_of("bill", "The bill", rows, note)
 
 
 def _model(cycles: Sequence[ReportedCycle]) -> str:
-    names = {_name(cycle) for cycle in cycles}
+    names = {cycle.cycle.model.name for cycle in cycles}
     return names.pop() if len(names) == 1 else "various"
-
-
-def _name(cycle: ReportedCycle) -> str:
-    return cycle.cycle.model.name
-
-
-def _where(group: Group) -> str:
-    return "" if group.main else f", on {group.task}, where tickets are found"
-
-
-def _quoted(
-    found: Published | None, ours: float, unlike: str, errors: beside.Errors, words: Wording
-) -> tuple[Cell, ...]:
-    if found is None:
-        return (None,) * 7
-    theirs = beside.value(found)
-    difference = None if unlike else words.factor * (ours - theirs)
-    error = errors.mark([found.error])
-    return (theirs, found.arm or None, difference, unlike or None, found.file, found.line, error)
-
-
-def _mean_sparsity(results: Sequence[RoundResult]) -> float:
-    return statistics.fmean(result.sparsity for result in results)
 
 
 def _names(group: Group) -> tuple[str, ...]:
@@ -280,23 +227,13 @@ def _names(group: Group) -> tuple[str, ...]:
     return tuple(f"{split}_{what}" for split in ("train", "test") for what in ("loss", group.words.metric.name))
 
 
-def _heads(group: Group) -> tuple[Column, ...]:
-    short = group.words.short
-    heads = ("train loss (best)", f"train {short} (best)", "test loss", f"test {short}")
-    return tuple(Column(head, digits) for head, digits in zip(heads, (3, 4, 3, 4), strict=True))
+def _losses(group: Group, values: Mapping[str, float | None]) -> Row:
+    """Their cells."""
+    short = group.words.metric.short or group.words.name
+    heads = (("train loss (best)", 3), (f"train {short} (best)", 4), ("test loss", 3), (f"test {short}", 4))
+    return {head: values.get(name) for head, name in zip(heads, _names(group), strict=True)}
 
 
-def _means(results: Sequence[RoundResult], names: Sequence[str]) -> tuple[float | None, ...]:
-    return tuple(known_mean(getattr(result, name, None) for result in results) for name in names)
-
-
-def _losses(row: beside.PublishedRow, names: Sequence[str]) -> tuple[float | None, ...]:
-    return tuple(row.values.get(name) for name in names)
-
-
-def _without_empty(table: ReportTable, first: int) -> ReportTable:
-    """Drop the columns of sources where nothing published is told."""
-    if any(cell is not None for row in table.rows for cell in row[first:]):
-        return table
-    rows = tuple(row[:first] for row in table.rows)
-    return ReportTable(table.slug, table.title, table.columns[:first], rows, table.note)
+def _means(group: Group, results: Sequence[RoundResult]) -> Row:
+    names = _names(group)
+    return _losses(group, {name: known_mean(getattr(result, name, None) for result in results) for name in names})

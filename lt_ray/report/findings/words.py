@@ -1,12 +1,15 @@
-"""Numbers and lists as sentences say them."""
+"""Numbers, lists and differences as sentences say them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from lt_ray.cycle.metrics import Metric
+from lt_ray.report.findings.estimates import Estimate
+
+UNSEEN = 5e-5
+"""Differences below it are shown as 0.00 points"""
 
 
 def percent(share: float) -> str:
@@ -22,6 +25,11 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f" {last} ".join([*([", ".join(words[:-1])] if len(words) > 1 else []), *words[-1:]])
 
 
+def first_of(words: Sequence[str], many: int) -> str:
+    """Return the first of some words, and how many there are besides: `a; b; and 3 more`."""
+    return "; ".join([*words[:many], *([f"and {len(words) - many} more"] if words[many:] else [])])
+
+
 def runs_of(rounds: Iterable[int]) -> str:
     """Return rounds as a list of runs: `rounds 3–5 and 7`."""
     runs: list[list[int]] = []
@@ -34,85 +42,36 @@ def runs_of(rounds: Iterable[int]) -> str:
     return f"{'round' if len(runs) == 1 and runs[0][0] == runs[0][1] else 'rounds'} {listed(words)}"
 
 
+def seeds_of(seeds: Iterable[int]) -> str:
+    """Return seeds as a list: `seeds 0, 1 and 4`."""
+    ordered = sorted(set(seeds))
+    return f"seed{'s' if len(ordered) > 1 else ''} {listed([str(seed) for seed in ordered])}"
+
+
 def numbered(number: int, what: str) -> str:
     """Return a number of things: `1 round`, `2,000 rounds`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-UNSEEN = 5e-5
-"""Differences below it are shown as 0.00 points"""
-
-
-@dataclass(frozen=True)
 class Wording:
-    """How sentences and tables speak of a metric: shares in points, other numbers as they are."""
+    """How sentences and tables speak of a metric: of shares in points, hundredths, of other numbers as they are."""
 
-    metric: Metric
-
-    @property
-    def sign(self) -> int:
-        """What its values are multiplied by so that more is better: 1 or −1."""
-        return 1 if self.metric.best == "highest" else -1
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        return self.metric.label
-
-    @property
-    def plural(self) -> str:
-        """What several of its values are called."""
-        return f"{self.name[:-1]}ies" if self.name.endswith("y") else self.name
-
-    @property
-    def short(self) -> str:
-        """What it is called in a narrow head."""
-        return "acc." if self.name == "accuracy" else self.name
-
-    @property
-    def is_share(self) -> bool:
-        """Whether differences are told in points, hundredths."""
-        return self.metric.unit == "[0, 1]"
-
-    @property
-    def factor(self) -> float:
-        """What a difference is multiplied by to be told."""
-        return 100 if self.is_share else 1
-
-    @property
-    def digits(self) -> int:
-        """Decimals of a difference as it is told."""
-        return 2 if self.is_share else 4
-
-    @property
-    def unit(self) -> str:
-        """What follows a difference in a sentence."""
-        return " points" if self.is_share else ""
-
-    @property
-    def head(self) -> str:
-        """What follows the name of a column of differences."""
-        return f" [{'points' if self.is_share else self.metric.unit}]"
-
-    @property
-    def better(self) -> str:
-        """Where a better value lies."""
-        return "above" if self.sign > 0 else "below"
-
-    @property
-    def worse(self) -> str:
-        """Where a worse value lies."""
-        return "below" if self.sign > 0 else "above"
-
-    @property
-    def at_least(self) -> str:
-        """The sign between a value and what it must keep."""
-        return "≥" if self.sign > 0 else "≤"
-
-    @property
-    def less(self) -> str:
-        """The sign between a value and what may be lost of it."""
-        return "−" if self.sign > 0 else "+"
+    def __init__(self, metric: Metric) -> None:
+        rising, is_share = metric.best == "highest", metric.unit == "[0, 1]"
+        self.metric = metric
+        self.name = metric.label
+        self.plural = f"{self.name[:-1]}ies" if self.name.endswith("y") else self.name
+        self.sign = 1 if rising else -1
+        """What its values are multiplied by so that more is better: 1 or −1"""
+        self.better, self.worse = ("above", "below") if rising else ("below", "above")
+        self.at_least, self.less = ("≥", "−") if rising else ("≤", "+")
+        """The sign between a value and what it must keep, and between that and what may be lost"""
+        self.factor, self.digits = (100, 2) if is_share else (1, 4)
+        """What a difference is multiplied by to be told, and its decimals"""
+        self.unit = " points" if is_share else ""
+        """What follows a difference in a sentence"""
+        self.head = " [points]" if is_share else f" [{metric.unit}]"
+        """What follows the name of a column of differences"""
 
     def bound(self, dense: str, tolerance: float) -> str:
         """Return what a winning ticket must keep: `own dense − 0.005`."""
@@ -123,8 +82,8 @@ class Wording:
         return f"{self.factor * difference:+.{self.digits}f}".replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
-        """Return an interval of differences: `95 % interval −0.45 to +0.10`."""
-        return f"95 % interval {self.points(low)} to {self.points(high)}"
+        """Return the ends of an interval of differences: `−0.45 to +0.10`."""
+        return f"{self.points(low)} to {self.points(high)}"
 
     def gap(self, difference: float, fewer: int = 0) -> str:
         """Return the size of a difference with its unit: `0.45 points`.
@@ -133,8 +92,17 @@ class Wording:
         """
         return f"{self.factor * abs(difference):.{self.digits - fewer}f}{self.unit}"
 
-    def against(self, one: str, other: str, difference: float) -> str:
-        """Return how two differ: `a is 0.45 points above b`."""
+    def against(self, difference: float, other: str) -> str:
+        """Return how something differs from another: `is 0.45 points above dense`."""
         if abs(difference) < UNSEEN:
-            return f"{one} and {other} differ by less than {self.gap(2 * UNSEEN)}"
-        return f"{one} is {self.gap(difference)} {'above' if difference > 0 else 'below'} {other}"
+            return f"is that of {other} to {self.gap(2 * UNSEEN)}"
+        return f"is {self.gap(difference)} {'above' if difference > 0 else 'below'} {other}"
+
+    def doubt(self, difference: Estimate, more: str = "") -> str:
+        """Return how sure a mean difference is: `, mean of 3 seeds (95 % interval −0.45 to +0.10, not corrected)`."""
+        low, high = difference.low, difference.high
+        if low is None or high is None:
+            return " (one seed, so without an interval)"
+        zero = ", which includes 0" if low <= 0 <= high else ""
+        interval = f"95 % interval {self.interval(low, high)}{zero}, not corrected"
+        return f", mean of {difference.n} seeds ({interval}{more})"

@@ -6,8 +6,7 @@ import base64
 import gzip
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,63 +16,28 @@ from jinja2 import Environment, FunctionLoader, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from lt_ray.report.findings.document import Curves, Document, Front, ReportTable, Searched
-from lt_ray.report.findings.words import Wording
-from lt_ray.report.pages.cells import (
-    Named,
-    arm_places,
-    as_csv,
-    curve_table,
-    front_table,
-    heat_map_table,
-    named,
-    numeric,
-    settings_table,
-    show,
-)
-from lt_ray.report.pages.curve import COLOURS, FEWEST_BAND, value_range
-from lt_ray.report.pages.front_picture import scaled, staircase, values_shown
-from lt_ray.report.pages.heat_map_picture import inline_heat_map
+from lt_ray.report.findings.document import Chart, Curves, Document, ReportTable, Searched
+from lt_ray.report.findings.words import Wording, percent
+from lt_ray.report.pages.cells import arm_places, as_csv, named, numeric, show
+from lt_ray.report.pages.picture import COLOURS, FEWEST_BAND, scaled, staircase, value_range
+from lt_ray.report.pages.shades import MARKS, lowest, shade, written
 
 _DARK = ("#3d9be0", "#e8762c", "#1fb58a", "#d98bb8", "#e69f00", "#7cc8f0", "#f2f2f2")
 """`COLOURS` on a dark ground: the same hues, light enough to be seen; black becomes white"""
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    """A chart of the page: what stands around it, and what page.js draws it from."""
-
-    kind: str
-    """curves, front or settings"""
-    source: Curves | Front | Searched
-    table: ReportTable
-    """Its numbers"""
-    arms: Mapping[str, int]
-    """Arm → its cycles [count]"""
-    tools: Sequence[str] = ()
-    """What else can be shown or hidden: band, cycles, zoom"""
-    bound: str = ""
-    """What a winning ticket must keep"""
-    figure: int | None = None
-    """Its place in the page's data; None where there is nothing to draw"""
-
-    @property
-    def note(self) -> str:
-        """What a reader must know to read it right."""
-        return getattr(self.source, "note", "")
-
-
 def as_html(document: Document) -> str:
     """Return a document as one page: equal documents make equal pages."""
-    places, parts = arm_places(document), named(document)
-    figures: list[dict[str, Any]] = []
-    drawings = [_drawings(part, places, figures) for part in parts]
+    places, sections = arm_places(document), named(document)
+    charts = {chart.slug: _chart(chart, places) for section in sections for chart in section.charts}
+    figures = [chart["data"] for chart in charts.values() if chart["data"]]
     return _template().render(
         title=document.title,
-        parts=parts,
+        sections=sections,
+        charts=charts,
         places=places,
-        drawings=drawings,
-        figures=Markup(_json(figures)),
+        figures=figures,
+        json=Markup(_json(figures)),
         plotly=_plotly() if figures else "",
         css=Markup(_resource("page.css") + _palette()),
         js=Markup(_resource("page.js")),
@@ -86,104 +50,72 @@ def _template() -> Template:
     environment.globals |= {
         "show": show,
         "exact": repr,
-        "numbers": lambda table: [numeric(table, index) for index in range(len(table.columns))],
+        "numeric": numeric,
         "address": lambda table: "data:text/csv;charset=utf-8," + quote(as_csv(table)),
         "bars": _bars,
-        "heat_map_table": heat_map_table,
-        "picture": lambda heat_map, name: Markup(inline_heat_map(heat_map, name)),
+        "shares": _shares,
+        "percent": percent,
+        "marks": MARKS,
+        "lowest": lowest,
+        "shade": shade,
+        "written": written,
     }
     return environment.get_template("page.html")
 
 
 def _bars(importance: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Field, its share as text, and the width of its bar [%], the longest first."""
-    shares = sorted(((key, share if math.isfinite(share) else 0.0) for key, share in importance.items()), key=_share)
-    most = max(share for _, share in shares) or 1.0
-    return [(key, show(share, 2), f"{100 * max(share, 0.0) / most:.2f}") for key, share in shares]
+    finite = {key: share if math.isfinite(share) else 0.0 for key, share in importance.items()}
+    most = max(finite.values()) or 1.0
+    ordered = sorted(finite.items(), key=lambda item: -item[1])
+    return [(key, show(share, 2), f"{100 * max(share, 0.0) / most:.2f}") for key, share in ordered]
 
 
-def _share(item: tuple[str, float]) -> float:
-    return -item[1]
+def _shares(table: ReportTable) -> list[dict[int, float]]:
+    """For each row, the column of each shaded cell → its share of the row's [0, 1]."""
+    found = []
+    for row in table.rows:
+        cells = {} if table.shaded is None else dict(list(enumerate(row))[table.shaded :])
+        numbers = {column: float(cell) for column, cell in cells.items() if isinstance(cell, int | float)}
+        found.append({column: number / (sum(numbers.values()) or 1.0) for column, number in numbers.items()})
+    return found
 
 
-def _drawings(part: Named, places: Mapping[str, int], figures: list[dict[str, Any]]) -> dict[str, _Drawing]:
-    """Name of a chart → the chart; what it shows is appended to `figures`."""
-    found = {name: _curves(curves, places, figures) for name, curves in part.curves.items()}
-    found |= {name: _front(front, places, figures) for name, front in part.fronts.items()}
-    return found | {name: _settings(own, places, figures) for name, own in part.settings.items()}
+def _chart(chart: Chart, places: Mapping[str, int]) -> dict[str, Any]:
+    """What a chart's figure says, and `data`, what page.js draws it from; none where there is nothing to draw.
 
-
-def _placed(figures: list[dict[str, Any]], data: dict[str, Any], *, drawn: bool) -> int | None:
-    if not drawn:
-        return None
-    figures.append(data)
-    return len(figures) - 1
-
-
-def _curves(curves: Curves, places: Mapping[str, int], figures: list[dict[str, Any]]) -> _Drawing:
-    points = [point for curve in curves.curves for point in curve.points]
-    tools = {
-        "band": any(point.low is not None and point.n >= FEWEST_BAND for point in points),
-        "cycles": any(len(point.members) > 1 for point in points),
-        "zoom": curves.dense is not None,
+    - `arms`: arm → its cycles [count]; `tools`: what else can be shown or hidden; `bound`: what a ticket must keep
+    """
+    if isinstance(chart, Searched):
+        return _settings(chart, places)
+    arms = [{"arm": own.arm, "place": places[own.arm], "points": list(map(vars, own.points))} for own in chart.lines]
+    data = {"kind": chart.kind, "fewest": FEWEST_BAND, "metric": chart.metric.label, "arms": arms}
+    tools = {"band": any(point.low is not None and point.n >= FEWEST_BAND for point in chart.points)}
+    if isinstance(chart, Curves):
+        tools |= {"cycles": any(len(point.members) > 1 for point in chart.points), "zoom": chart.dense is not None}
+        data |= {"dense": chart.dense, "bound": chart.bound}
+    else:
+        factor, label = scaled(chart)
+        dense = [{"arm": own.arm, "points": list(map(vars, own.points))} for own in chart.dense]
+        data |= {"cost": chart.cost, "factor": factor, "label": label, "stairs": staircase(chart), "dense": dense}
+    return {
+        "chart": chart,
+        "arms": {line.arm: line.cycles for line in chart.lines},
+        "tools": [tool for tool, there in tools.items() if there],
+        "bound": Wording(chart.metric).bound("dense", chart.tolerance) if isinstance(chart, Curves) else "",
+        "data": data | {"range": value_range(chart)} if chart.points else None,
     }
+
+
+def _settings(chart: Searched, places: Mapping[str, int]) -> dict[str, Any]:
+    arms = [str(row.get("arm") or "") for row in chart.rows]
+    rows = [dict(row) | {"arm": arm} for row, arm in zip(chart.rows, arms, strict=True)]
     data = {
-        "kind": "curves", "fewest": FEWEST_BAND, "metric": curves.metric.label, "dense": curves.dense,
-        "bound": curves.bound, "range": value_range(curves),
-        "arms": [
-            {"arm": curve.arm, "place": places[curve.arm], "points": [vars(point) for point in curve.points]}
-            for curve in curves.curves
-        ],
+        "kind": chart.kind, "keys": chart.keys, "objectives": chart.objectives, "lowest": chart.lowest, "rows": rows,
+        "places": {arm: places[arm] for arm in arms},
     }  # fmt: skip
-    return _Drawing(
-        "curves",
-        curves,
-        curve_table(curves),
-        {curve.arm: max((len(point.members) for point in curve.points), default=0) for curve in curves.curves},
-        [tool for tool, there in tools.items() if there],
-        Wording(curves.metric).bound("dense", curves.tolerance),
-        _placed(figures, data, drawn=bool(points)),
-    )
-
-
-def _front(front: Front, places: Mapping[str, int], figures: list[dict[str, Any]]) -> _Drawing:
-    points = [point for arm in (*front.dense, *front.arms) for point in arm.points]
-    factor, label = scaled(front)
-    data = {
-        "kind": "front", "fewest": FEWEST_BAND, "metric": front.metric.label, "cost": front.cost, "factor": factor,
-        "label": label, "range": values_shown(front), "stairs": staircase(front),
-        "dense": [{"arm": arm.arm, "points": [vars(point) for point in arm.points]} for arm in front.dense],
-        "arms": [
-            {"arm": arm.arm, "place": places[arm.arm], "points": [vars(point) for point in arm.points]}
-            for arm in front.arms
-        ],
-    }  # fmt: skip
-    banded = any(point.low is not None and point.n >= FEWEST_BAND for point in points)
-    return _Drawing(
-        "front",
-        front,
-        front_table(front),
-        {arm.arm: max((point.n for point in arm.points), default=0) for arm in front.arms},
-        ["band"] if banded else [],
-        figure=_placed(figures, data, drawn=bool(points)),
-    )
-
-
-def _settings(settings: Searched, places: Mapping[str, int], figures: list[dict[str, Any]]) -> _Drawing:
-    arms = [str(row.get("arm") or "") for row in settings.rows]
-    data = {
-        "kind": "settings", "keys": settings.keys, "objectives": settings.objectives, "lowest": settings.lowest,
-        "rows": [dict(row) | {"arm": arm} for row, arm in zip(settings.rows, arms, strict=True)],
-        "places": {arm: places[arm] for arm in dict.fromkeys(arms)},
-    }  # fmt: skip
-    drawn = bool(settings.rows and settings.keys and settings.objectives)
-    return _Drawing(
-        "settings",
-        settings,
-        settings_table(settings),
-        dict.fromkeys(arms, 0),
-        figure=_placed(figures, data, drawn=drawn),
-    )
+    drawn = bool(chart.rows and chart.keys and chart.objectives)
+    return {"chart": chart, "arms": dict.fromkeys(arms, 0), "data": data if drawn else None}
 
 
 def _json(value: Any) -> str:

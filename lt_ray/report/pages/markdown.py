@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from lt_ray.report.findings.document import Document, Front, HeatMap, ReportTable, Searched, Section
-from lt_ray.report.pages.cells import Named, front_table, named, numeric, settings_table, show
+from lt_ray.report.findings.document import (
+    Curves,
+    Document,
+    Front,
+    HeatMap,
+    Part,
+    ReportTable,
+    Searched,
+    Section,
+    table_of,
+)
+from lt_ray.report.pages.cells import named, numeric, show
 
 _MOST_ROWS = 60
 """Longer tables are cut: the rest is in their CSV"""
@@ -17,122 +28,84 @@ def as_markdown(document: Document) -> str:
     lines = [f"# {_plain(document.title)}"]
     if not document.sections:
         lines += ["", "There is nothing to report."]
-    for part in named(document):
-        section, said = part.section, part.section.verdicts
-        lines += ["", *_opening(section)]
-        charts = _charts(part)
-        lines += charts.pop(part.opening, [])
-        for name, table in part.summary.items():
-            lines += ["", f"### {_plain(table.title)}", *_table(table, f"tables/{name}.csv")]
+    for section in named(document):
+        charts, numbers_alone = section.charts, [heat_map for heat_map in section.maps if not heat_map.drawn]
+        lines += ["", *_opening(section), *_parts(charts[:1]), *_parts(section.summary)]
         if section.lead:
             lines += ["", "### What was run", "", _plain(section.lead)]
-        if said[0 if section.headline else 1 :]:
-            lines += ["", "### In sentences", "", *(f"- {_plain(verdict)}" for verdict in said)]
-        for name, table in part.tables.items():
-            lines += ["", f"### {_plain(table.title)}", *_table(table, f"tables/{name}.csv")]
-        lines += [line for chart in charts.values() for line in chart]
-        for name, heat_map in part.maps.items():
-            lines += ["", f"### {_plain(heat_map.title)}", *_heat_map(heat_map, f"cka/{name}")]
-        lines += _further(part.further_maps)
+        if section.further:
+            lines += ["", "### In sentences", "", *_list(section.further)]
+        lines += [*_parts(section.tables), *_parts(charts[1:])]
+        lines += _parts(heat_map for heat_map in section.maps if heat_map.drawn)
+        if numbers_alone:
+            lines += ["", "### Further similarities of blocks, as numbers alone", ""]
+            lines += [f"- [{_plain(own.title)}](cka/{own.slug}.csv)" for own in numbers_alone]
     return "\n".join(lines) + "\n"
 
 
 def as_note(section: Section, tables: Sequence[ReportTable] = ()) -> str:
     """Return a section in short, without pictures and files: what came out, the small table, some more, sentences."""
-    lines = list(_opening(section))
-    for table in (*section.summary, *tables):
-        lines += ["", f"### {_plain(table.title)}", *_table(table)]
-    return "\n".join([*lines, "", *(f"- {_plain(verdict)}" for verdict in section.verdicts)]) + "\n"
+    lines = [*_opening(section), *_parts((*section.summary, *tables), linked=False), "", *_list(section.verdicts)]
+    return "\n".join(lines) + "\n"
 
 
 def _opening(section: Section) -> Iterator[str]:
     """Yield a section's title, what came out of it, and what a reader must mind."""
     yield f"## {_plain(section.title)}"
-    if first := section.headline or next(iter(section.verdicts), ""):
-        yield from ("", f"**{_plain(first)}**")
+    if section.first:
+        yield from ("", f"**{_plain(section.first)}**")
     if section.warnings:
-        yield from ("", "> **Mind**", ">", *(f"> - {_plain(warning)}" for warning in section.warnings))
+        yield from ("", "> **Mind**", ">", *(f"> {warning}" for warning in _list(section.warnings)))
 
 
-def _charts(part: Named) -> dict[str, list[str]]:
-    """Name of a picture, or of searched settings → its lines."""
-    found: dict[str, list[str]] = {}
-    for name, curves in part.curves.items():
-        picture = f"![{_plain(curves.title)}](curves/{name}.png)"
-        found[name] = ["", f"### {_plain(curves.title)}", "", picture, "", f"[Its numbers](curves/{name}.csv)"]
-    for name, front in part.fronts.items():
-        found[name] = ["", f"### {_plain(front.title)}", *_front(front, f"fronts/{name}")]
-    for name, settings in part.settings.items():
-        found[name] = ["", f"### {_plain(settings.title)}", *_settings(settings, f"settings/{name}.csv")]
-    return found
+def _list(items: Sequence[str]) -> list[str]:
+    return [f"- {_plain(item)}" for item in items]
 
 
-def _front(front: Front, path: str) -> Iterator[str]:
-    """Yield the picture, and the points on the front, which a picture does not name."""
-    if front.note:
-        yield from ("", _plain(front.note))
-    yield from ("", f"![{_plain(front.title)}]({path}.png)", "", "On the front:")
-    table = front_table(front)
-    names = [column.name for column in table.columns]
-    kept = [place for place, name in enumerate(names) if name not in ("on the front", "rejected")]
-    on = names.index("on the front")
-    yield from _table(
-        ReportTable(
-            table.slug,
-            table.title,
-            tuple(table.columns[i] for i in kept),
-            tuple(tuple(row[i] for i in kept) for row in table.rows if row[on]),
-        ),
-        f"{path}.csv",
-        all_of=len(table.rows),
-    )
+def _parts(parts: Iterable[Part], *, linked: bool = True) -> Iterator[str]:
+    for part in parts:
+        yield from ("", f"### {_plain(part.title)}")
+        if isinstance(part, Searched) and part.importance:
+            what = part.objectives[0] if part.objectives else "the result"
+            yield from ("", f"Share of the variance of {_plain(what)} that each field explains:")
+            shares = sorted(part.importance.items(), key=lambda item: -item[1])
+            yield from _table(table_of("", "", [{"field": key, ("share", 2): share} for key, share in shares]))
+        if part.note:
+            yield from ("", _plain(part.note))
+        file = f"{part.folder}/{part.slug}"
+        if isinstance(part, Curves | Front):
+            yield from ("", f"![{_plain(part.title)}]({file}.png)")
+        if isinstance(part, Curves):
+            yield from ("", f"[Its numbers]({file}.csv)")
+            continue
+        yield from ("", "On the front:") if isinstance(part, Front) else ()  # the picture does not name its points
+        yield from _table(_shown(part), f"{file}.csv" if linked else "", all_of=len(part.table.rows))
 
 
-def _heat_map(heat_map: HeatMap, path: str) -> Iterator[str]:
-    if heat_map.note:
-        yield from ("", _plain(heat_map.note))
-    yield from ("", f"![{_plain(heat_map.title)}]({path}.png)", "", f"[Its numbers]({path}.csv)")
+def _shown(part: ReportTable | Searched | Front | HeatMap) -> ReportTable:
+    """The rows and columns of a part's numbers that Markdown has room for: of a front what is on it, of a heat map the
+    matrix."""
+    table = part.table
+    if isinstance(part, Front):
+        on = [column.name for column in table.columns].index("on the front")
+        return replace(table, columns=table.columns[:on], rows=tuple(row[:on] for row in table.rows if row[on]))
+    many = 1 + len(part.origins) if isinstance(part, HeatMap) else len(table.columns)
+    return replace(table, columns=table.columns[:many], rows=tuple(row[:many] for row in table.rows))
 
 
-def _further(maps: Mapping[str, HeatMap]) -> Iterator[str]:
-    if maps:
-        yield from ("", "### Further similarities of blocks, as numbers alone", "")
-        yield from (f"- [{_plain(heat_map.title)}](cka/{name}.csv)" for name, heat_map in maps.items())
-
-
-def _settings(settings: Searched, path: str) -> Iterator[str]:
-    if settings.importance:
-        shares = sorted(settings.importance.items(), key=lambda item: -item[1])
-        what = _plain(settings.objectives[0]) if settings.objectives else "the result"
-        yield from ("", f"Share of the variance of {what} that each field explains:", "")
-        yield from _rows(["field", "share"], [False, True], [[key, show(share, 2)] for key, share in shares])
-    yield from _table(settings_table(settings), path, settings.note)
-
-
-def _table(table: ReportTable, path: str = "", note: str = "", all_of: int | None = None) -> Iterator[str]:
+def _table(table: ReportTable, path: str = "", all_of: int = 0) -> Iterator[str]:
     """Yield a table and a link to its CSV, which has `all_of` rows where it has more than the table."""
-    if note := table.note or note:
-        yield from ("", _plain(note))
-    yield ""
     if not table.rows:
-        yield "No rows."
+        yield from ("", "No rows.")
         return
-    cells = [
-        [show(cell, column.digits) for cell, column in zip(row, table.columns, strict=True)]
-        for row in table.rows[:_MOST_ROWS]
-    ]
-    right = [numeric(table, index) for index in range(len(table.columns))]
-    yield from _rows([column.name for column in table.columns], right, cells)
-    rows = len(table.rows) if all_of is None else all_of
+    yield from ("", f"| {' | '.join(_plain(column.name) for column in table.columns)} |")
+    yield f"|{'|'.join('--:' if right else ':--' for right in numeric(table))}|"
+    for row in table.rows[:_MOST_ROWS]:
+        cells = [show(cell, column.digits) for cell, column in zip(row, table.columns, strict=True)]
+        yield f"| {' | '.join(map(_plain, cells))} |"
+    rows = max(all_of, len(table.rows))
     if path:
-        yield from ("", f"[All {rows} rows]({path})" if rows > len(cells) else f"[CSV]({path})")
-
-
-def _rows(head: Sequence[str], right: Sequence[bool], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(map(_plain, head))} |"
-    yield "|" + "|".join("--:" if own else ":--" for own in right) + "|"
-    for row in rows:
-        yield f"| {' | '.join(map(_plain, row))} |"
+        yield from ("", f"[All {rows} rows]({path})" if rows > len(table.rows[:_MOST_ROWS]) else f"[CSV]({path})")
 
 
 def _plain(text: str) -> str:

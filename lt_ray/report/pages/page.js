@@ -79,7 +79,7 @@
 
   // Tables: numbers by value, words as people sort them, nothing always last
 
-  for (const table of document.querySelectorAll("table")) {
+  for (const table of document.querySelectorAll(".table table")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       const number = head.classList.contains("number");
@@ -152,7 +152,7 @@
       for (const point of [...arm.points, { low: null, high: null }]) {
         if (point.low !== null && point.high !== null && point.n >= data.fewest) { run.push(point); continue; }
         const back = [...run].reverse();
-        x.push(...run.map((p) => depth(p.sparsity)), ...back.map((p) => depth(p.sparsity)), null);
+        x.push(...run.map((p) => depth(p.x)), ...back.map((p) => depth(p.x)), null);
         y.push(...run.map((p) => p.low), ...back.map((p) => p.high), null);
         run = [];
       }
@@ -160,26 +160,26 @@
     }
     for (const arm of state.cycles ? data.arms : []) {
       const points = arm.points.filter((point) => point.members.length > 1);
-      const x = points.flatMap((point) => point.members.map(() => depth(point.sparsity)));
+      const x = points.flatMap((point) => point.members.map(() => depth(point.x)));
       const y = points.flatMap((point) => point.members);
       ofArm(arm, "cycles", { x, y, mode: "markers", marker: { size: width < 600 ? 4 : 5, color: clear(paint(arm), 0.5) } });
     }
     for (const arm of data.arms) {
       const hovertext = arm.points.map((p) => [
         `<b>${plain(arm.arm)}</b>`,
-        `round ${p.round}, sparsity ${percent(p.sparsity)}`,
+        `round ${p.round}, sparsity ${percent(p.x)}`,
         `test ${data.metric} ${fixed(p.mean, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
         (p.n === 1 ? "n = 1 cycle" : `n = ${p.n} cycles`) +
           (data.dense === null || p.mean === null ? "" : `, dense ${p.mean < data.dense ? "−" : "+"} ${Math.abs(p.mean - data.dense).toFixed(4)}`),
       ].join("<br>"));
       ofArm(arm, "mean", {
-        x: arm.points.map((p) => depth(p.sparsity)), y: arm.points.map((p) => p.mean),
+        x: arm.points.map((p) => depth(p.x)), y: arm.points.map((p) => p.mean),
         hovertext, hoverinfo: "text", mode: "lines+markers",
         line: { color: paint(arm), width: width < 600 ? 1.6 : 2, dash: DASHES[Math.floor(arm.place / MARKERS.length) % DASHES.length] },
         marker: { color: paint(arm), size: width < 600 ? 5 : 7, symbol: MARKERS[arm.place % MARKERS.length] },
       });
     }
-    const end = Math.max(depth(0.2), ...data.arms.flatMap((arm) => arm.points.map((p) => depth(p.sparsity))));
+    const end = Math.max(depth(0.2), ...data.arms.flatMap((arm) => arm.points.map((p) => depth(p.x))));
     const margin = { l: 58, r: 12, t: 28, b: 46 };
     const crowded = (40 / (width - margin.l - margin.r)) * end;
     const ticks = [];
@@ -218,10 +218,10 @@
     const told = (arm, p) => [
       `<b>${plain(arm.arm)}</b>`,
       (p.round ? `round ${p.round}` : "not pruned") + (p.blocks === null ? "" : `, ${short(p.blocks)} blocks`) + (p.rejected ? ", rejected" : ""),
-      `test ${data.metric} ${fixed(p.value, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
+      `test ${data.metric} ${fixed(p.mean, 4)}` + (p.low === null ? "" : ` [${fixed(p.low, 4)}, ${fixed(p.high, 4)}]`),
       data.cost === "latency"
-        ? `latency ${fixed(cost(p.cost), 2)} ms` + (p.cost_low === null ? "" : ` [${fixed(cost(p.cost_low), 2)}, ${fixed(cost(p.cost_high), 2)}]`)
-        : `${p.cost === null ? "–" : Math.round(p.cost).toLocaleString("en")} nonzero parameters`,
+        ? `latency ${fixed(cost(p.x), 2)} ms` + (p.x_low === null ? "" : ` [${fixed(cost(p.x_low), 2)}, ${fixed(cost(p.x_high), 2)}]`)
+        : `${p.x === null ? "–" : Math.round(p.x).toLocaleString("en")} nonzero parameters`,
       (p.n === 1 ? "n = 1 cycle" : `n = ${p.n} cycles`) + (p.best ? ", on the front" : ""),
     ].join("<br>");
     const line = data.stairs.length ? [{
@@ -235,11 +235,11 @@
     });
     const points = (arm, paint, symbol, size, more) => ({
       type: "scatter", mode: "markers", name: plain(arm.arm), hoverinfo: "text", hovertext: arm.points.map((p) => told(arm, p)),
-      x: arm.points.map((p) => cost(p.cost)), y: arm.points.map((p) => p.value), cliponaxis: false,
+      x: arm.points.map((p) => cost(p.x)), y: arm.points.map((p) => p.mean), cliponaxis: false,
       marker: {
         color: arm.points.map((p) => (p.best ? paint : colour("ground"))), symbol, size, line: { color: paint, width: 1.8 },
       },
-      ...(state.band ? { error_y: ends(arm.points, paint, "value", "low", "high", (own) => own), error_x: ends(arm.points, paint, "cost", "cost_low", "cost_high", cost) } : {}),
+      ...(state.band ? { error_y: ends(arm.points, paint, "mean", "low", "high", (own) => own), error_x: ends(arm.points, paint, "x", "x_low", "x_high", cost) } : {}),
       ...more,
     });
     const ofArms = data.arms.flatMap((arm) => {
@@ -249,19 +249,19 @@
       const lost = arm.points.filter((p) => p.rejected);
       const found = [{
         type: "scatter", mode: "lines", meta: { arm: arm.arm, kind: "path" }, visible, hoverinfo: "skip",
-        x: path.map((p) => cost(p.cost)), y: path.map((p) => p.value),
+        x: path.map((p) => cost(p.x)), y: path.map((p) => p.mean),
         line: { color: clear(paint, 0.4), width: 1.2, dash: DASHES[Math.floor(arm.place / MARKERS.length) % DASHES.length] },
       }, points(arm, paint, MARKERS[arm.place % MARKERS.length], small ? 7 : 10, { meta: { arm: arm.arm, kind: "points" }, visible })];
       if (lost.length) found.push({
         type: "scatter", mode: "markers", meta: { arm: arm.arm, kind: "rejected" }, visible, hoverinfo: "skip", cliponaxis: false,
-        x: lost.map((p) => cost(p.cost)), y: lost.map((p) => p.value),
+        x: lost.map((p) => cost(p.x)), y: lost.map((p) => p.mean),
         marker: { symbol: "x-thin", size: small ? 10 : 13, line: { color: colour("text"), width: 1.6 } },
       });
       return found;
     });
     const dense = data.dense.map((arm) => points(arm, colour("text"), "star", small ? 11 : 14, { meta: { arm: arm.arm, kind: "dense" } }));
     const everything = [...origins, ...data.arms.flatMap((arm) => arm.points)];
-    const costs = everything.flatMap((p) => [p.cost, p.cost_low, p.cost_high]).filter((own) => own !== null).map(cost);
+    const costs = everything.flatMap((p) => [p.x, p.x_low, p.x_high]).filter((own) => own !== null).map(cost);
     const [least, most] = costs.length ? [Math.min(...costs), Math.max(...costs)] : [0, 1];
     const margin = 0.05 * (most - least) || 0.05 * most || 1;
     const layout = {

@@ -33,7 +33,7 @@ def _rows(
     arm: str, cycle: ReportedCycle, tolerance: float, blocks: bool
 ) -> Iterator[tuple[dict[str, Scalar], dict[str, float]]]:
     """Each round's row, and its further metrics."""
-    winner, on_test = winning_round(cycle.standing, tolerance), sparsest_on_test(cycle.standing, tolerance)
+    winner, on_test = winning_round(cycle.results, tolerance), sparsest_on_test(cycle.results, tolerance)
     own: dict[str, Scalar] = {"arm": arm, "cycle": cycle.id, "seed": cycle.seed, **cycle.settings}
     for result in cycle.results:
         names = _names(result.metric, blocks)

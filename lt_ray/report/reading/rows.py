@@ -10,8 +10,17 @@ from typing import Any
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.names import TASK_KEY, arm_name
-from lt_ray.cycle.results import BlockDecision, RoundResult, standing
+from lt_ray.cycle.prunings import PruningSettings
+from lt_ray.cycle.results import BlockDecision, RoundResult, accepted_rounds
 from lt_ray.cycle.settings import Scalar
+
+MOST_CLASSES = 20
+"""Classes up to which a confusion is told whole [count]"""
+_MOST_PAIRS = 100
+"""Of more classes, the pairs that are told of a round [count]"""
+
+Confusion = tuple[tuple[int, int, int], ...]
+"""(class, class that it was taken for, how often), where it ever was; of many classes only pairs most often mistaken"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class ReportedCycle:
     """Why it was stopped or failed"""
     decisions: Mapping[int, BlockDecision] = field(default_factory=dict)
     """Round → how it came to its own blocks, for the rounds that compared blocks"""
+    confusions: Mapping[int, Confusion] = field(default_factory=dict)
+    """Round → what its classes were taken for on the test split; of classifiers"""
 
     @property
     def seed(self) -> int:
@@ -41,15 +52,39 @@ class ReportedCycle:
         """Every field, by its dotted key (`Cycle.flat`)."""
         return self.cycle.flat()
 
+    @cached_property
+    def by_round(self) -> Mapping[int, RoundResult]:
+        """Round → its result."""
+        return {result.round: result for result in self.results}
+
     @property
-    def standing(self) -> tuple[RoundResult, ...]:
+    def dense(self) -> RoundResult | None:
+        """Round 0, if it has finished."""
+        return self.by_round.get(0)
+
+    @property
+    def accepted_rounds(self) -> tuple[RoundResult, ...]:
         """Its rounds without those that were rejected: what it came to."""
-        return tuple(standing(self.results))
+        return tuple(accepted_rounds(self.results))
+
+    @property
+    def has_pruned(self) -> bool:
+        """Whether a pruned round has finished."""
+        return any(index > 0 for index in self.by_round)
 
     @property
     def finds_tickets(self) -> bool:
         """Whether it runs on the source task, for the sake of cycles that take its tickets over."""
         return TASK_KEY in self.settings
+
+    def pruning(self, round: int) -> PruningSettings | None:
+        """Return the pruning that led to a round; None for the dense one."""
+        return self.cycle.schedule[round - 1] if 0 < round <= self.cycle.rounds else None
+
+    def start_of(self, round: int) -> int:
+        """Return the round whose model a round pruned: the one before, unless that was rejected."""
+        start = self.by_round[round].start_round if round in self.by_round else None
+        return round - 1 if start is None or start >= round else start
 
 
 @dataclass(frozen=True)
@@ -60,7 +95,7 @@ class ReportedSweep:
     space: Mapping[str, Mapping[str, Any]]
     """Searched field → {kind, values, when}"""
     tolerance: float
-    """Accuracy that a winning ticket may lose [0, 1]"""
+    """What a winning ticket may lose, in the unit of the deciding metric"""
     task: str
     """Name of the task that the sweep is about"""
     cycles: tuple[ReportedCycle, ...]
@@ -68,17 +103,23 @@ class ReportedSweep:
     environment: Mapping[str, str]
     """Versions and hardware of its last run; empty where not known"""
     data: Mapping[str, Scalar]
-    """Sizes of the splits and number of classes; empty where not known"""
+    """Sizes of the splits, number and names of classes; empty where not known"""
 
 
 def tested(result: RoundResult) -> float:
     """Return what the deciding metric came to on the test split."""
-    return sign_of(result) * result.score("test")
+    value = result.value("test")
+    assert value is not None  # every round has its task's metrics
+    return value
 
 
-def sign_of(result: RoundResult) -> int:
-    """Return what a round's values are multiplied by so that more is better: 1 or −1."""
-    return 1 if result.best == "highest" else -1
+def confusion(counts: Sequence[Sequence[int]]) -> Confusion:
+    """Return what is told of how often each class (rows) was taken for each (columns)."""
+    pairs = [(i, j, many) for i, row in enumerate(counts) for j, many in enumerate(row) if many]
+    if len(counts) <= MOST_CLASSES:
+        return tuple(pairs)
+    mistaken = sorted((pair for pair in pairs if pair[0] != pair[1]), key=lambda pair: (-pair[2], pair))
+    return tuple(sorted(mistaken[:_MOST_PAIRS]))
 
 
 def reported_sweep(*, cycles: Sequence[ReportedCycle], data: Mapping[str, Scalar], **fields: Any) -> ReportedSweep:
