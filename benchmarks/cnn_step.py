@@ -38,10 +38,15 @@ LOGS = "logs' program"
 Step = Callable[[Tensor, Tensor], float]
 
 
-def documents(count: int = 6400) -> text.Split:
-    """Documents of log-normal length, mean 270 and at most 2,500 tokens, of Zipf words."""
+def documents(
+    mean: float = 5.4, deviation: float = 0.62, shortest: int = 12, longest: int = 2500, count: int = 6400
+) -> text.Split:
+    """Documents of log-normal length, IMDb's unless said otherwise, of Zipf words.
+
+    - `mean`, `deviation`: of the logarithm of a document's tokens, before they are clipped
+    """
     rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(5.4, 0.62, count), 12, 2500).astype(np.int64)
+    lengths = np.clip(rng.lognormal(mean, deviation, count), shortest, longest).astype(np.int64)
     words = 1 / np.arange(1, ROWS - 1)
     tokens = rng.choice(ROWS - 2, lengths.sum(), p=words / words.sum()).astype(np.int32) + 2
     return text.Split(tokens, np.concatenate([[0], np.cumsum(lengths)]), rng.integers(0, 2, count))

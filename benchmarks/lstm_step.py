@@ -15,12 +15,12 @@ document), so only one is measured there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cnn_step import BATCH, ROWS, documents, fed
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -29,23 +29,12 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import Lstm, Rnn
 from lt_ray.models.model import model_of
-from lt_ray.tasks import text
 from lt_ray.training.randomness import generators
 
-ROWS, BATCH = 25_002, 64
 LENGTHS = {"AG-news": (3.7, 0.25, 170, 8), "IMDb": (5.4, 0.62, 2500, 1)}
 """Mean and deviation of the logarithm, most tokens of a document, steps measured"""
 LOGS = "logs' way"
 Step = Callable[[Tensor, Tensor], float]
-
-
-def documents(mean: float, deviation: float, longest: int, count: int = 6400) -> text.Split:
-    """Documents of log-normal length, of Zipf words."""
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(mean, deviation, count), 5, longest).astype(np.int64)
-    words = 1 / np.arange(1, ROWS - 1)
-    tokens = rng.choice(ROWS - 2, lengths.sum(), p=words / words.sum()).astype(np.int32) + 2
-    return text.Split(tokens, np.concatenate([[0], np.cumsum(lengths)]), rng.integers(0, 2, count))
 
 
 class Logs(nn.Module):
@@ -87,7 +76,7 @@ def stepper(model: nn.Module) -> Step:
 
 def ratios(model: Lstm | Rnn, mean: float, deviation: float, longest: int, steps: int) -> dict[str, float]:
     """Return how many times faster than the logs' way a token trains."""
-    split = documents(mean, deviation, longest)
+    split = documents(mean, deviation, 5, longest)
     described = model_of(model, Facts(rows=ROWS))
     weights = described.initial(generators(0, "init"))
     ours = described.live(weights, None, torch.device("cpu"))
@@ -109,15 +98,6 @@ def ratios(model: Lstm | Rnn, mean: float, deviation: float, longest: int, steps
             seconds[name] += time.process_time() - started
             trained[name] += int((tokens != 1).sum())
     return {name: seconds[LOGS] / trained[LOGS] * trained[name] / seconds[name] for name in named}
-
-
-def fed(
-    split: text.Split, order: np.ndarray[Any, np.dtype[np.int64]], size: int, length_batches: bool
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches of a split."""
-    data = text.TextData(split, split, split, ("a", "b"), 0, "")
-    for batch in data.epoch(order, size, by_length=length_batches):
-        yield batch.inputs, batch.targets
 
 
 def main() -> None:

@@ -175,15 +175,15 @@ class Cycle(Settings):
     @property
     def origin(self) -> Cycle:
         """The cycle that finds the tickets that this one takes: on the source task, or the ticket's of a control."""
-        found = {
+        changed = {
             "schedule": tuple(pruning.ticket for pruning in self.schedule),
             "tickets": "own",
             "ticket_every": 1,
         }
         if self.tickets == "source":
             assert self.source is not None
-            found |= {"task": self.source, "source": None}
-        return self.model_copy(update=found)
+            changed |= {"task": self.source, "source": None}
+        return self.model_copy(update=changed)
 
     @property
     def id(self) -> str:

@@ -127,14 +127,14 @@ def _scheduled(schedule: list[Any], methods: object) -> list[Any]:
     """The prunings named, each as the next one of its method that the schedule has, or the last, or by default."""
     names: list[str] = []
     for word in str(methods).split():
-        found = re.fullmatch(r"([a-z_]+)(?:\*(\d{1,4}))?", word)
-        name = found[1] if found else word
-        if not found or name not in PRUNINGS:
+        match = re.fullmatch(r"([a-z_]+)(?:\*(\d{1,4}))?", word)
+        name = match[1] if match else word
+        if not match or name not in PRUNINGS:
             raise CycleError(
                 f"`schedule` must be methods in order, of {', '.join(PRUNINGS)}, such as `similarity*2 wanda`, but got "
                 f"{_short(methods)}.{nearest(name, PRUNINGS)}"
             )
-        names += [name] * int(found[2] or 1)
+        names += [name] * int(match[2] or 1)
         if len(names) > MOST_ROUNDS:
             raise CycleError(f"`schedule` must have at most {MOST_ROUNDS} prunings, but got {_short(methods)}.")
     steps = []

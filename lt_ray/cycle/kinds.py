@@ -19,8 +19,8 @@ def resolved(implementation: str | Callable[..., Any]) -> Callable[..., Any]:
     if not isinstance(implementation, str):
         return implementation
     module, _, name = implementation.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
+    attribute: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return attribute
 
 
 class Kinds(dict[str, type[S]], Generic[S]):

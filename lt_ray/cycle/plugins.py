@@ -89,9 +89,9 @@ def texts() -> dict[str, str]:
 def _installed(name: str) -> Path | None:
     """The file of the plugin that an installed package has under this name."""
     for point in importlib.metadata.entry_points(group=GROUP, name=name):
-        found = importlib.util.find_spec(point.module)
-        if found is not None and found.origin is not None:
-            return Path(found.origin)
+        spec = importlib.util.find_spec(point.module)
+        if spec is not None and spec.origin is not None:
+            return Path(spec.origin)
     return None
 
 

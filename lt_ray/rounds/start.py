@@ -42,18 +42,10 @@ class Start:
 
     def tree(self) -> dict[str, Any]:
         """Return the rest as plain values."""
-        return {
-            "blocks": self.blocks,
-            "frozen": self.frozen,
-            "epoch": self.epoch,
-            "restart_epoch": self.restart_epoch,
-            "start_round": self.start_round,
-            "stride": self.stride,
-            "decision": None if self.decision is None else self.decision.model_dump(mode="json"),
-            "trains": self.trains,
-            "goes_on": self.goes_on,
-            "shapes": {name: list(mask.shape) for name, mask in self.masks.items()},
-        }
+        plain = {name: value for name, value in vars(self).items() if name not in ("weights", "masks")}
+        decision = None if self.decision is None else self.decision.model_dump(mode="json")
+        shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
+        return plain | {"decision": decision, "shapes": shapes}
 
     @classmethod
     def loaded(cls, tensors: Mapping[str, Tensor], tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Start:

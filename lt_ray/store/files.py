@@ -53,14 +53,14 @@ def write_directory(final: Path, files: Mapping[str, bytes], manifest: Mapping[s
         body = {**manifest, "files": listed}
         text = json.dumps({**body, "digest": digest(body)}, indent=1)
         write_file(temporary / MANIFEST, text.encode())
-        _sync(temporary)
+        sync(temporary)
         try:
             temporary.rename(final)
         except OSError:
             if not final.exists():
                 raise
             return False
-        _sync(final.parent)
+        sync(final.parent)
         return True
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -80,8 +80,9 @@ def write_file(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of files, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -128,15 +129,15 @@ def read_file(directory: Path, name: str) -> bytes:
 
 def tensors(data: bytes) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file held in memory, by name: the library's own order is a hash table's."""
-    found: dict[str, Tensor] = safetensors.torch.load(data)
-    return dict(sorted(found.items()))
+    loaded: dict[str, Tensor] = safetensors.torch.load(data)
+    return dict(sorted(loaded.items()))
 
 
 def metadata(data: bytes) -> dict[str, str]:
     """Return the metadata of a safetensors file held in memory."""
     try:
         size = int.from_bytes(data[:8], "little")
-        found: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
+        header: dict[str, str] = json.loads(data[8 : 8 + size])["__metadata__"]
     except (ValueError, KeyError, SafetensorError) as error:
         raise DamagedError(f"not a tensor file ({error})") from None
-    return found
+    return header

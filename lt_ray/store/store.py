@@ -20,13 +20,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from filelock import FileLock
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from lt_ray.cycle.identity import canonical
@@ -42,20 +41,21 @@ _WEIGHTS, _MASKS = "weights.safetensors", "masks.safetensors"
 _STATISTICS = "statistics.safetensors"
 
 
-@dataclass(frozen=True)
-class StoredRound:
+class StoredRound(BaseModel):
     """A finished round, its tensors left on disk."""
 
+    model_config = ConfigDict(frozen=True)
+
     key: str
-    inputs: Mapping[str, Any]
+    inputs: dict[str, Any]
     """What the key is the digest of"""
     measurement: Measurement
     epochs: tuple[Epoch, ...]
-    counts: Mapping[str, tuple[int, int]]
+    counts: dict[str, tuple[int, int]]
     """Parameter name → (weights not pruned, weights) [count]"""
     computed_by: str
     """Identity of the cycle that computed it"""
-    made_with: Mapping[str, str | int]
+    made_with: dict[str, str | int]
     """Device, threads and versions: recorded, not part of the key"""
     blocks: tuple[int, ...] | None = None
     """Its blocks' positions in the dense model; None for a model without blocks"""
@@ -63,35 +63,19 @@ class StoredRound:
     """Of them, those that were not trained"""
     decision: BlockDecision | None = None
     """How blocks were compared and removed; None where they were not"""
-    confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    confusions: dict[str, tuple[tuple[int, ...], ...]] = {}
     """Split → how often its examples of each class (rows) were taken for each (columns), of a classifier [count]"""
 
     def pure(self) -> str:
         """Return all that is equal whenever and wherever the round is computed, as canonical JSON."""
-        measurement = self.measurement.model_dump(exclude=set(TIMES))
-        epochs = [epoch.model_dump(exclude=set(TIMES)) for epoch in self.epochs]
-        own = {"measurement": measurement, "epochs": epochs, "counts": self.counts}
-        blocks = {"blocks": self.blocks, "frozen": self.frozen, "decision": self._decided()}
-        return canonical({**own, **blocks, "confusions": self.confusions})
-
-    def manifest(self) -> dict[str, Any]:
-        """Return all of it as a tree of plain values."""
-        return {
-            "key": self.key,
-            "inputs": self.inputs,
-            "measurement": self.measurement.model_dump(),
-            "epochs": [epoch.model_dump() for epoch in self.epochs],
-            "counts": self.counts,
-            "computed_by": self.computed_by,
-            "made_with": self.made_with,
-            "blocks": self.blocks,
-            "frozen": self.frozen,
-            "decision": self._decided(),
-            "confusions": self.confusions,
+        times = set(TIMES)
+        others: dict[str, Any] = {
+            "computed_by": True,
+            "made_with": True,
+            "measurement": times,
+            "epochs": {"__all__": times},
         }
-
-    def _decided(self) -> dict[str, Any] | None:
-        return None if self.decision is None else self.decision.model_dump(mode="json")
+        return canonical(self.model_dump(exclude=others))
 
 
 class RoundStore:
@@ -117,7 +101,7 @@ class RoundStore:
                 pack(masks), {"shapes": json.dumps({n: list(m.shape) for n, m in masks.items()})}
             ),
         }
-        if not write_directory(self._round(stored.key), files, stored.manifest()):
+        if not write_directory(self._round(stored.key), files, stored.model_dump()):
             first = self.find(stored.key)
             if first is None:  # it was damaged, and has just been set aside
                 return self.put(stored, weights, masks)
@@ -151,20 +135,8 @@ class RoundStore:
         if manifest is None:
             return None
         try:
-            return StoredRound(
-                key=key,
-                inputs=manifest["inputs"],
-                measurement=Measurement(**manifest["measurement"]),
-                epochs=tuple(Epoch(**epoch) for epoch in manifest["epochs"]),
-                counts={name: (kept, size) for name, (kept, size) in manifest["counts"].items()},
-                computed_by=manifest["computed_by"],
-                made_with=manifest["made_with"],
-                blocks=None if manifest["blocks"] is None else tuple(manifest["blocks"]),
-                frozen=tuple(manifest["frozen"]),
-                decision=BlockDecision(**manifest["decision"]) if manifest["decision"] is not None else None,
-                confusions={split: tuple(map(tuple, rows)) for split, rows in manifest.get("confusions", {}).items()},
-            )
-        except (KeyError, ValidationError):
+            return StoredRound.model_validate(manifest)
+        except ValidationError:
             raise DamagedError(f"{key}: the manifest has other fields than this version of lt_ray reads") from None
 
     def has(self, key: str) -> bool:
@@ -276,10 +248,10 @@ class RoundStore:
         path = self.root / "partial" / key / _AT_WORK
         lost_s = 0.0
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            told = json.loads(path.read_text())
+            begun = json.loads(path.read_text())
             saved = [file.stat().st_mtime for file in path.parent.glob("*.safetensors")]
-            kept_at = max([float(told["began_at"]), *saved])
-            lost_s = float(told["redone_s"]) + max(0.0, path.stat().st_mtime - kept_at)
+            kept_at = max([float(begun["began_at"]), *saved])
+            lost_s = float(begun["redone_s"]) + max(0.0, path.stat().st_mtime - kept_at)
         write_file(path, json.dumps({"began_at": time.time(), "redone_s": lost_s}).encode())
         return lost_s
 

@@ -80,18 +80,18 @@ class ArrayData(Data, kind="arrays"):
 
     def save(self, directory: Path) -> None:
         """Write it so that `load(directory)` returns it; the directory appears whole or not at all."""
-        told = {"kind": "arrays", "classes": list(self.classes), "digest": self.digest, "notes": list(self.notes)}
-        kept.save(directory, self.arrays, told)
+        facts = {"kind": "arrays", "classes": self.classes, "digest": self.digest, "notes": self.notes}
+        kept.save(directory, self.arrays, facts)
 
     @classmethod
     def load(cls, directory: Path) -> ArrayData:
         """Return what `save` wrote, mapped from the file and read-only; raises `DamagedError`."""
-        found, told = kept.load(directory)
+        loaded, description = kept.load(directory)
         try:
-            arrays = {f"{split}.{part}": found[f"{split}.{part}"] for split in SPLITS for part in ("inputs", "targets")}
-            classes, notes = tuple(told["classes"]), tuple(map(str, told["notes"]))
+            arrays = {name: loaded[name] for split in SPLITS for name in (f"{split}.inputs", f"{split}.targets")}
+            classes, notes = tuple(description["classes"]), tuple(map(str, description["notes"]))
         except (KeyError, TypeError) as error:
             raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
         data = cls(arrays, classes, kept.digest({"classes": list(classes)}, arrays), notes)
-        kept.check(directory, arrays, data.digest, told)
+        kept.check(directory, arrays, data.digest, description)
         return data

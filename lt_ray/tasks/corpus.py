@@ -53,15 +53,20 @@ class Corpus:
     """What a note calls it"""
 
     @property
+    def splits(self) -> dict[str, Texts]:
+        """Split → its texts."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
     def digest(self) -> str:
         """SHA-256 of every text, label and class name, in order."""
         sha = hashlib.sha256()
-        for strings in (self.train.texts, self.validation.texts, self.test.texts, list(self.classes)):
+        for strings in (*(split.texts for split in self.splits.values()), list(self.classes)):
             encoded = [string.encode() for string in strings]
             # The lengths first: without them ["ab", "c"] and ["a", "bc"] would be one.
             sha.update(np.array([len(encoded), *map(len, encoded)], dtype=np.int64).data)
             sha.update(b"".join(encoded))
-        for split in (self.train, self.validation, self.test):
+        for split in self.splits.values():
             sha.update(np.ascontiguousarray(split.labels).data)
         return sha.hexdigest()
 

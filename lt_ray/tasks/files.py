@@ -11,7 +11,7 @@ from lt_ray.errors import DataError
 from lt_ray.tasks import formats
 from lt_ray.tasks.corpus import Corpus, cut_shares
 from lt_ray.tasks.splits import CLASSES, data_files, find
-from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, listed, numbered, several, table
+from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, listed, table
 
 
 def corpus(task: Folder, data_dir: Path | None, group: str = "task") -> Corpus:
@@ -57,14 +57,10 @@ def read(directory: Path, layout: Layout = PLAIN) -> Labelled:
         )
     if not directory.is_dir():
         raise DataError(f"{directory}: a data directory must exist, but there is none; name another with --data-dir.")
-    paths, told = find(directory)
+    paths, ignored = find(directory)
     tables = {split: [_table(path, layout) for path in shards] for split, shards in paths.items()}
-    names = _class_names(directory / CLASSES)
-    if layout.targets == "numbers":
-        splits, classes, notes = numbered(tables)
-    else:
-        splits, classes, notes = (labelled if layout.targets == "classes" else several)(tables, names)
-    return Labelled(splits, classes, (*told, *notes))
+    splits, classes, notes = labelled(tables, _class_names(directory / CLASSES), layout.targets)
+    return Labelled(splits, classes, (*ignored, *notes))
 
 
 def place(data_dir: Path) -> Path:

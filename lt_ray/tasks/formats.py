@@ -233,9 +233,9 @@ def _any_length() -> Iterator[None]:
 
 def _json(source: str, file: IO[bytes], layout: Layout) -> Content:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) != len(found := dict(pairs)):
+        if len(pairs) != len(row := dict(pairs)):
             _check_once(source, [name for name, _ in pairs], layout)
-        return found
+        return row
 
     content = file.read().decode("utf-8-sig")
     if content.lstrip().startswith("["):

@@ -12,14 +12,13 @@ from lt_ray.cycle.pictures import PublicPictures
 from lt_ray.errors import DataError
 from lt_ray.tasks.images_sources import Listed, Listing, bytes_of, classes_among, coded
 from lt_ray.tasks.tables import PLAIN, Labelled, Layout, labelled, listed, table
+from lt_ray.tasks.task import SPLITS
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder
 
 CONNECT_S = 10.0
 """Longest wait for the hub's first answer [s]"""
-SPLITS = ("train", "validation", "test")
-"""Splits that are read; IMDb's `unsupervised` has no labels"""
 BRANCH = "main"
 """The one revision that moves: any cached copy will do for it"""
 
@@ -40,7 +39,7 @@ def read(
     - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
     - `group`, `folder`: who asks (`task` or `source`), and where its files could be instead: for the message.
     - `layout`: the columns that count where `text` and `label` are not both there.
-    - `wanted`: the splits that are read, where they are there.
+    - `wanted`: the splits that are read, where they are there; IMDb's `unsupervised` has no labels.
     - `configuration`: which one of a data set that has several; of its cache, the library takes any that is there.
 
     Raises `DataError` where the data set cannot be had or used.

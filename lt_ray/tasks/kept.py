@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from lt_ray.cycle.identity import canonical
 from lt_ray.errors import DamagedError
+from lt_ray.store.files import sync
 
 TENSORS = "arrays.safetensors"
 DESCRIPTION = "data.json"
@@ -50,9 +50,9 @@ def save(directory: Path, arrays: Arrays, description: Mapping[str, Any], files:
         for file in files:
             _link(file, temporary / file.name)
         for path in (*temporary.iterdir(), temporary):
-            _fsync(path)
+            sync(path)
         _put(temporary, directory, str(description["digest"]))
-        _fsync(directory.parent)
+        sync(directory.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -76,10 +76,10 @@ def load(directory: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     return arrays, description
 
 
-def check(directory: Path, arrays: Arrays, found: str, description: Mapping[str, Any]) -> None:
+def check(directory: Path, arrays: Arrays, actual: str, description: Mapping[str, Any]) -> None:
     """Make arrays read-only; raises `DamagedError` where their digest is not the one that was written."""
-    if found != description["digest"]:
-        raise DamagedError(f"{directory}: the arrays' digest must be {description['digest']}, but is {found}.")
+    if actual != description["digest"]:
+        raise DamagedError(f"{directory}: the arrays' digest must be {description['digest']}, but is {actual}.")
     for array in arrays.values():
         array.flags.writeable = False
 
@@ -122,11 +122,3 @@ def _link(file: Path, target: Path) -> None:
         target.hardlink_to(file)
     except OSError:  # another file system, or one without links
         shutil.copyfile(file, target)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -25,19 +25,18 @@ def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
     Raises `DataError` where train lacks a class, and where validation or test has one class alone: nothing can be
     learnt or measured there.
     """
-    splits = {"train": corpus.train, "validation": corpus.validation, "test": corpus.test}
     if corpus.train.labels.ndim == 1:
-        labels = {split: texts.labels for split, texts in splits.items()}
+        labels = {split: texts.labels for split, texts in corpus.splits.items()}
         yield from of_classes(name, labels, corpus.classes)
-    for split, texts in splits.items():
+    for split, texts in corpus.splits.items():
         if corpus.train.labels.ndim == 2 and not np.ptp(texts.labels, axis=0).any():
             raise DataError(
                 f"{name}: {split} must have texts that differ in what is asked of them, but all {len(texts):,} have "
                 "the same labels or number, where a constant answer would be right; give it others."
             )
-    yield from in_common(f"{name}: {{}} of {{}} texts of test are in train, too", corpus.test, corpus.train)
-    yield from in_common(f"{name}: {{}} of {{}} texts of validation are in train, too", corpus.validation, corpus.train)
-    yield from in_common(f"{name}: {{}} of {{}} texts of test are in validation, too", corpus.test, corpus.validation)
+    for split, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
+        sentence = f"{name}: {{}} of {{}} texts of {split} are in {other}, too"
+        yield from in_common(sentence, corpus.splits[split], corpus.splits[other])
 
 
 def of_classes(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
 from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
 from lt_ray.tasks.tables import Labelled, Layout, layout_of, listed
+from lt_ray.tasks.task import SPLITS
 
 STARS = (tuple("12345"), tuple("01234"))
 """First words of the class names that are stars, and become polarity"""
@@ -36,7 +39,7 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
     """
     if data_dir is None:
         source = task.dataset
-        wanted = hub.SPLITS if task.tests_on == "test" else ("train", task.tests_on)
+        wanted = SPLITS if task.tests_on == "test" else ("train", task.tests_on)
         splits, classes, notes = hub.read(
             task.dataset, task.revision, group, task.folders[0], _layout(task), task.configuration, wanted
         )
@@ -58,8 +61,7 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
             f"{source}: task `{task.name}` must have {task.class_count} classes{also}, but there are {len(classes)}: "
             f"{listed(classes)}; name another folder with --data-dir, or use task `folder`."
         )
-    make = _pooled if task.split == "pooled" else _official
-    train, validation, test = make(task, source, splits, group)
+    train, validation, test = _cut(task, source, splits, group)
     return Corpus(train, validation, test, classes, notes)
 
 
@@ -99,19 +101,18 @@ def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]
     return polar
 
 
-def _pooled(task: PublicTexts, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
-    pool = splits["train"]
-    for name in hub.SPLITS[1:]:
-        if name in splits:
-            pool = pool + splits[name]
-    sizes = task.sizes or _shares(task, source, len(pool), group)
-    if len(pool) < sum(sizes):
-        fewer = [len(pool) * size // sum(sizes) for size in sizes]
-        raise DataError(
-            f"{source}: `sum({group}.sizes) <= documents` must hold, but got (sizes={list(sizes)}, "
-            f"sum={sum(sizes)}, documents={len(pool)}); {_ask_for(fewer, group)}."
-        )
-    return [*cut(pool, dict(zip(hub.SPLITS, sizes, strict=True)), task.split_seed).values()]
+def _cut(task: PublicTexts, source: str, splits: dict[str, Texts], group: str) -> list[Texts]:
+    """Train, validation and test: of the official splits, or of all of them pooled, as the task says."""
+    pooled, sizes = task.split == "pooled", task.sizes
+    if pooled:
+        pool = reduce(add, [splits[name] for name in SPLITS if name in splits])
+        splits, sizes = {"train": pool}, sizes or _shares(task, source, len(pool), group)
+    if sizes is not None:
+        return _drawn(sizes, task.split_seed, source, splits, group, pooled=pooled)
+    if "validation" not in splits:
+        shares = {"validation": task.validation_share}
+        splits = splits | cut_shares(source, splits["train"], shares, task.split_seed, group)
+    return [splits[name] for name in SPLITS]
 
 
 def _shares(task: PublicTexts, source: str, documents: int, group: str) -> Sizes:
@@ -127,34 +128,23 @@ def _shares(task: PublicTexts, source: str, documents: int, group: str) -> Sizes
     return train, validation, test
 
 
-def _official(task: PublicTexts, source: str, splits: dict[str, Texts], group: str) -> list[Texts]:
-    if task.sizes is not None:
-        return _drawn(task.sizes, task.split_seed, source, splits, group)
-    if "validation" not in splits:
-        shares = {"validation": task.validation_share}
-        splits = splits | cut_shares(source, splits["train"], shares, task.split_seed, group)
-    return [splits[name] for name in hub.SPLITS]
-
-
-def _drawn(sizes: Sizes, seed: int, source: str, splits: Mapping[str, Texts], group: str) -> list[Texts]:
-    """Return as many of each official split as asked for; without an official validation, train gives both."""
-    asked_of = {name: name if name in splits else "train" for name in hub.SPLITS}
-    drawn = {
-        origin: {name: size for name, size in zip(hub.SPLITS, sizes, strict=True) if asked_of[name] == origin}
-        for origin in dict.fromkeys(asked_of.values())
+def _drawn(
+    sizes: Sizes, seed: int, source: str, splits: Mapping[str, Texts], group: str, *, pooled: bool
+) -> list[Texts]:
+    """Return as many of each split as asked for; those that are not there come from train."""
+    origins: dict[str, str] = {name: name if name in splits else "train" for name in SPLITS}
+    drawn: dict[str, dict[str, int]] = {
+        origin: {name: size for name, size in zip(SPLITS, sizes, strict=True) if origins[name] == origin}
+        for origin in dict.fromkeys(origins.values())
     }
-    for name, parts in drawn.items():
-        if len(splits[name]) < sum(parts.values()):
-            shares = [min(1.0, len(splits[name]) / sum(parts.values())) for name, parts in drawn.items() for _ in parts]
-            fewer = [int(share * size) for share, size in zip(shares, sizes, strict=True)]
-            asked = "train and validation" if len(parts) == 2 else name
+    for origin, parts in drawn.items():
+        if len(splits[origin]) < sum(parts.values()):
+            most = {name: min(1.0, len(splits[name]) / sum(parts.values())) for name, parts in drawn.items()}
+            fewer = [max(1, int(most[origins[name]] * size)) for name, size in zip(SPLITS, sizes, strict=True)]
+            where, other = ("documents", "") if pooled else (f"in {origin}", f", or use --set {group}.split=pooled")
             raise DataError(
-                f"{source}: `{group}.sizes <= documents` must hold in each official split, but {asked} ask for "
-                f"{sum(parts.values())} of the {len(splits[name])} in {name}; {_ask_for(fewer, group)}, or use "
-                f"--set {group}.split=pooled."
+                f"{source}: `{group}.sizes` must be no more than there are, but {' and '.join(parts)} ask for "
+                f"{sum(parts.values())} of the {len(splits[origin])} {where}; ask for fewer with --set "
+                f"{group}.sizes=[{','.join(map(str, fewer))}]{other}."
             )
-    return [part for name, parts in drawn.items() for part in cut(splits[name], parts, seed).values()]
-
-
-def _ask_for(sizes: list[int], group: str) -> str:
-    return f"ask for fewer with --set {group}.sizes=[{','.join(str(max(1, size)) for size in sizes)}]"
+    return [part for origin, parts in drawn.items() for part in cut(splits[origin], parts, seed).values()]

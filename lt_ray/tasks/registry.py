@@ -113,8 +113,8 @@ def _corpora(task: Task, source: Task | None, data_dir: Path | None, group: str)
         return texts, None
     theirs = corpus(source, data_dir, "source")
     sentence = f"{{}} of {{}} test texts of {texts.name} are among those that {theirs.name} trains on"
-    told = notes.in_common(sentence, texts.test, theirs.train)
-    return replace(texts, notes=(*texts.notes, *told)), theirs
+    common = notes.in_common(sentence, texts.test, theirs.train)
+    return replace(texts, notes=(*texts.notes, *common)), theirs
 
 
 def corpus(task: Task, data_dir: Path | None = None, group: str = "task") -> Corpus:
@@ -141,7 +141,7 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if not folder.is_dir():
         raise DataError(f"{folder}: a tokenizer must be a folder, but there is none; name the folder of a model.")
     try:
-        found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # the library raises what its readers raise
@@ -156,21 +156,21 @@ def tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             f"{folder}: the folder must hold a tokenizer that can be read, but it does not ({reason}); name the folder "
             "of a model with its tokenizer.json."
         ) from None
-    if not found.is_fast:
+    if not loaded.is_fast:
         raise DataError(
-            f"{folder}: a tokenizer must be a fast one, with a tokenizer.json, but this is a {type(found).__name__}; "
+            f"{folder}: a tokenizer must be a fast one, with a tokenizer.json, but this is a {type(loaded).__name__}; "
             "name the folder of another model."
         )
     # Without its files, the library makes some tokenizers out of nothing, with a word or two beside the special ones.
-    files = [*found.vocab_files_names.values(), "tokenizer.json"]
+    files = [*loaded.vocab_files_names.values(), "tokenizer.json"]
     has_files = any((folder / name).exists() for name in files) or any(folder.glob("*.model"))
-    if not has_files or len(found) <= len(set(found.all_special_ids)):
+    if not has_files or len(loaded) <= len(set(loaded.all_special_ids)):
         raise DataError(
             f"{folder}: a tokenizer must have tokens of text, but this folder has no vocabulary of a "
-            f"{type(found).__name__}, which so has {len(found)} tokens, {len({*found.all_special_ids})} special ones; "
-            "put its tokenizer.json, or its vocabulary, into the folder."
+            f"{type(loaded).__name__}, which so has {len(loaded)} tokens, {len({*loaded.all_special_ids})} special "
+            "ones; put its tokenizer.json, or its vocabulary, into the folder."
         )
-    return found
+    return loaded
 
 
 def _identity(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -72,9 +72,9 @@ def find(directory: Path) -> tuple[Shards, list[str]]:
             f"{directory}: one file must be named `train`, but there are only {listed(path.name for path in paths)}; "
             "rename the one to train on."
         )
-    told = [f"{directory}: {listed(path.name for path in unnamed)} is not read: it is named as no split."]
+    ignored = f"{directory}: {listed(path.name for path in unnamed)} is not read: it is named as no split."
     splits = [split for split in dict.fromkeys(SPLITS.values()) if split in named]
-    return {split: _in_order(directory, split, named[split]) for split in splits}, told if unnamed else []
+    return {split: _in_order(directory, split, named[split]) for split in splits}, [ignored] if unnamed else []
 
 
 def data_files(directory: Path) -> list[Path]:
@@ -110,12 +110,12 @@ def _check_unnamed(unnamed: Sequence[Path], named: Mapping[str, object]) -> None
             raise DataError(f"{path}: a file's name must say its split, but `{own}` is none.{guess}")
 
 
-def _in_order(directory: Path, split: str, found: Sequence[tuple[Path, re.Match[str]]]) -> list[Path]:
+def _in_order(directory: Path, split: str, files: Sequence[tuple[Path, re.Match[str]]]) -> list[Path]:
     """Return a split's one file, or all its shards in order."""
-    names = listed(path.name for path, _ in found)
-    totals = {match[3] and int(match[3]) for _, match in found}
-    shards = {int(match[2]): path for path, match in found if match[2]}
-    if len(totals) > 1 or len(found) > max(1, len(shards)):
+    names = listed(path.name for path, _ in files)
+    totals = {match[3] and int(match[3]) for _, match in files}
+    shards = {int(match[2]): path for path, match in files if match[2]}
+    if len(totals) > 1 or len(files) > max(1, len(shards)):
         raise DataError(
             f"{directory}: a split must have one file, or one set of shards, but {split} has {names}; keep one of them."
         )
@@ -127,7 +127,7 @@ def _in_order(directory: Path, split: str, found: Sequence[tuple[Path, re.Match[
             f"{directory}: a split must have all its shards, numbered from 0, but of the {total} of {split} {lacking}: "
             f"there are {names}; add what is missing, or give the split as one file `{split}`."
         )
-    return [shards[index] for index in sorted(shards)] if shards else [found[0][0]]
+    return [shards[index] for index in sorted(shards)] if shards else [files[0][0]]
 
 
 def _looks_like_a_split(path: Path) -> bool:
@@ -137,8 +137,8 @@ def _looks_like_a_split(path: Path) -> bool:
 
 def _split_of(path: Path) -> str | None:
     """The split that a name looks like, None where it looks like none; train only where nothing else is said."""
-    found = {"train" if word.startswith("train") else SPLITS.get(word, "test") for word in _words(path)}
-    return next((split for split in ("test", "validation", "train") if split in found), None)
+    splits = {"train" if word.startswith("train") else SPLITS.get(word, "test") for word in _words(path)}
+    return next((split for split in ("test", "validation", "train") if split in splits), None)
 
 
 def _words(path: Path) -> list[str]:

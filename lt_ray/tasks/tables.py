@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from lt_ray.cycle.metrics import Targets
 from lt_ray.errors import DataError, nearest
@@ -98,98 +100,107 @@ def table(
 
     Raises `DataError` for a missing column, no row, or a row without text or label; rows are counted from 1.
     """
-    found = layout.of(columns)
-    if missing := [name for name in (*found.texts, found.label) if name not in columns]:
+    chosen = layout.of(columns)
+    if missing := [name for name in (*chosen.texts, chosen.label) if name not in columns]:
         raise DataError(_lacks(source, missing[0], columns, layout))
-    if not columns[found.label]:
+    if not columns[chosen.label]:
         raise DataError(f"{source}: a split must hold at least one row, but it holds none.")
-    rows: Sequence[int] = range(1, len(columns[found.label]) + 1)
+    rows: Sequence[int] = range(1, len(columns[chosen.label]) + 1)
     notes: tuple[str, ...] = ()
-    if found.texts == PLAIN.texts:
+    if chosen.texts == PLAIN.texts:
         texts = [_text(source, row, value) for row, value in zip(rows, columns["text"], strict=True)]
     else:
-        rows, texts, notes = _joined(source, [(name, columns[name]) for name in found.texts])
-    labels = [_target(source, found, row, columns[found.label][row - 1]) for row in rows]
-    return Table(source, texts, labels, rows, (classes or {}).get(found.label), notes)
+        rows, texts, notes = _joined(source, [(name, columns[name]) for name in chosen.texts])
+    labels = [_target(source, chosen, row, columns[chosen.label][row - 1]) for row in rows]
+    return Table(source, texts, labels, rows, (classes or {}).get(chosen.label), notes)
 
 
-def labelled(tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | None) -> Labelled:
-    """Return the texts of each split with labels 0, 1, …
+def labelled(
+    tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | None, targets: Targets = "classes"
+) -> Labelled:
+    """Return the texts of each split with what is asked of them, as `Texts` keeps it.
 
     - `tables`: split → its tables, in order; `train` is one of them.
-    - `names`: the class names in label order; labels are positions in it where all are whole numbers, else names.
-      None = what the tables say, else the distinct labels of train, sorted, by value where all are whole numbers.
+    - `names`: of the classes or labels, in order. Classes are positions in it where all are whole numbers, else names.
+      None = of labels those of train, sorted; of classes what the tables say, else the distinct ones of train, sorted,
+      by value where all are whole numbers.
 
-    Raises `DataError` for a label that is no class, for labels that only blanks or case tell apart, and for fewer than
-    two classes in train.
+    Raises `DataError` for fewer than two classes or labels in train, for one that is not known there, and for classes
+    that only blanks or case tell apart.
     """
     every = [table for parts in tables.values() for table in parts]
-    numbers = all(_is_whole(label) for table in every for label in table.labels)
-    train = sorted({label for table in tables["train"] for label in table.labels}, key=int if numbers else str)
-    if len(train) < 2:
-        raise DataError(
-            f"{tables['train'][0].source}: the labels must name at least two classes, but every row has {train[0]!r}."
-        )
-    names = names or (_own_names(every) if numbers else None)
-    if names is None:
-        _check_distinct(every)
-        names, classes = tuple(train), {label: i for i, label in enumerate(train)}
-        rule = "a label must occur in train"
+    rows: Callable[[Table], npt.NDArray[Any]]
+    if targets == "numbers":
+        names, rows = (), _numbers
+    elif targets == "labels":
+        names = _label_names(tables["train"], names)
+        rows = partial(_labels, names=names)
     else:
-        classes = {str(i) if numbers else name: i for i, name in enumerate(names)}
-        rule = "a label must be one of the named classes"
+        names, places, rule = _class_places(every, tables["train"], names)
+        rows = partial(_classes, places=places, rule=rule)
     splits = {
-        split: Texts(
-            [text for table in parts for text in table.texts],
-            np.concatenate([_codes(table, classes, rule) for table in parts]),
-        )
+        split: Texts([text for table in parts for text in table.texts], np.concatenate([*map(rows, parts)]))
         for split, parts in tables.items()
     }
     return Labelled(splits, names, tuple(note for table in every for note in table.notes))
 
 
-def numbered(tables: Mapping[str, Sequence[Table]]) -> Labelled:
-    """Return the texts of each split with their numbers, float32 `(n, 1)`; there are no classes."""
-    splits = {
-        split: Texts(
-            [text for table in parts for text in table.texts],
-            np.array([[label] for table in parts for label in table.labels], dtype=np.float32),
-        )
-        for split, parts in tables.items()
-    }
-    return Labelled(splits, (), tuple(note for parts in tables.values() for table in parts for note in table.notes))
+def _numbers(table: Table) -> npt.NDArray[np.float32]:
+    """A table's numbers, float32 `(n, 1)`."""
+    return np.array(table.labels, dtype=np.float32).reshape(-1, 1)
 
 
-def several(tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | None) -> Labelled:
-    """Return the texts of each split with the labels that each has, float32 `(n, L)` of 0 and 1.
-
-    - `names`: the labels in order; None = those of train, sorted
-
-    Raises `DataError` for fewer than two labels in train, and for one that is none of them.
-    """
-    train = sorted({name for table in tables["train"] for labels in table.labels for name in labels})
-    names = names or tuple(train)
+def _label_names(train: Sequence[Table], names: tuple[str, ...] | None) -> tuple[str, ...]:
+    names = names or tuple(sorted({name for table in train for labels in table.labels for name in labels}))
     if len(names) < 2:
         raise DataError(
-            f"{tables['train'][0].source}: there must be at least two labels, but train has {listed(names)}; is the "
-            "separator right (--set task.separator=…)?"
+            f"{train[0].source}: there must be at least two labels, but train has {listed(names)}; is the separator "
+            "right (--set task.separator=…)?"
         )
-    places = {name.strip(): place for place, name in enumerate(names)}
-    splits, notes = {}, []
-    for split, parts in tables.items():
-        chosen = np.zeros((sum(len(table.labels) for table in parts), len(names)), dtype=np.float32)
-        rows = ((table, row, labels) for table in parts for row, labels in zip(table.rows, table.labels, strict=True))
-        for place, (table, row, labels) in enumerate(rows):
-            for name in labels:
-                if name.strip() not in places:
-                    raise DataError(
-                        f"{table.source}: a label must occur in train or in labels.json, but row {row} has `{name}`, "
-                        f"not one of {listed(names)}; correct or remove it.{nearest(name, names)}"
-                    )
-                chosen[place, places[name.strip()]] = 1
-        splits[split] = Texts([text for table in parts for text in table.texts], chosen)
-        notes += [note for table in parts for note in table.notes]
-    return Labelled(splits, tuple(name.strip() for name in names), tuple(notes))
+    return tuple(name.strip() for name in names)
+
+
+def _labels(table: Table, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Which labels each row of a table has, float32 `(n, L)` of 0 and 1."""
+    chosen = np.zeros((len(table.labels), len(names)), dtype=np.float32)
+    for place, (row, labels) in enumerate(zip(table.rows, table.labels, strict=True)):
+        for name in labels:
+            if name.strip() not in names:
+                raise DataError(
+                    f"{table.source}: a label must occur in train or in labels.json, but row {row} has `{name}`, "
+                    f"not one of {listed(names)}; correct or remove it.{nearest(name, names)}"
+                )
+            chosen[place, names.index(name.strip())] = 1
+    return chosen
+
+
+def _class_places(
+    every: Sequence[Table], train: Sequence[Table], names: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], dict[str, int], str]:
+    """The classes' names, the class of each label as it is written, and the rule that a label must keep."""
+    numbers = all(_is_whole(label) for table in every for label in table.labels)
+    there = sorted({label for table in train for label in table.labels}, key=int if numbers else str)
+    if len(there) < 2:
+        raise DataError(
+            f"{train[0].source}: the labels must name at least two classes, but every row has {there[0]!r}."
+        )
+    names = names or (_own_names(every) if numbers else None)
+    if names is None:
+        _check_distinct(every)
+        return tuple(there), {label: i for i, label in enumerate(there)}, "a label must occur in train"
+    places = {str(i) if numbers else name: i for i, name in enumerate(names)}
+    return names, places, "a label must be one of the named classes"
+
+
+def _classes(table: Table, places: Mapping[str, int], rule: str) -> npt.NDArray[np.int64]:
+    """The class of each row of a table, int64 `(n,)`."""
+    for row, label in zip(table.rows, table.labels, strict=True):
+        if label not in places:
+            raise DataError(
+                f"{table.source}: {rule}, but row {row} has `{label}`, not one of {listed(places)}; "
+                f"correct or remove it.{nearest(label, places)}"
+            )
+    return np.array([places[label] for label in table.labels], dtype=np.int64)
 
 
 def _own_names(tables: Sequence[Table]) -> tuple[str, ...] | None:
@@ -239,16 +250,6 @@ def listed(names: Iterable[object]) -> str:
     """Return `` `a`, `b`, … `` for a message; «nothing» where there is none."""
     shown = [f"`{name}`" for name in names]
     return ", ".join([*shown[:SHOWN], "…"] if len(shown) > SHOWN else shown) or "nothing"
-
-
-def _codes(table: Table, classes: Mapping[str, int], rule: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    for row, label in zip(table.rows, table.labels, strict=True):
-        if label not in classes:
-            raise DataError(
-                f"{table.source}: {rule}, but row {row} has `{label}`, not one of {listed(classes)}; "
-                f"correct or remove it.{nearest(label, classes)}"
-            )
-    return np.array([classes[label] for label in table.labels], dtype=np.int64)
 
 
 def _joined(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,22 @@ class TextData(Data, kind="text"):
     """Token that fills a batch; it stands in no document"""
     notes: tuple[str, ...] = ()
     """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
+
+    @classmethod
+    def of(
+        cls, splits: Mapping[str, Split], classes: tuple[str, ...], rows: int, padding: int, notes: tuple[str, ...] = ()
+    ) -> TextData:
+        """Return data made of encoded splits: `train`, `validation` and `test`."""
+        facts = {"classes": list(classes), "rows": rows, "padding": padding}
+        train, validation, test = (splits[name] for name in SPLITS)
+        made = cls(train, validation, test, classes, rows, "", padding, notes)
+        return replace(made, digest=kept.digest(facts, made.arrays))
+
+    @property
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What is kept of it on disk: `{split}.{part}` → the parts of its splits."""
+        parts = ("tokens", "offsets", "labels")
+        return {f"{split}.{part}": getattr(self._split(split), part) for split in SPLITS for part in parts}
 
     @property
     def longest(self) -> int:  # type: ignore[override] # computed where others have a constant
@@ -157,9 +173,8 @@ class TextData(Data, kind="text"):
 
         Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
         """
-        told = {"classes": list(self.classes), "rows": self.rows, "padding": self.padding, "digest": self.digest}
-        arrays = _arrays(self.train, self.validation, self.test)
-        kept.save(directory, arrays, {**told, "kind": "text", "notes": list(self.notes)})
+        facts = {"classes": self.classes, "rows": self.rows, "padding": self.padding}
+        kept.save(directory, self.arrays, {**facts, "kind": "text", "digest": self.digest, "notes": self.notes})
 
     @classmethod
     def load(cls, directory: Path) -> TextData:
@@ -167,7 +182,18 @@ class TextData(Data, kind="text"):
 
         Raises `DamagedError` if a file is missing, cut short, or not what its digest says.
         """
-        return load(directory)
+        arrays, description = kept.load(directory)
+        try:
+            splits: dict[str, Split] = {
+                n: Split(*(arrays[f"{n}.{part}"] for part in ("tokens", "offsets", "labels"))) for n in SPLITS
+            }
+            # Data of an earlier release have no notes; what was trained on them can still be exported.
+            notes = tuple(map(str, description.get("notes", ())))
+            data = cls.of(splits, tuple(description["classes"]), description["rows"], description["padding"], notes)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
+        kept.check(directory, arrays, data.digest, description)
+        return data
 
 
 def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Texts | None = None) -> TextData:
@@ -188,12 +214,8 @@ def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Te
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids[:max_tokens] or [UNKNOWN] for encoding in encodings]
 
-    train, validation, test = (
-        _encode_split(texts, tokens_of) for texts in (corpus.train, corpus.validation, corpus.test)
-    )
-    data = _text_data(train, validation, test, corpus.classes, len(SPECIAL_WORDS) + len(words), PADDING)
     spoken = [True] * len(SPECIAL_WORDS) + [any(map(str.isalnum, word)) for word in words]
-    return _told(data, corpus, UNKNOWN, np.array(spoken))
+    return _encoded(corpus, tokens_of, PADDING, UNKNOWN, np.array(spoken))
 
 
 def encode_with(
@@ -244,24 +266,27 @@ def encode_with(
             documents.append(tokens)
         return documents
 
-    train, validation, test = (
-        _encode_split(texts, tokens_of) for texts in (corpus.train, corpus.validation, corpus.test)
-    )
-    data = _text_data(train, validation, test, corpus.classes, len(tokenizer), padding)
     spoken = ~np.isin(np.arange(len(tokenizer)), [token for token in tokenizer.all_special_ids if token != unknown])
-    return _told(data, corpus, unknown if isinstance(unknown, int) else None, spoken)
+    return _encoded(corpus, tokens_of, padding, unknown if isinstance(unknown, int) else None, spoken)
 
 
-def _told(data: TextData, corpus: Corpus, unknown: int | None, spoken: npt.NDArray[np.bool_]) -> TextData:
-    """Return the data with the corpus's notes and those of its unknown words.
+def _encoded(
+    corpus: Corpus,
+    tokens_of: Callable[[list[str]], list[list[int]]],
+    padding: int,
+    unknown: int | None,
+    spoken: npt.NDArray[np.bool_],
+) -> TextData:
+    """Return the corpus as tokens, with its notes and those of its unknown words.
 
     - `spoken`: of each token of the vocabulary, whether it is a word, known or not; shape `(rows,)`
     """
+    splits = {name: _encode_split(texts, tokens_of) for name, texts in corpus.splits.items()}
     said = list(corpus.notes)
-    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+    for name, split in splits.items():
         if unknown is not None:
             said += notes.of_words(f"{corpus.name}: {name}", split.tokens == unknown, spoken[split.tokens])
-    return replace(data, notes=tuple(said))
+    return TextData.of(splits, corpus.classes, len(spoken), padding, tuple(said))
 
 
 def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None, positions: int | None = None) -> int:
@@ -270,13 +295,12 @@ def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None,
     Raises `DataError` where `max_tokens` is more than the tokenizer or the model can take.
     """
     own = tokenizer.model_max_length if tokenizer.model_max_length < NO_LIMIT else None
-    limits = [limit for limit in (own, positions) if limit is not None]
-    if max_tokens is None:
-        return min([LONGEST if own is None else own, *limits])
-    if limits:
-        whose = "its tokenizer keeps" if positions is None or (own is not None and own < positions) else "it can read"
-        _check_length(max_tokens, min(limits), whose)
-    return max_tokens
+    if own is None or (positions is not None and positions <= own):
+        _check_length(max_tokens, positions, "it can read")
+    else:
+        _check_length(max_tokens, own, "its tokenizer keeps")
+    most = LONGEST if own is None else own
+    return max_tokens or (most if positions is None else min(most, positions))
 
 
 def longest_of_words(max_tokens: int | None, positions: int | None) -> int | None:
@@ -284,37 +308,16 @@ def longest_of_words(max_tokens: int | None, positions: int | None) -> int | Non
 
     Raises `DataError` where `max_tokens` is more than the model can read.
     """
-    if max_tokens is None or positions is None:
-        return max_tokens or positions
     _check_length(max_tokens, positions, "it can read")
-    return max_tokens
+    return max_tokens or positions
 
 
-def _check_length(max_tokens: int, most: int, whose: str) -> None:
-    if max_tokens > most:
+def _check_length(max_tokens: int | None, most: int | None, whose: str) -> None:
+    if max_tokens is not None and most is not None and max_tokens > most:
         raise DataError(
             f"`task.max_tokens` must be at most what the model takes ({whose} {most} tokens), but got {max_tokens}; "
             f"keep less with --set task.max_tokens={most}."
         )
-
-
-def load(directory: Path) -> TextData:
-    """Return what `TextData.save` wrote, its arrays mapped from the file and read-only.
-
-    Raises `DamagedError` if a file is missing, cut short, or not what its digest says.
-    """
-    arrays, told = kept.load(directory)
-    try:
-        train, validation, test = (
-            Split(arrays[f"{name}.tokens"], arrays[f"{name}.offsets"], arrays[f"{name}.labels"]) for name in SPLITS
-        )
-        data = _text_data(train, validation, test, tuple(told["classes"]), told["rows"], told["padding"])
-        # Data of an earlier release have none; what was trained on them can still be exported.
-        notes_told = tuple(map(str, told.get("notes", ())))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
-    kept.check(directory, arrays, data.digest, told)
-    return replace(data, notes=notes_told)
 
 
 def _tokenizer(tokens: dict[str, int]) -> Tokenizer:
@@ -351,19 +354,3 @@ def _encode_split(texts: Texts, tokens_of: Callable[[list[str]], list[list[int]]
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         labels=texts.labels,
     )
-
-
-def _text_data(
-    train: Split, validation: Split, test: Split, classes: tuple[str, ...], rows: int, padding: int
-) -> TextData:
-    facts = {"classes": list(classes), "rows": rows, "padding": padding}
-    digest = kept.digest(facts, _arrays(train, validation, test))
-    return TextData(train, validation, test, classes, rows, digest, padding)
-
-
-def _arrays(train: Split, validation: Split, test: Split) -> dict[str, npt.NDArray[np.int32] | Integers]:
-    return {
-        f"{name}.{part}": getattr(split, part)
-        for name, split in (("train", train), ("validation", validation), ("test", test))
-        for part in ("tokens", "offsets", "labels")
-    }

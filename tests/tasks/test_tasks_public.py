@@ -428,7 +428,7 @@ def test_the_pooled_documents_are_those_of_old(tmp_path: Path, sizes: dict[str, 
 def test_a_small_pool_is_named(tmp_path: Path) -> None:
     """A pool smaller than the sizes says both numbers and the sizes that would do."""
     files(tmp_path / "data", train=20, test=20)
-    with pytest.raises(DataError, match=r"sum=50000, documents=40.*--set task\.sizes=\[22,9,8\]"):
+    with pytest.raises(DataError, match=r"50000 of the 40 documents; .*--set task\.sizes=\[22,9,8\]\."):
         public.corpus(Imdb(sizes=(28_000, 12_000, 10_000)), tmp_path / "data")
     files(tmp_path / "tiny", train=2, test=1)
     with pytest.raises(DataError, match=r"3 become train 1, validation 1, test 1.*--set task\.test_share"):

@@ -42,7 +42,7 @@ def test_a_cached_task_is_not_encoded_again(tmp_path: Path) -> None:
     second, again = registry.load(TOY, 100, cache=tmp_path)
     assert (second.digest, again) == (first.digest, directory)
     assert (directory / kept.TENSORS).stat().st_mtime == 1
-    assert text.load(directory).digest == registry.load(TOY, 100)[0].digest == first.digest
+    assert text.TextData.load(directory).digest == registry.load(TOY, 100)[0].digest == first.digest
 
 
 def test_the_key_is_all_that_makes_the_data(tmp_path: Path, data_dir: Path) -> None:

@@ -397,13 +397,13 @@ def test_tokens_come_back_from_their_files(own: Path, tmp_path: Path) -> None:
     """What a tokenizer made is loaded as it was saved, its padding too; data of another padding is other data."""
     data = text.encode_with(corpus_of("plot", "cast"), registry.tokenizer(own), None)
     data.save(tmp_path / "data")
-    loaded = text.load(tmp_path / "data")
+    loaded = text.TextData.load(tmp_path / "data")
     assert same(data, loaded)
     assert loaded.padding == 0
     description = tmp_path / "data" / kept.DESCRIPTION
     description.write_text(description.read_text().replace('"padding":0', '"padding":4'))
     with pytest.raises(DamagedError, match="digest"):
-        text.load(tmp_path / "data")
+        text.TextData.load(tmp_path / "data")
 
 
 def test_digest_knows_what_reaches_a_model() -> None:
@@ -437,7 +437,7 @@ def test_load_returns_what_was_saved(tmp_path: Path) -> None:
     """Loaded data is the saved data, read-only, and nothing else is left beside it."""
     data = text.encode(CORPUS, 25, None)
     data.save(tmp_path / "a" / "data")
-    loaded = text.load(tmp_path / "a" / "data")
+    loaded = text.TextData.load(tmp_path / "a" / "data")
     assert same(data, loaded)
     assert loaded.train.tokens.dtype == np.int32
     with pytest.raises(ValueError, match="read-only"):
@@ -462,7 +462,7 @@ def test_writers_at_once_agree(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert same(data, text.load(tmp_path / "data"))
+    assert same(data, text.TextData.load(tmp_path / "data"))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -481,9 +481,9 @@ def test_damage_is_seen_and_mended(tmp_path: Path, name: str, damage: str) -> No
     else:
         path.write_bytes(content[: len(content) - 3] if damage == "short" else b"")
     with pytest.raises(DamagedError, match="data"):
-        text.load(tmp_path / "data")
+        text.TextData.load(tmp_path / "data")
     data.save(tmp_path / "data")
-    assert same(data, text.load(tmp_path / "data"))
+    assert same(data, text.TextData.load(tmp_path / "data"))
 
 
 def test_a_cut_is_its_seeds_own() -> None:

@@ -64,7 +64,15 @@ def a_stored_round(key: str, index: int) -> tuple[StoredRound, dict[str, torch.T
     measurement = a_round("c", index, val=share, test=share - 0.01, sparsity=1 - share)
     fields = measurement.model_dump(exclude=RoundResult.model_fields.keys() - Measurement.model_fields.keys())
     fields |= {"before_val_accuracy": None, "before_test_accuracy": None}  # as a round says it that was measured once
-    stored = StoredRound(key, {}, Measurement(**fields), (), {"w": (1000 - index, 1000)}, CYCLE.id, {})
+    stored = StoredRound(
+        key=key,
+        inputs={},
+        measurement=Measurement(**fields),
+        epochs=(),
+        counts={"w": (1000 - index, 1000)},
+        computed_by=CYCLE.id,
+        made_with={},
+    )
     return stored, {}, {"w": torch.ones(8, dtype=torch.bool)}
 
 
