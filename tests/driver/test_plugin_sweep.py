@@ -8,47 +8,33 @@ from pathlib import Path
 
 import pytest
 import torch
-from killing import ROOT, KillableSweep, wait_for
+from killing import KillableSweep, wait_for
+from readme import PLUGINS, SECTION, registries_kept
 
-from lt_ray.cycle import plugins
-from lt_ray.cycle.metrics import METRICS
-from lt_ray.cycle.models import MODELS
-from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.tasks import TASKS
 from lt_ray.sweep import export
 from lt_ray.sweep.directory import SweepDirectory
-
-README = (ROOT / "README.md").read_text()
-SECTION = README[README.index("## Your own task, model, criterion and metric") : README.index("## From Python")]
+from lt_ray.tasks import registry
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _registries_as_they_were():
-    """What this file's plugins add to this process is gone after it."""
-    registries = (TASKS, MODELS, PRUNINGS, METRICS)
-    before = [dict(kinds) for kinds in registries]
-    yield
-    for kinds, had in zip(registries, before, strict=True):
-        kinds.clear()
-        kinds.update(had)
-    plugins._texts.clear()
+    with registries_kept():
+        yield
 
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory) -> list[str]:
     """The words of README's command, its plugins written as README prints them."""
     folder = tmp_path_factory.mktemp("plugins")
-    codes = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
-    names = re.findall(r"\(`(\w+\.py)`\)", SECTION)
-    assert len(codes) == len(names) == 4
-    for name, code in zip(names, codes, strict=True):
-        assert code.count("\n") <= 25, f"{name} must be short"
-        (folder / name).write_text(code)
     (space,) = re.findall(r"```yaml\n(.*?)```", SECTION, re.DOTALL)
-    (folder / "taylor.yaml").write_text(space)
-    names.append("taylor.yaml")
+    files = {**PLUGINS, "taylor.yaml": space}
+    assert len(files) == 5
+    for name, text in files.items():
+        assert text.count("\n") <= 25, f"{name} must be short"
+        (folder / name).write_text(text)
     (command,) = re.findall(r"\$ python (.*?)\n```", SECTION, re.DOTALL)
-    return [str(folder / word) if word in names else word for word in shlex.split(command.replace("\\\n", ""))]
+    return [str(folder / word) if word in files else word for word in shlex.split(command.replace("\\\n", ""))]
 
 
 def test_readmes_plugins_run_as_printed(words, tmp_path):
@@ -57,7 +43,7 @@ def test_readmes_plugins_run_as_printed(words, tmp_path):
     sweep = KillableSweep([*words, "--tracking-uri", "none", "--set", "training.epochs=4"], "rings")
     printed = sweep.run(tmp_path, "--local")
     rows = sweep.rows(tmp_path)
-    assert len(rows) == 12
+    assert len(rows) == 16
     assert all(abs(row["test_missed"] + row["test_accuracy"] - 1) < 1e-12 for row in rows)
     assert all((row["metric"], row["best"]) == ("missed", "lowest") for row in rows)
     dense = [row for row in rows if row["round"] == 0]
@@ -78,7 +64,7 @@ def test_readmes_plugins_run_as_printed(words, tmp_path):
 @pytest.mark.slow
 def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
     """Four trials on two processes, killed -9 and resumed by the same command, end with the rows of an undisturbed
-    local run; the report from MLflow alone is the store's."""
+    local run; the report from MLflow alone is the store's; an exported round measures what was recorded of it."""
     sweep = KillableSweep([*words, "--set", "training.epochs=40", "--partial-every", "1"], "rings")
     storages = [tmp_path / name for name in ("local", "killed")]
     for storage in storages:
@@ -89,14 +75,30 @@ def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
     process.kill()
     process.wait()
     sweep.run(storages[1], "--max-concurrent", "2")
-    assert sweep.rows(storages[0]) == sweep.rows(storages[1])
+    rows = sweep.rows(storages[0])
+    assert len({row["cycle"] for row in rows}) == 4
+    assert sweep.rows(storages[1]) == rows
     plugins = [word for word in words if word.endswith(".py") and "sweeps" not in word]
     uri = f"sqlite:///{storages[1] / 'mlflow.db'}"
-    command = [str(Path(sys.executable).parent / "lt-ray"), "report", sweep.name, "--storage", str(storages[1])]
-    for out, more in (("store", []), ("mlflow", ["--tracking-uri", uri, *(f"--plugin={p}" for p in plugins)])):
-        done = subprocess.run(
-            [*command, "--out", str(tmp_path / out), *more], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert (tmp_path / "store" / "report.md").read_text() == (tmp_path / "mlflow" / "report.md").read_text()
-    assert "share missed" in (tmp_path / "store" / "report.md").read_text()
+    recorded = ["--tracking-uri", uri, *(f"--plugin={path}" for path in plugins)]
+    for out, more in (("store", []), ("mlflow", recorded)):
+        _lt_ray("report", sweep.name, "--storage", storages[1], "--out", tmp_path / out, *more)
+    report = (tmp_path / "store" / "report.md").read_text()
+    assert report == (tmp_path / "mlflow" / "report.md").read_text()
+    assert "share missed" in report
+    row = rows[-1]
+    _lt_ray("export", sweep.name, row["cycle"], "--storage", storages[1], "--out", tmp_path / "model")
+    module, tree = export.load(tmp_path / "model")
+    task = TASKS.parse(tree["cycle"]["task"])
+    rings, _ = registry.load(task, 1)
+    meter = rings.meter(task.metrics)
+    for batch in rings.measuring("test"):
+        meter.add(module(batch.inputs).detach(), batch.targets)
+    assert meter.values() == {metric.name: row[f"test_{metric.name}"] for metric in task.metrics}
+
+
+def _lt_ray(*words) -> None:
+    """A command of `lt-ray`, in a process that knows none of the plugins."""
+    command = [Path(sys.executable).parent / "lt-ray", *words]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
