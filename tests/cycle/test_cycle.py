@@ -8,7 +8,7 @@ from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.editing import keys
 from lt_ray.cycle.identity import canonical, digest
 from lt_ray.cycle.models import MODELS, Cnn, Encoder, Recurrent, Transformer
-from lt_ray.cycle.prunings import Magnitude, Similarity, Snip, Wanda
+from lt_ray.cycle.prunings import PRUNINGS, Magnitude, Similarity, Snip, Wanda
 from lt_ray.cycle.tasks import Cifar10, Folder, ImageNet, Images, Imdb, PublicTexts, Toy, ToyImages
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
@@ -349,3 +349,13 @@ def test_a_model_without_blocks_is_told_which_have_them():
     named = str(error.value).partition("(")[2].partition(")")[0].split(" or ")
     assert named == [name for name, kind in MODELS.items() if kind.has_blocks]
     assert {"encoder", "transformer"} <= set(named)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_toy_makes_of_a_model_are_fields_of_a_cycle(name):
+    """Each of a model's `toy` is a field of a cycle with that model and those prunings, at a value it takes."""
+    toy = MODELS[name].toy
+    prunings = [method for method in PRUNINGS if any(key.startswith(f"{method}.") for key in toy)]
+    fields = Cycle().with_settings({"model.name": name, "schedule": " ".join(prunings), **toy}).flat()
+    expected = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in toy.items()}
+    assert {key: fields[key] for key in toy} == expected

@@ -1,6 +1,7 @@
 """Plugins: run by content, whole or not at all, and told of by file and line."""
 
 import pytest
+from readme import registries_kept
 
 from lt_ray.cycle import plugins
 from lt_ray.cycle.cycle import Cycle, parse
@@ -33,12 +34,8 @@ class Points(TaskSettings):
 
 @pytest.fixture(autouse=True)
 def _registries_as_they_were():
-    before = [(kinds, dict(kinds)) for kinds in (TASKS, METRICS)]
-    yield
-    for kinds, had in before:
-        kinds.clear()
-        kinds.update(had)
-    plugins._texts.clear()
+    with registries_kept():
+        yield
 
 
 def test_a_plugin_is_known_by_its_content(tmp_path):

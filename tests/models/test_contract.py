@@ -1,33 +1,77 @@
-"""Laws of every model, whichever it is: a new one is tested by being registered, with small settings here."""
+"""Laws of every model, README's own among them: a new one is tested by being registered, with small settings here."""
 
 import json
+from collections import OrderedDict
 from dataclasses import asdict, replace
+from typing import ClassVar, Literal
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from dying import run_dying
+from modelling import a_small_encoder
+from readme import MODEL_NAMES, plugged_in
+from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import PADDING, Facts
-from lt_ray.cycle.models import MODELS, CifarResNet, CifarVgg, Cnn, Encoder, Lstm, Rnn, Transformer
+from lt_ray.cycle.models import MODELS, ModelSettings
+from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.results import RoundResult
+from lt_ray.cycle.tasks import TASKS
+from lt_ray.cycle.training import Training
 from lt_ray.models.model import Model, model_of
 from lt_ray.rounds import bases
+from lt_ray.rounds.chain import chain
+from lt_ray.rounds.run import run_cycle
+from lt_ray.store.store import RoundStore
 from lt_ray.sweep.export import load
+from lt_ray.sweep.plan import Grounds, Planner
+from lt_ray.sweep.sweep import Sweep
+from lt_ray.tasks.arrays import ArrayData
+from lt_ray.tasks.task import Data
+from lt_ray.tasks.text import Split, TextData
 from lt_ray.training.randomness import generators
 
 SMALL = {
-    "cnn": [Cnn(embedding=7, filters=6, widths=(1, 3, 4), dropout=0.4)],
-    "lstm": [Lstm(embedding=5, hidden=4), Lstm(embedding=5, hidden=4, bidirectional=False)],
-    "rnn": [Rnn(embedding=5, hidden=4), Rnn(embedding=5, hidden=4, layers=2, bidirectional=True)],
-    "transformer": [Transformer(embedding=8, layers=4, heads=2, hidden=12, positions=30)],
-    "encoder": [Encoder(path="toy")],
-    "cifar_resnet": [CifarResNet(depth=14, width=4), CifarResNet(depth=14, width=4, shortcut="padding")],
-    "cifar_vgg": [CifarVgg(depth=11, width=4)],
+    "cnn": [{"embedding": 7, "filters": 6, "widths": (1, 3, 4), "dropout": 0.4}],
+    "lstm": [{"embedding": 5, "hidden": 4}, {"embedding": 5, "hidden": 4, "bidirectional": False}],
+    "rnn": [{"embedding": 5, "hidden": 4}, {"embedding": 5, "hidden": 4, "layers": 2, "bidirectional": True}],
+    "transformer": [{"embedding": 8, "layers": 4, "heads": 2, "hidden": 12, "positions": 30}],
+    "encoder": [{"weights": "random"}],
+    "cifar_resnet": [{"depth": 14, "width": 4}, {"depth": 14, "width": 4, "shortcut": "padding"}],
+    "cifar_vgg": [{"depth": 11, "width": 4}],
+    "mlp": [{"hidden": 6}],
+    "normed": [{}],
 }
 """Model → small settings of it; several where they make different modules"""
-CASES = [(name, place) for name in MODELS for place in range(len(SMALL.get(name, "?")))]
-WITH_BLOCKS = [case for case in CASES if MODELS[case[0]].has_blocks]
+FACTS = {
+    "text": Facts(width=3, rows=40),
+    "arrays": Facts("arrays", width=3, shape=(5,)),
+    "images": Facts("images", width=3, shape=(3, 16, 16)),
+}
+"""What an example is → data that a model of such is tried on, of three classes"""
+
+
+class NormedModel(Model):
+    """A model whose state is more than its parameters."""
+
+    def build(self, blocks=None):
+        """Return linear → batch norm → ReLU → linear."""
+        layers = {"map": nn.Linear(*self.facts.shape, 6), "norm": nn.BatchNorm1d(6), "relu": nn.ReLU()}
+        return nn.Sequential(OrderedDict(layers | {"output": nn.Linear(6, self.outputs)}))
+
+
+class Normed(ModelSettings):
+    implementation: ClassVar = NormedModel
+    inputs: ClassVar = "arrays"
+    name: Literal["normed"] = "normed"
+
+
+CASES = [(name, place) for name in (*MODEL_NAMES, "normed") for place in range(len(SMALL.get(name, "?")))]
+WITH_BLOCKS = [case for case in CASES if case[0] in MODELS and MODELS[case[0]].has_blocks]
 
 
 def called(case: tuple[str, int]) -> str:
@@ -35,9 +79,6 @@ def called(case: tuple[str, int]) -> str:
 
 
 every_model = pytest.mark.parametrize("case", CASES, indirect=True, ids=called)
-of_texts = pytest.mark.parametrize(
-    "case", [case for case in CASES if MODELS[case[0]].inputs == "text"], indirect=True, ids=called
-)
 every_stack = pytest.mark.parametrize("case", WITH_BLOCKS, indirect=True, ids=called)
 CPU = torch.device("cpu")
 
@@ -47,6 +88,13 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _plugged_in():
+    with plugged_in():
+        MODELS.add(Normed)
+        yield
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
@@ -54,16 +102,20 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def case(request, cache) -> Model:
-    """The model of some small settings, on three classes of 40 words or of pictures of 16 × 16."""
+    """The model of some small settings, on three classes."""
     name, place = request.param
     if name not in SMALL:
         pytest.fail(f"model `{name}` is registered and so must keep these laws: give small settings of it in `SMALL`")
-    settings = SMALL[name][place]
-    if settings.inputs == "images":
-        return model_of(settings, Facts(inputs="images", width=3, shape=(3, 16, 16)))
-    cycle, base = bases.prepare(Cycle(model=settings), cache)
+    found = {"path": str(a_small_encoder(cache / "small", num_hidden_layers=4))} if name == "encoder" else {}
+    cycle, base = bases.prepare(a_cycle(MODELS[name](**SMALL[name][place], **found)), cache)
     padding = PADDING if base is None else base.config["pad_token_id"]
-    return model_of(cycle.model, Facts(width=3, rows=40, padding=padding), base)
+    return model_of(cycle.model, replace(FACTS[cycle.model.inputs], padding=padding), base)
+
+
+def a_cycle(model: ModelSettings, **fields) -> Cycle:
+    """A cycle of a model on the first task of its kind of examples."""
+    task = next(task for task in TASKS.values() if task.inputs == model.inputs)
+    return Cycle(task=task(), model=model, **fields)
 
 
 def lively(model: Model) -> dict[str, torch.Tensor]:
@@ -73,15 +125,41 @@ def lively(model: Model) -> dict[str, torch.Tensor]:
     return {name: tensor + 0.1 * noise[name] if tensor.dim() == 1 else tensor for name, tensor in state.items()}
 
 
-def documents(model: Model, *lengths: int) -> torch.Tensor:
-    """Documents of these lengths in one batch, or as many pictures."""
-    if model.facts.inputs == "images":
-        return torch.randn(len(lengths), *model.facts.shape, generator=torch.Generator().manual_seed(0))
-    tokens = [torch.randint(2, 40, (length,), generator=torch.Generator().manual_seed(length)) for length in lengths]
-    return torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=model.facts.padding)
+def examples(model: Model, *sizes: int) -> torch.Tensor:
+    """One batch: documents of these lengths, or as many arrays."""
+    drawn = [torch.Generator().manual_seed(size) for size in sizes]
+    if model.facts.inputs != "text":
+        return torch.stack([torch.randn(model.facts.shape, generator=generator) for generator in drawn])
+    tokens = [torch.randint(2, 40, (size,), generator=g) for size, g in zip(sizes, drawn, strict=True)]
+    return nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=model.facts.padding)
 
 
-def outputs(model: Model, module: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+def some_data(model: Model) -> Data:
+    """Few examples of what a model takes, their classes drawn."""
+    sizes, facts = {"train": 24, "validation": 8, "test": 8}, model.facts
+    drawn = np.random.default_rng(0)
+    classes = {split: drawn.integers(0, 3, n) for split, n in sizes.items()}
+    if facts.inputs != "text":
+        return ArrayData.of(
+            {split: (drawn.normal(size=(n, *facts.shape)), classes[split]) for split, n in sizes.items()}
+        )
+    lengths = {split: drawn.integers(1, 12, n) for split, n in sizes.items()}
+    return TextData.of(
+        {
+            split: Split(
+                tokens=drawn.integers(2, 40, lengths[split].sum(), dtype=np.int32),
+                offsets=np.concatenate([[0], lengths[split].cumsum()]),
+                labels=classes[split],
+            )
+            for split in sizes
+        },
+        ("a", "b", "c"),
+        facts.rows,
+        facts.padding,
+    )
+
+
+def outputs(model: Model, module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return model.forward(module.eval(), inputs)
 
@@ -127,7 +205,7 @@ def test_a_state_survives_a_module(case):
     told = {name: tensor.detach().clone() for name, tensor in case.state(live).items()}
     assert equal(told, state)
     again = case.live(told, case.blocks, CPU)
-    batch = documents(case, 9, 4)
+    batch = examples(case, 9, 4)
     given = outputs(case, live, batch)
     assert torch.equal(given, outputs(case, again, batch))
     assert (given.shape, given.dtype) == ((2, case.outputs), torch.float32)
@@ -155,12 +233,12 @@ def test_names_are_names_of_parameters(case):
     assert not set(case.block_names) & set(case.output_names)
 
 
-@of_texts
+@every_model
 def test_outputs_do_not_depend_on_neighbours(case):
-    """A document's outputs are the same alone and beside a longer one, which pads it."""
+    """An example's outputs are the same alone and beside another; a document's beside a longer one, which pads it."""
     module = case.live(lively(case), case.blocks, CPU)
-    short, long = documents(case, 3), documents(case, 30)
-    padded = F.pad(short, (0, 27), value=case.facts.padding)
+    short, long = examples(case, 3), examples(case, 30)
+    padded = F.pad(short, (0, 27), value=case.facts.padding) if case.facts.inputs == "text" else short
     together = outputs(case, module, torch.cat([padded, long]))
     alone = torch.cat([outputs(case, module, short), outputs(case, module, long)])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
@@ -192,7 +270,7 @@ def test_frozen_blocks_get_no_gradient_and_all_else_does(case):
     """After a backward pass the frozen blocks' parameters have no gradient, every other one has."""
     kept, frozen = case.blocks[1:], case.blocks[1:3]
     module = case.live(case.cut(lively(case), kept), kept, CPU, frozen)
-    case.forward(module, documents(case, 9, 4)).square().sum().backward()
+    case.forward(module, examples(case, 9, 4)).square().sum().backward()
     still = {id(p) for block in case.blocks_of(module)[: len(frozen)] for p in block.parameters()}
     assert still
     for name, parameter in module.named_parameters():
@@ -207,10 +285,49 @@ def test_an_exported_model_gives_equal_outputs(case, tmp_path):
     cycle, facts = {"model": case.settings.model_dump(mode="json")}, asdict(case.facts)
     told = {"cycle": cycle, "facts": json.loads(json.dumps(facts)), "classes": ["a", "b", "c"], "longest": 64}
     case.export(state, kept, told, tmp_path)
-    batch = documents(case, 9, 4)
+    batch = examples(case, 9, 4)
     expected = outputs(case, case.live(state, kept, CPU), batch)
     if case.base is None:
         module, _ = load(tmp_path)
     else:
         module = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert torch.equal(outputs(case, module, batch), expected)
+
+
+def a_short_cycle(model: Model) -> Cycle:
+    """Two rounds of an epoch, 3 steps each, under a decay that no pruned weight may feel."""
+    training = Training(optimizer="adamw", weight_decay=0.1, lr=0.01, batch_size=8, epochs=1, patience=1)
+    return a_cycle(model.settings, training=training, schedule=(Magnitude(fraction=0.5),))
+
+
+@every_model
+def test_counts_predicted_are_counts_measured_and_zeros_stay_zero(case, tmp_path):
+    """In a cycle of it the plan's counts are the rounds'; what is pruned is exactly 0 after training with decay, and
+    what is stored loads as it is."""
+    cycle, data, store = a_short_cycle(case), some_data(case), RoundStore(tmp_path)
+    grounds = Grounds(data.facts, data.digest, base=case.base)
+    (planned,) = Planner(Sweep(name="s", cycle=cycle), grounds).plan().cycles
+    results = [e for e in run_cycle(cycle, data, store, base=case.base) if isinstance(e, RoundResult)]
+    counts = [(row.remaining, row.parameters, row.nonzero) for row in results]
+    assert counts == [(row.remaining, row.parameters, row.nonzero) for row in planned.forecast]
+    assert results[1].nonzero < results[0].nonzero <= results[0].parameters == sum(case.sizes.values())
+    for round in chain(cycle, data.digest):
+        weights, masks = store.weights(round.key), store.masks(round.key)
+        assert not any(weights[name][~mask].any() for name, mask in masks.items())
+        assert equal(case.state(case.live(weights, store.read(round.key).blocks, CPU)), weights)
+
+
+@every_model
+def test_a_cycle_that_dies_after_every_step_is_bit_equal(case, tmp_path):
+    """A process that dies once it has saved one more state, again and again, leaves the bits of one that does not,
+    whatever was drawn before."""
+    cycle, data = a_short_cycle(case), some_data(case)
+    stores = [RoundStore(tmp_path / name) for name in ("whole", "dying")]
+    for _ in run_cycle(cycle, data, stores[0], base=case.base):
+        torch.manual_seed(7)
+    assert run_dying(cycle, data, stores[1].root, base=case.base) >= 6
+    for round in chain(cycle, data.digest):
+        one, other = (store.read(round.key) for store in stores)
+        assert one.pure() == other.pure()
+        assert equal(*(store.weights(round.key) for store in stores))
+        assert equal(*(store.masks(round.key) for store in stores))
