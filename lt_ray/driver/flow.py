@@ -12,7 +12,7 @@ import torch
 from lt_ray.board.live import LiveBoard
 from lt_ray.driver import cluster
 from lt_ray.driver.interruption import END_TRIALS, INTERRUPTED, Interruption
-from lt_ray.driver.relay import Relay, finished_keys
+from lt_ray.driver.relay import Relay
 from lt_ray.driver.resources import Resources, describe_resources
 from lt_ray.rounds.inputs import Datasets
 from lt_ray.rounds.run import run_cycle
@@ -39,9 +39,9 @@ def run(
     tracker: Callable[[str], Tracker | None],
     on_cluster: bool,
     resources: Resources,
+    interruption: Interruption,
     keep: Keep = "needed",
     retry_errored: bool = False,
-    interruption: Interruption | None = None,
 ) -> Outcome:
     """Run what is left of a sweep and return how it ended.
 
@@ -55,8 +55,6 @@ def run(
 
     Raises `InputError` before anything is written where the directory is not usable.
     """
-    started = time.monotonic()
-    interruption = interruption or Interruption()
     with contextlib.ExitStack() as stack:
         stack.enter_context(directory.driving())
         if plan.sweep.search == "optuna" and directory.exists():
@@ -67,7 +65,6 @@ def run(
         board = stack.enter_context(LiveBoard(plan, directory, share))
         listeners = _listeners(directory, board, tracker(sweep_id), None if keep == "all" else plan.sweep.tolerance)
         relay = Relay(directory, planner, plan, listeners, retry_errored=retry_errored)
-        before = finished_keys(plan, directory)  # after damaged ones were set aside
         with contextlib.suppress(KeyboardInterrupt):
             if not on_cluster:
                 _run_here(relay, data, directory, resources)
@@ -75,15 +72,9 @@ def run(
             if on_cluster and not relay.agenda.exhausted:
                 from lt_ray.driver.tuner import run_trials  # Ray takes seconds to import
 
-                run_trials(
-                    relay,
-                    data=data,
-                    directory=directory,
-                    resources=resources,
-                    interrupted=lambda: interruption.came,
-                )
+                run_trials(relay, data=data, directory=directory, resources=resources, interruption=interruption)
             interruption.leaves = on_cluster and bool(relay.outcome.why)
-            relay.close(before=before, seconds=time.monotonic() - started)
+            relay.close()
         return relay.outcome
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.driver.faults import PATIENCE, Faults, is_fault, one_line
@@ -34,6 +35,7 @@ class Relay:
         *,
         retry_errored: bool,
     ) -> None:
+        self._began = time.monotonic()
         self._directory = directory
         self._retry_errored = retry_errored
         self._faults = Faults()
@@ -50,6 +52,7 @@ class Relay:
         for listener in self._listeners:
             listener.begun(plan)
         self._take_in(plan.cycles)
+        self._before = self._finished_keys()  # after damaged rounds were set aside
 
     @property
     def over(self) -> bool:
@@ -122,12 +125,8 @@ class Relay:
         """Take in that the sweep cannot go on now."""
         self.outcome.why = self.outcome.why or why
 
-    def close(self, *, before: Collection[str], seconds: float) -> None:
-        """Complete the outcome and tell it.
-
-        - `before`: keys of the rounds that were there when this run began
-        - `seconds`: since it began [s]
-        """
+    def close(self) -> None:
+        """Complete the outcome and tell it."""
         outcome = self.outcome
         outcome.plan = self.agenda.plan
         self._catch_up()
@@ -135,9 +134,9 @@ class Relay:
             bool(outcome.why) or not self.agenda.exhausted or any(map(outcome.is_unfinished, outcome.plan.cycles))
         )
         outcome.best = self.agenda.best()
-        outcome.computed = len(finished_keys(outcome.plan, self._directory)) - len(before)
-        outcome.reused = len(before)
-        outcome.seconds = seconds
+        outcome.computed = len(self._finished_keys()) - len(self._before)
+        outcome.reused = len(self._before)
+        outcome.seconds = time.monotonic() - self._began
         for listener in self._listeners:
             listener.closed(outcome)
 
@@ -238,7 +237,6 @@ class Relay:
         for listener in self._listeners:
             listener.left(cycle, reason)
 
-
-def finished_keys(plan: Plan, directory: SweepDirectory) -> set[str]:
-    """Return the keys of a plan's rounds that the store has."""
-    return {key for key in plan.keys if directory.store.has(key)}
+    def _finished_keys(self) -> set[str]:
+        """Keys of the planned rounds that the store has."""
+        return {key for key in self.agenda.plan.keys if self._directory.store.has(key)}

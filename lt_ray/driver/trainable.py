@@ -34,6 +34,10 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
     forwards the events of its finished rounds again; the driver knows them.
     """
 
+    _warnings: _Warnings
+    """What its process warns of; a reused actor keeps it, as it keeps its data"""
+    _data: Datasets | None = None
+
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
         """Return what one trial takes."""
@@ -45,11 +49,15 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
         trial = config["trial"]
         resources: Resources = trial["resources"]
         torch.set_num_threads(resources.threads)
-        self._warnings = _warnings(self)
+        if not hasattr(self, "_warnings"):
+            self._warnings = _Warnings()
+            log.addHandler(self._warnings)
         for digest, text in trial["plugins"].items():
             plugins.run(text, f"plugin {digest[:12]}")
         self._cycle = Cycle.model_validate(trial["cycle"])
-        data = _data(self, trial["data"])
+        if self._data is None or self._data.directories != trial["data"]:
+            self._data = trial["data"].load()
+        data = self._data
         self._events: Iterator[Event] = run_cycle(
             self._cycle,
             data.of(self._cycle),
@@ -134,23 +142,6 @@ class _Warnings(logging.Handler):
         """Return what was held, and hold it no longer."""
         held, self._held = self._held, []
         return held
-
-
-def _warnings(trainable: CycleTrainable) -> _Warnings:
-    """The process's one handler; a reused actor keeps it."""
-    held: _Warnings | None = getattr(trainable, "_warnings", None)
-    if held is None:
-        held = _Warnings()
-        log.addHandler(held)
-    return held
-
-
-def _data(trainable: CycleTrainable, directories: Directories) -> Datasets:
-    """The data in these directories; a reused actor that has it keeps it."""
-    held: Datasets | None = getattr(trainable, "_held", None)
-    if held is None or held.directories != directories:
-        held = trainable._held = directories.load()
-    return held
 
 
 def _device(gpus: float) -> torch.device:

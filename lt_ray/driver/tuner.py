@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.driver import cluster, ray_processes
 from lt_ray.driver.faults import one_line
-from lt_ray.driver.interruption import END_TRIALS
+from lt_ray.driver.interruption import END_TRIALS, Interruption
 from lt_ray.driver.relay import Relay
 from lt_ray.driver.resources import Resources, at_once
 from lt_ray.driver.trainable import CycleTrainable, trial_config
@@ -147,20 +147,20 @@ def _cycle_id(trial: Any) -> str:
 
 
 def run_trials(
-    relay: Relay, *, data: Datasets, directory: SweepDirectory, resources: Resources, interrupted: Callable[[], bool]
+    relay: Relay, *, data: Datasets, directory: SweepDirectory, resources: Resources, interruption: Interruption
 ) -> None:
     """Run the cycles that the relay's agenda hands out, until it is exhausted; the relay is told what they do.
 
     A cycle that is handed out again repeats some events.
 
     - `data`, `directory`: on paths that every node sees
-    - `interrupted`: whether a signal asked for the end
+    - `interruption`: whether a signal asked for the end
     """
     directories = data.directories
     assert directories is not None  # there is a cache
 
     def over() -> bool:
-        return interrupted() or bool(relay.outcome.why)
+        return interruption.came or bool(relay.outcome.why)
 
     def next_trial() -> dict[str, Any] | None:
         planned = None if over() else relay.agenda.next()

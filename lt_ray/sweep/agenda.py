@@ -29,7 +29,8 @@ class Agenda(Listener):
         self.plan = plan
         self._pending: list[PlannedCycle] = []
         self._running: dict[str, PlannedCycle] = {}
-        self._results: dict[str, dict[int, RoundResult]] = {}
+        self._results: dict[str, list[RoundResult]] = {}
+        """Cycle → its finished rounds in order"""
         self._finished: set[str] = set()
         """Keys of finished rounds"""
         self._not_before: dict[str, float] = {}
@@ -47,7 +48,7 @@ class Agenda(Listener):
     def finished(self, result: RoundResult, epochs: Sequence[EpochResult] = ()) -> None:
         """Take in a finished round, found or computed."""
         self._finished.add(result.key)
-        self._results.setdefault(result.cycle, {})[result.round] = result
+        self._results.setdefault(result.cycle, []).append(result)
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Take in how a cycle ended; a failed one may be told so twice."""
@@ -140,13 +141,10 @@ class Agenda(Listener):
             cycles = list(cycles)
             if not all(planned.id in self._ended for planned in cycles):
                 return None
-            ended = [EndedCycle(self._in_order(planned.id), self._ended[planned.id]) for planned in cycles]
+            ended = [EndedCycle(self._results.get(planned.id, []), self._ended[planned.id]) for planned in cycles]
             sweep = self.plan.sweep
             self._point_results[index] = point_result(ended, sweep.objectives, sweep.tolerance)
         return self._point_results[index]
-
-    def _in_order(self, cycle: str) -> list[RoundResult]:
-        return [result for _, result in sorted(self._results.get(cycle, {}).items())]
 
     def _waiting(self) -> set[str]:
         """Keys of rounds that are not to be computed yet."""

@@ -77,6 +77,14 @@ class SweepDirectory(Listener):
         """Where tracebacks are, and Ray's own text."""
         return self.path / "faults.log"
 
+    def _tree(self, name: str) -> dict[str, Any] | None:
+        """What one of its files keeps; None where it is not there or damaged."""
+        try:
+            tree = json.loads((self.path / name).read_text())
+        except (OSError, ValueError):
+            return None
+        return tree if isinstance(tree, dict) else None
+
     def _explain(self, what: str, text: str) -> None:
         """Add a traceback to the log; nothing hangs on it, and the disk may be full."""
         with contextlib.suppress(OSError), self.log.open("a") as file:
@@ -89,11 +97,8 @@ class SweepDirectory(Listener):
 
     def environment(self) -> tuple[dict[str, str], dict[str, Scalar]]:
         """Return what the last run ran on and its data's sizes; nothing where that is not known."""
-        try:
-            tree = json.loads((self.path / "environment.json").read_text())
-            return dict(tree["environment"]), dict(tree["data"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}, {}
+        tree = self._tree("environment.json") or {}
+        return dict(tree.get("environment", {})), dict(tree.get("data", {}))
 
     def record_in(self, uri: str) -> None:
         """Keep which MLflow the sweep is recorded in.
@@ -247,11 +252,7 @@ class SweepDirectory(Listener):
 
     def live(self) -> dict[str, Any] | None:
         """Return the last snapshot that `keep_live` kept, or None."""
-        try:
-            tree = json.loads((self.path / "live.json").read_text())
-        except (OSError, ValueError):
-            return None
-        return tree if isinstance(tree, dict) else None
+        return self._tree("live.json")
 
     def begun(self, plan: Plan) -> None:
         """Do nothing: `define` wrote the plan."""
@@ -363,12 +364,10 @@ class SweepDirectory(Listener):
         return self._noted("stopped", cycle_id)
 
     def _noted(self, kind: str, cycle_id: str) -> str | None:
-        try:
-            return str(json.loads(self._path(kind, cycle_id).read_text())["reason"])
-        except FileNotFoundError:
+        name = f"{kind}/{cycle_id}.json"
+        if not (self.path / name).exists():
             return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return "unknown: the file that says why cannot be read"
+        return str((self._tree(name) or {}).get("reason", "unknown: the file that says why cannot be read"))
 
     def _path(self, kind: str, cycle_id: str) -> Path:
         return self.path / kind / f"{cycle_id}.json"

@@ -312,7 +312,7 @@ def test_no_network_for_the_hub_is_one_error_with_two_ways_out(tmp_path):
     """Where the hub cannot be reached, exit code 2, `--data-dir` and `--toy` are named, and nothing is written."""
     environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
     words = [sys.executable, "sweeps/imdb_lt.py", "--storage", str(tmp_path / "runs"), "--plan"]
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "`stanfordnlp/imdb` must be within reach" in done.stderr
     assert "--data-dir DIR" in done.stderr

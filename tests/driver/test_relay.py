@@ -80,7 +80,7 @@ def test_each_event_is_told_once_and_in_order(relay):
     for event in events():
         assert not telling.event(event)
         assert not telling.event(event)
-    telling.close(before=(), seconds=0.0)
+    telling.close()
     rounds = [told for r in (0, 1) for told in (("epoch", CYCLE.id, r), ("finished", CYCLE.id, r, 1))]
     end = [("ended", CYCLE.id, "complete"), ("closed", 2, 0, False)]
     assert heard == [("planned", CYCLE.id), ("started", CYCLE.id), *rounds, *end]
@@ -92,7 +92,7 @@ def test_a_later_run_tells_what_it_found(relay):
     list(events())
     telling, heard = begun()
     assert telling.over
-    telling.close(before=("a", "b"), seconds=0.0)
+    telling.close()
     found = [("found", CYCLE.id, [0, 1]), ("ended", CYCLE.id, "complete")]
     assert heard == [("planned", CYCLE.id), *found, ("closed", 0, 2, False)]
 
