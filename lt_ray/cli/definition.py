@@ -12,9 +12,11 @@ from pydantic import ValidationError
 from lt_ray.cli.options import ADAPTIVE_SAMPLES, Options, Script
 from lt_ray.cycle import plain_yaml
 from lt_ray.cycle.cycle import Cycle, folded
-from lt_ray.cycle.models import MODELS, ModelSettings
+from lt_ray.cycle.metrics import Inputs
+from lt_ray.cycle.models import MODELS, ModelSettings, Pretrained
 from lt_ray.cycle.prunings import PRUNINGS
 from lt_ray.cycle.settings import Scalar
+from lt_ray.cycle.tasks import TASKS
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.models.model import implementation
 from lt_ray.models.pretrained import Base
@@ -113,25 +115,27 @@ def _of_other_prunings(keys: Iterable[str], cycle: Cycle) -> list[str]:
 
 def _given(cycle: Cycle, options: Options) -> dict[str, object]:
     """The fields that options fix, the later ones winning: --toy, --task, --model, --rounds."""
-    model = cycle.model.name if options.model is None else _model_name(options.model)
+    task = TASKS.get(options.task or "", type(cycle.task))
+    model = cycle.model.name if options.model is None else _model_name(options.model, task.inputs)
+    is_found = issubclass(MODELS.get(model, ModelSettings), Pretrained)
     named: dict[str, object] = {"task.name": options.task, "rounds": options.rounds}
     if options.model is not None:
         named["model.name"] = model
-        if model == "encoder" and options.model != model:
+        if is_found and options.model != model:
             named |= {"model.path": options.model, "model.revision": None}
     if options.from_config:
-        if model != "encoder":
+        if not is_found:
             raise CycleError(f"`--from-config` draws an encoder's weights, but model {model} is none: leave it out")
         named["model.weights"] = "random"
     toy = _toy(cycle, MODELS.get(model, ModelSettings)) if options.toy else {}
     return toy | {key: value for key, value in named.items() if value is not None or key == "model.revision"}
 
 
-def _model_name(model: str) -> str:
-    """A model's name in a cycle: one of ours, or `encoder` for a name of the hub or a folder."""
+def _model_name(model: str, inputs: Inputs) -> str:
+    """A model's name in a cycle: one of ours; for a name of the hub or a folder `encoder`, of pictures `resnet`."""
     if model in MODELS or ("/" not in model and not Path(model).is_dir() and nearest(model, MODELS)):
         return model  # a slip of one of ours is told as such
-    return "encoder"
+    return "resnet" if inputs == "images" else "encoder"
 
 
 def _toy(cycle: Cycle, model: type[ModelSettings]) -> dict[str, object]:

@@ -11,8 +11,8 @@ from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import Inputs
 from lt_ray.cycle.settings import Settings, Share
 
-TOY_ENCODER = "toy"
-"""Path of the built-in encoder"""
+TOY_ENCODER = TOY_RESNET = "toy"
+"""Path of the built-in encoder, and of the built-in ResNet"""
 
 
 class ModelSettings(Settings):
@@ -192,7 +192,36 @@ class CifarVgg(SmallPictureModel):
     """Filters of the first group of convolutions; the others have 2, 4, 8 and 8 times as many [count]"""
 
 
-class Encoder(ModelSettings):
+class Pretrained(ModelSettings):
+    """What models have in common that transformers loads, from the hub or a folder."""
+
+    path: str
+    """Its name on the hub, a folder laid out as there, or `toy` = built in; where it is found, not what it is"""
+    revision: str | None = None
+    """Its commit on the hub; None = the one that lt_ray pins, for others the newest"""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """`pretrained` = as found, and a head drawn from the seed; `random` = all drawn from the seed by its initialiser"""
+    digest: str | None = None
+    """SHA-256 of what was found at `path`: its configuration and, where they are used, its weights; None = not looked
+    at yet. It stands for `path` and `revision` in every identity"""
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
+        tree = self.model_dump(mode="json")
+        return tree if self.digest is None else tree | {"path": None, "revision": None}
+
+    @property
+    def names(self) -> dict[str, str | None]:
+        """Where it was found."""
+        return {"path": self.path, "revision": self.revision}
+
+    @property
+    def title(self) -> str:
+        """Its name on the hub, or the end of its folder's path."""
+        return f"`{model_name(self.path)}`"
+
+
+class Encoder(Pretrained):
     """A Hugging Face sequence classifier whose encoder is one stack of blocks: BERT, DistilBERT, RoBERTa, …"""
 
     implementation = "lt_ray.models.encoder:EncoderModel"
@@ -214,32 +243,59 @@ class Encoder(ModelSettings):
     }
     name: Literal["encoder"] = "encoder"
     path: str = Field(default="google-bert/bert-base-uncased", min_length=1)
-    """Its name on the hub, a folder laid out as there, or `toy` = built in; where it is found, not what it is"""
-    revision: str | None = None
-    """Its commit on the hub; None = the one that lt_ray pins, for others the newest"""
-    weights: Literal["pretrained", "random"] = "pretrained"
-    """`pretrained` = as found, and a head drawn from the seed; `random` = all drawn from the seed by its initialiser"""
     dropout: Share | None = None
     """Share dropped wherever the model drops: embeddings, attention, blocks, head, but for whole layers (`layerdrop`);
     a model that drops somewhere whatever its configuration says is refused; None = as its configuration says [0, 1)"""
+
+
+class ResNet(Pretrained):
+    """A ResNet of transformers: microsoft/resnet-50, -152, -18, … (He et al. 2016, arXiv:1512.03385)."""
+
+    implementation = "lt_ray.models.resnet:ResNetModel"
+    inputs = "images"
+    has_blocks = True
+    toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.path": TOY_RESNET, "model.revision": None}
+    name: Literal["resnet"] = "resnet"
+    path: str = Field(default="microsoft/resnet-50", min_length=1)
+
+
+class TorchvisionResNet(ModelSettings):
+    """A ResNet of torchvision, with weights of a file or drawn from the seed."""
+
+    implementation = "lt_ray.models.resnet:TorchvisionModel"
+    inputs = "images"
+    has_blocks = True
+    toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.architecture": "resnet18", "model.path": None}
+    name: Literal["torchvision"] = "torchvision"
+    architecture: Literal[
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
+        "wide_resnet50_2",
+    ] = "resnet50"  # fmt: skip
+    """Its name there"""
+    path: str | None = None
+    """File of its state dict, safetensors or torch's; where it is found, not what it is; None = drawn from the seed"""
     digest: str | None = None
-    """SHA-256 of what was found at `path`: its configuration and, where they are used, its weights; None = not looked
-    at yet. It stands for `path` and `revision` in every identity"""
+    """SHA-256 of the state that was found at `path`; None = there is none, or it is not looked at yet. It stands for
+    `path` in every identity"""
 
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         tree = self.model_dump(mode="json")
-        return tree if self.digest is None else tree | {"path": None, "revision": None}
+        return tree if self.digest is None else tree | {"path": None}
 
     @property
     def names(self) -> dict[str, str | None]:
         """Where it was found."""
-        return {"path": self.path, "revision": self.revision}
+        return {"path": self.path}
 
     @property
     def title(self) -> str:
-        """Its name on the hub, or the end of its folder's path."""
-        return f"`{model_name(self.path)}`"
+        """torchvision's name of it."""
+        return f"torchvision's `{self.architecture}`"
+
+
+StagedModel = ResNet | TorchvisionResNet
+"""ResNets for ImageNet"""
 
 
 def model_name(path: str) -> str:
@@ -248,5 +304,7 @@ def model_name(path: str) -> str:
     return "/".join(path.rstrip("/").split("/")[-2:]) if folder else path
 
 
-MODELS = Kinds[ModelSettings]("model", "name", (Cnn, Lstm, Rnn, Transformer, Encoder, CifarResNet, CifarVgg))
+MODELS = Kinds[ModelSettings](
+    "model", "name", (Cnn, Lstm, Rnn, Transformer, Encoder, CifarResNet, CifarVgg, ResNet, TorchvisionResNet)
+)
 """Every model; a user's own is one more"""

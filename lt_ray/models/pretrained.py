@@ -7,19 +7,20 @@ import json
 import logging
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from lt_ray.cycle.identity import canonical
-from lt_ray.cycle.models import MODELS, TOY_ENCODER, Encoder
+from lt_ray.cycle.models import MODELS, TOY_ENCODER, ModelSettings, Pretrained
 from lt_ray.errors import DamagedError, ModelError
 
 CONNECT_S = 10.0
@@ -28,6 +29,7 @@ REVISIONS = {
     "google-bert/bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
     "distilbert/distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
     "FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+    "microsoft/resnet-50": "34c2154c194f829b11125337b98c8f5f9965ff19",
 }
 """The hub's models that lt_ray pins"""
 _CONFIG, _WEIGHTS, _DIGEST = "config.json", "weights.safetensors", "digest.json"
@@ -66,31 +68,46 @@ class Base:
         return weights
 
 
-def keep(source: Path, encoder: Encoder, cache: Path) -> tuple[Encoder, Base]:
+P = TypeVar("P", bound=Pretrained)
+M = TypeVar("M", bound=ModelSettings)
+
+
+def keep(source: Path, settings: P, cache: Path) -> tuple[P, Base]:
     """Copy what a model is made of into a cache, and return the model with its digest, and the copy.
 
-    - `source`: a folder as the hub lays it out: config.json, a tokenizer, and weights as safetensors where
-      `encoder.weights` is `pretrained`
+    - `source`: a folder as the hub lays it out: config.json, a tokenizer for texts, and weights as safetensors where
+      `settings.weights` is `pretrained`
     - `cache`: on a path that every node sees; `<cache>/<digest>/` appears whole or not at all
 
-    Raises `ModelError` where something is missing or is no sequence classifier's encoder.
+    Raises `ModelError` where something is missing or is no model of this kind.
     """
-    config = _read_config(source, encoder)
+    config = _read_config(source, settings)
+    weights = _found_weights(source, settings) if settings.weights == "pretrained" else {}
+    return _keep(config, weights, source, settings, settings.path, cache)
+
+
+def keep_state(config: dict[str, Any], tensors: Mapping[str, Tensor], settings: M, cache: Path) -> tuple[M, Base]:
+    """Keep a state and what else says what it is of, as `keep` does."""
+    return _keep(config, dict(tensors), None, settings, str(config["model_type"]), cache)
+
+
+def _keep(
+    config: dict[str, Any], weights: dict[str, Tensor], tokenizer: Path | None, settings: M, path: str, cache: Path
+) -> tuple[M, Base]:
     cache.mkdir(parents=True, exist_ok=True)
     temporary = cache / f".{uuid.uuid4().hex}"
     temporary.mkdir()
     try:
         (temporary / _CONFIG).write_text(json.dumps(config, indent=1))
-        for name in _TOKENIZER:
-            if (source / name).exists():
-                shutil.copyfile(source / name, temporary / name)
-        weights = _found_weights(source, encoder) if encoder.weights == "pretrained" else {}
+        for name in _TOKENIZER if tokenizer is not None else ():
+            if (tokenizer / name).exists():
+                shutil.copyfile(tokenizer / name, temporary / name)
         data = safetensors.torch.save(dict(sorted(weights.items())))
         (temporary / _WEIGHTS).write_bytes(data)
         kept = {key: value for key, value in config.items() if key not in _NOISE}
         parts = canonical(kept).encode(), hashlib.sha256(data).hexdigest().encode()
         digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
-        (temporary / _DIGEST).write_text(json.dumps({"digest": digest, "path": encoder.path}))
+        (temporary / _DIGEST).write_text(json.dumps({"digest": digest, "path": path}))
         final = cache / _folder(digest, temporary)
         if not final.exists():
             try:
@@ -100,10 +117,32 @@ def keep(source: Path, encoder: Encoder, cache: Path) -> tuple[Encoder, Base]:
                     raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return encoder.model_copy(update={"digest": digest}), Base(final)
+    return settings.model_copy(update={"digest": digest}), Base(final)
 
 
-def find(encoder: Encoder) -> Path:
+def state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state-dict file, float32 where they are floats: safetensors, or torch's without any code.
+
+    Raises `ModelError` where it cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            found = safetensors.torch.load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        return {
+            name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in found.items()
+        }
+    except Exception as error:  # torch and its unpickler raise many kinds
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(
+            f"`model.path` must be a file with a state dict, safetensors or torch's, but {path} cannot be read "
+            f"({said}); name another one, or leave it out to draw the weights from the seed."
+        ) from None
+
+
+def find(encoder: Pretrained) -> Path:
     """Return the folder with a model's files: its path, or the hub's snapshot, from the local cache where it is there.
 
     Raises `ModelError` with the ways out where there is none.
@@ -164,11 +203,11 @@ def _folder(digest: str, copy: Path) -> str:
     return f"{digest[:16]}-{tokenizer.hexdigest()[:8]}"
 
 
-def _needs_weights(encoder: Encoder) -> bool:
+def _needs_weights(encoder: Pretrained) -> bool:
     return encoder.weights == "pretrained"
 
 
-def _read_config(source: Path, encoder: Encoder) -> dict[str, Any]:
+def _read_config(source: Path, encoder: Pretrained) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads((source / _CONFIG).read_text())
         kind = config["model_type"]
@@ -178,6 +217,14 @@ def _read_config(source: Path, encoder: Encoder) -> dict[str, Any]:
             f"`--model {encoder.path}`: {source} must hold a model's config.json with `model_type`, but it cannot be "
             f"read ({said}); name another one."
         ) from None
+    if encoder.inputs == "images":
+        if kind != "resnet":
+            raise ModelError(
+                f"`--model {encoder.path}` must be a ResNet of transformers, but its `model_type` is {kind!r}; name "
+                "another one, such as microsoft/resnet-50."
+            )
+        _check_plain(config, encoder)
+        return config
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
     if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
@@ -189,7 +236,7 @@ def _read_config(source: Path, encoder: Encoder) -> dict[str, Any]:
     return config
 
 
-def _check_plain(config: dict[str, Any], encoder: Encoder) -> None:
+def _check_plain(config: dict[str, Any], encoder: Pretrained) -> None:
     """Raise `ModelError` for quantised weights."""
     quantised = config.get("quantization_config")
     if quantised:
@@ -200,7 +247,7 @@ def _check_plain(config: dict[str, Any], encoder: Encoder) -> None:
         )
 
 
-def _found_weights(source: Path, encoder: Encoder) -> dict[str, Tensor]:
+def _found_weights(source: Path, encoder: Pretrained) -> dict[str, Tensor]:
     """The weights at `source` by the names of the classifier; those that it lacks are not there."""
     if not any(source.glob("*.safetensors")):
         if encoder.path == TOY_ENCODER:
@@ -209,11 +256,13 @@ def _found_weights(source: Path, encoder: Encoder) -> dict[str, Tensor]:
             f"`--model {encoder.path}`: {source} must hold weights as safetensors, but there is no such file: convert "
             "them, or say --from-config to draw them from the seed."
         )
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
+    pictures = encoder.inputs == "images"
+    loader = AutoModelForImageClassification if pictures else AutoModelForSequenceClassification
     try:
         with quiet():
-            model, told = AutoModelForSequenceClassification.from_pretrained(
+            model, told = loader.from_pretrained(
                 source,
                 output_loading_info=True,
                 local_files_only=True,
@@ -229,6 +278,8 @@ def _found_weights(source: Path, encoder: Encoder) -> dict[str, Tensor]:
         ) from None
     missing = set(told["missing_keys"]) | {key for key, *_ in told.get("mismatched_keys", ())}
     found = {name: p.detach().float().contiguous() for name, p in model.named_parameters() if name not in missing}
+    if pictures:  # whose batch norms have statistics
+        found |= {name: t.contiguous() for name, t in model.state_dict().items() if name not in missing | found.keys()}
     if len(found) < len(missing):
         raise ModelError(
             f"`--model {encoder.path}`: the weights in {source} must be the model's own, but {len(missing)} of "

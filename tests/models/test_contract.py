@@ -13,7 +13,7 @@ from dying import run_dying
 from modelling import a_small_encoder
 from readme import MODEL_NAMES, plugged_in
 from torch import nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import PADDING, Facts
@@ -43,6 +43,8 @@ SMALL = {
     "encoder": [{"weights": "random"}],
     "cifar_resnet": [{"depth": 14, "width": 4}, {"depth": 14, "width": 4, "shortcut": "padding"}],
     "cifar_vgg": [{"depth": 11, "width": 4}],
+    "resnet": [{"path": "toy"}],
+    "torchvision": [{"architecture": "resnet18"}],
     "mlp": [{"hidden": 6}],
     "normed": [{}],
 }
@@ -106,9 +108,11 @@ def case(request, cache) -> Model:
     name, place = request.param
     if name not in SMALL:
         pytest.fail(f"model `{name}` is registered and so must keep these laws: give small settings of it in `SMALL`")
+    if name == "torchvision":
+        pytest.importorskip("torchvision")
     found = {"path": str(a_small_encoder(cache / "small", num_hidden_layers=4))} if name == "encoder" else {}
     cycle, base = bases.prepare(a_cycle(MODELS[name](**SMALL[name][place], **found)), cache)
-    padding = PADDING if base is None else base.config["pad_token_id"]
+    padding = PADDING if base is None else base.config.get("pad_token_id", PADDING)
     return model_of(cycle.model, replace(FACTS[cycle.model.inputs], padding=padding), base)
 
 
@@ -290,7 +294,8 @@ def test_an_exported_model_gives_equal_outputs(case, tmp_path):
     if case.base is None:
         module, _ = load(tmp_path)
     else:
-        module = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+        kind = AutoModelForSequenceClassification if case.facts.inputs == "text" else AutoModelForImageClassification
+        module = kind.from_pretrained(tmp_path)
     assert torch.equal(outputs(case, module, batch), expected)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import CifarResNet
-from lt_ray.cycle.prunings import Magnitude, Similarity, Wanda
+from lt_ray.cycle.prunings import Magnitude, Similarity, Snip, Wanda
 from lt_ray.cycle.results import TIMES, RoundResult
 from lt_ray.cycle.tasks import TASKS, TaskSettings
 from lt_ray.cycle.training import Training
@@ -268,3 +268,21 @@ def test_what_needs_tokens_is_refused_with_the_way_out(data, monkeypatch):
         Planner(Sweep(name="s", cycle=a_cycle(Similarity(cka="tokens"))), grounds).plan()
     with pytest.raises(ValueError, match="`cka: tokens`"):
         Similarity(cka="tokens", features="flattened")
+
+
+def test_snip_normalises_by_the_batch(data, tmp_path):
+    """The kept weights are those of the largest |weight · gradient| of the untrained network in training mode, whose
+    statistics say nothing yet."""
+    pruning = Snip(fraction=0.7, calibration=30, parameters="weights", epochs=0)
+    cycle, store = a_cycle(pruning, model=CifarResNet(depth=8, width=4)), RoundStore(tmp_path)
+    run(cycle, data, store)
+    model = model_of(cycle.model, data.facts)
+    module = model.live(model.initial(generators(0, "init")), model.blocks, CPU).train()
+    (batch,) = data.some("train", calibrating(data, 0, 30), 30)
+    F.cross_entropy(module(batch.inputs), batch.targets).backward()
+    masks = store.masks(keys(cycle, data)[1])
+    scores = {name: (p.detach() * p.grad).abs() for name, p in module.named_parameters() if name in model.weight_names}
+    kept = torch.cat([scores[name][masks[name]] for name in scores])
+    gone = torch.cat([scores[name][~masks[name]] for name in scores])
+    assert len(gone) == round(0.7 * (len(kept) + len(gone)))
+    assert float(kept.min()) >= float(gone.max()) * (1 - 1e-3)
