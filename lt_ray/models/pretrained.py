@@ -99,9 +99,9 @@ def _keep(
     temporary.mkdir()
     try:
         (temporary / _CONFIG).write_text(json.dumps(config, indent=1))
-        for name in _TOKENIZER if tokenizer is not None else ():
-            if (tokenizer / name).exists():
-                shutil.copyfile(tokenizer / name, temporary / name)
+        for found in [] if tokenizer is None else [tokenizer / name for name in _TOKENIZER]:
+            if found.exists():
+                shutil.copyfile(found, temporary / found.name)
         data = safetensors.torch.save(dict(sorted(weights.items())))
         (temporary / _WEIGHTS).write_bytes(data)
         kept = {key: value for key, value in config.items() if key not in _NOISE}
