@@ -273,7 +273,7 @@ class TorchvisionResNet(ModelSettings):
     ] = "resnet50"  # fmt: skip
     """Its name there"""
     path: str | None = None
-    """File of its state dict, safetensors or torch's; where it is found, not what it is; None = drawn from the seed"""
+    """File of its state dict, as safetensors; where it is found, not what it is; None = drawn from the seed"""
     digest: str | None = None
     """SHA-256 of the state that was found at `path`; None = there is none, or it is not looked at yet. It stands for
     `path` in every identity"""

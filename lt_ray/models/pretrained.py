@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -121,25 +120,16 @@ def _keep(
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a state-dict file, float32 where they are floats: safetensors, or torch's without any code.
-
-    Raises `ModelError` where it cannot be read.
-    """
+    """Return the tensors of a safetensors file, float32 where they are floats; raises `ModelError`."""
     try:
-        if path.suffix == ".safetensors":
-            found = safetensors.torch.load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        return {
-            name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
-            for name, tensor in found.items()
-        }
-    except Exception as error:  # torch and its unpickler raise many kinds
-        said = " ".join(str(error).split())[:200] or type(error).__name__
+        found = safetensors.torch.load_file(path)
+    except (OSError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"`model.path` must be a file with a state dict, safetensors or torch's, but {path} cannot be read "
-            f"({said}); name another one, or leave it out to draw the weights from the seed."
+            f"`model.path` must be a state dict as safetensors, but {path} cannot be read ({said}); convert one of "
+            "torch's with safetensors.torch.save_file, or leave it out to draw the weights from the seed."
         ) from None
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
 
 
 def find(encoder: Pretrained) -> Path:

@@ -20,7 +20,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "cifar_resnet": {"depth": 32, "width": 8, "shortcut": "padding", "norm_init": "ones"},
     "cifar_vgg": {"depth": 11, "width": 8, "norm_init": "ones"},
     "resnet": {"path": "microsoft/resnet-18", "revision": "x", "weights": "random", "digest": "d"},
-    "torchvision": {"architecture": "resnet18", "path": "r50.pth", "digest": "d"},
+    "torchvision": {"architecture": "resnet18", "path": "r50.safetensors", "digest": "d"},
 }
 """Model → another value of each of its fields"""
 
@@ -64,7 +64,7 @@ def test_what_came_with_pictures_is_not_told_of_cycles_before_them():
 
 @pytest.mark.parametrize(
     ("name", "where"),
-    [("resnet", {"path": "elsewhere/the-same", "revision": "x"}), ("torchvision", {"path": "copy.pth"})],
+    [("resnet", {"path": "elsewhere/the-same", "revision": "x"}), ("torchvision", {"path": "copy.safetensors"})],
 )
 def test_where_a_model_was_found_is_no_part_of_what_it_is(name, where):
     """With a digest, another path or revision is the same cycle."""

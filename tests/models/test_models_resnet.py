@@ -168,10 +168,10 @@ def test_torchvisions_class_with_fewer_blocks_loads_the_state(tmp_path):
     torch.manual_seed(0)
     theirs = resnet.resnet18(num_classes=5)
     theirs.train()(torch.randn(4, 3, 32, 32))
-    torch.save(theirs.state_dict(), tmp_path / "r18.pth")
-    safetensors.torch.save_file(theirs.state_dict(), tmp_path / "r18.safetensors")
-    settings, base = found(TorchvisionResNet(architecture="resnet18", path=str(tmp_path / "r18.pth")), tmp_path)
-    same, _ = found(TorchvisionResNet(architecture="resnet18", path=str(tmp_path / "r18.safetensors")), tmp_path)
+    for name in ("r18", "copy"):
+        safetensors.torch.save_file(theirs.state_dict(), tmp_path / f"{name}.safetensors")
+    settings, base = found(TorchvisionResNet(architecture="resnet18", path=str(tmp_path / "r18.safetensors")), tmp_path)
+    same, _ = found(TorchvisionResNet(architecture="resnet18", path=str(tmp_path / "copy.safetensors")), tmp_path)
     assert settings.digest == same.digest
     assert settings.meaning() == same.meaning()
     model = on_pictures(settings, 5, base, side=32)
@@ -196,12 +196,12 @@ def test_torchvisions_sizes_are_its_own():
 def test_a_state_of_another_architecture_is_refused(tmp_path):
     """Told by the first tensor that is not its own; a file that is no state dict is one clear error, too."""
     resnet = pytest.importorskip("torchvision").models.resnet
-    torch.save(resnet.resnet34(num_classes=5).state_dict(), tmp_path / "r34.pth")
+    safetensors.torch.save_file(resnet.resnet34(num_classes=5).state_dict(), tmp_path / "r34.safetensors")
     with pytest.raises(ModelError, match=r"must be a state dict of resnet18, but of .*layer1.2.*is not its own"):
-        found(TorchvisionResNet(architecture="resnet18", path=str(tmp_path / "r34.pth")), tmp_path)
-    (tmp_path / "text.pth").write_text("no tensors")
-    with pytest.raises(ModelError, match="must be a file with a state dict"):
-        found(TorchvisionResNet(path=str(tmp_path / "text.pth")), tmp_path)
+        found(TorchvisionResNet(architecture="resnet18", path=str(tmp_path / "r34.safetensors")), tmp_path)
+    (tmp_path / "r50.pth").write_text("no tensors")
+    with pytest.raises(ModelError, match="must be a state dict as safetensors"):
+        found(TorchvisionResNet(path=str(tmp_path / "r50.pth")), tmp_path)
 
 
 def test_a_missing_torchvision_is_told_with_the_way_out(tmp_path, monkeypatch):
