@@ -299,7 +299,7 @@ def test_a_lottery_sweep_shows_nothing_of_blocks():
     plain = a_cycle(schedule="magnitude", more=({"blocks": None}, {"blocks": None}))
     found = section(plain)
     assert (found.fronts, found.maps) == ((), ())
-    assert not any("encoders" in table.title for table in found.tables)
+    assert not any("blocks" in table.title for table in found.tables)
 
 
 def test_a_whole_sweep_of_encoders_is_told_the_same_twice():
@@ -356,7 +356,7 @@ def test_a_plugins_method_is_told_as_a_built_in_one(monkeypatch):
     found = section(cycle)
     slugs = [table.slug for table in found.tables]
     assert slugs[:2] == ["similarity-pruning", "attention-heads-pruning"]
-    assert found.tables[1].title == "Attention heads pruning: encoders before and after"
+    assert found.tables[1].title == "Attention heads pruning: blocks before and after"
     assert [row["round"] for row in rows(found, "attention-heads-pruning")] == [0, 2]
     assert said(found, "no freeze: test accuracy after attention heads pruning (round 2) and before retraining is 2.00")
     assert "threshold 0.98, heads 3" in found.lead

@@ -42,7 +42,7 @@ def strict(decision):
 
 def a_map(blocks=4, readings=None, far=0.9):
     cka = tuple(tuple(1.0 if a == b else far for b in range(blocks)) for a in range(blocks))
-    own = (Reading(0.98, 1, ((0,), (1, 2), (3,)), (2,), (0,), "a round 1"),) if readings is None else readings
+    own = (Reading(a_decision([[0], [1, 2], [3]], [2], frozen=(0,)), "a round 1"),) if readings is None else readings
     return HeatMap("m", "Similarity", cka, tuple(range(blocks)), own)
 
 
@@ -57,7 +57,7 @@ def test_a_matrix_that_cycles_share_is_one_picture():
         "cka-seed-0-round-1", "cka-seed-0-round-2", "cka-seed-1-round-1",
     ]  # fmt: skip
     first = found[0]
-    assert [(r.threshold, r.removed, r.who) for r in first.readings] == [
+    assert [(r.decision.threshold, r.decision.removed, r.who) for r in first.readings] == [
         (0.98, (2,), "t=0.98 round 1"), (0.99, (), "t=0.99 round 1"),
     ]  # fmt: skip
     assert first.title == "Similarity of blocks: the dense model, seed 0"
@@ -72,7 +72,7 @@ def test_a_model_that_is_compared_again_with_another_stride_has_a_reading_for_ea
     """A rejected round and the next one start from one model; of a pair of blocks both strides remove the second."""
     again = ALIKE.model_copy(update={"stride": 2})
     (found,) = maps(a_cycle(0.98, 0, {1: ALIKE, 2: again}))
-    assert [(reading.stride, reading.who) for reading in found.readings] == [
+    assert [(reading.decision.stride, reading.who) for reading in found.readings] == [
         (1, "t=0.98 round 1"),
         (2, "t=0.98 round 2"),
     ]
@@ -124,7 +124,9 @@ def test_text_is_read_on_its_colour():
 
 def test_the_csv_has_matrix_clusters_and_fates():
     """A row for each block by its position in the dense model; every digit."""
-    heat_map = HeatMap("m", "M", ((1.0, 1 / 3), (1 / 3, 1.0)), (4, 7), (Reading(0.98, 1, ((0, 1),), (1,), (0,), "a"),))
+    heat_map = HeatMap(
+        "m", "M", ((1.0, 1 / 3), (1 / 3, 1.0)), (4, 7), (Reading(a_decision([[0, 1]], [1], frozen=(0,)), "a"),)
+    )
     head, first, second = csv.reader(io.StringIO(as_csv(heat_map.table)))
     assert head[:3] == ["block", "CKA with 4", "CKA with 7"]
     assert first == ["4", "1.0", repr(1 / 3), "0", "not trained"]

@@ -93,7 +93,7 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
             if place is not None:
                 add_published(place[0], place, cycles)
     note = _note(any(row["source"] == "published" for row in rows), words) + errors.note()
-    title = f"{label[:1].upper()}{label[1:]}: encoders before and after{group.where}"
+    title = f"{label[:1].upper()}{label[1:]}: blocks before and after{group.where}"
     slug = label.lower().replace(" ", "-") if method else "block-pruning"
     return table_of(f"{group.slug}{slug}", title, rows, note, always=_ALWAYS)
 

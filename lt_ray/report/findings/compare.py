@@ -170,9 +170,9 @@ class Level:
     """Mean [0, 1]"""
     difference: Estimate
     """On the test split, mean over seeds, each seed's pairs averaged first; its interval and p are not corrected"""
-    against_round: int
-    """The other arm's round; the same one where sparsities agree"""
-    against_sparsity: float
+    against_round: int = 0
+    """The other arm's round, the same one where sparsities agree; of a bound the dense one"""
+    against_sparsity: float = 0.0
     """Mean [0, 1]"""
     corrected_p: float | None = None
     """p corrected by Holm for the family; None for one seed, and before `compare` has corrected it"""
@@ -291,8 +291,6 @@ def _falls(group: Group) -> dict[str, list[Level]]:
                 round=index,
                 sparsity=statistics.fmean(sparsity for _, _, sparsity in rounds[index]),
                 difference=over_seeds((seed, above) for seed, above, _ in rounds[index]),
-                against_round=0,
-                against_sparsity=0.0,
             )
             for index in sorted(rounds)
         ]

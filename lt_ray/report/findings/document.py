@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from lt_ray.cycle.metrics import METRICS, Metric
+from lt_ray.cycle.results import BlockDecision
 from lt_ray.cycle.settings import Scalar
 
 Cell = str | int | float | bool | None
@@ -212,34 +213,27 @@ class Searched:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one threshold and stride cluster and remove by similarities; positions are those of the matrix."""
+    """What one threshold and stride made of a heat map's similarities; positions are those of the matrix."""
 
-    threshold: float
-    """CKA from which blocks are alike (0, 1]"""
-    stride: int
-    """Of each cluster the positions `1::stride` are removed [count]"""
-    clusters: tuple[tuple[int, ...], ...]
-    """Blocks that are alike"""
-    removed: tuple[int, ...]
-    """Blocks that were removed"""
-    frozen: tuple[int, ...]
-    """Kept blocks that were not trained"""
+    decision: BlockDecision
     who: str
     """Arms and rounds that came to it"""
 
     @property
     def label(self) -> str:
         """Its settings in a few words."""
-        frozen = ", others frozen" if self.frozen else ""
-        return f"threshold {self.threshold:g}, stride {self.stride}{frozen}"
+        frozen = ", others frozen" if self.decision.frozen else ""
+        return f"threshold {self.decision.threshold:g}, stride {self.decision.stride}{frozen}"
 
     def fate(self, position: int) -> str:
         """Return what became of a block: `removed`, `not trained` or `kept`."""
-        return "removed" if position in self.removed else "not trained" if position in self.frozen else "kept"
+        if position in self.decision.removed:
+            return "removed"
+        return "not trained" if position in self.decision.frozen else "kept"
 
     def cluster(self, position: int) -> int | None:
         """Return the place of a block's cluster among the clusters; None where it has none."""
-        return next((place for place, members in enumerate(self.clusters) if position in members), None)
+        return next((place for place, members in enumerate(self.decision.clusters) if position in members), None)
 
 
 @dataclass(frozen=True)

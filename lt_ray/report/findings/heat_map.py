@@ -33,9 +33,7 @@ def _heat_map(group: Group, model: Sequence[_Compared], arm_of: Mapping[str, str
         own = item[2]
         alike.setdefault((own.threshold, own.stride, own.clusters, own.removed, own.frozen), []).append(item)
     readings = tuple(
-        Reading(own.threshold, own.stride, own.clusters, own.removed, own.frozen, _who(items, arm_of))
-        for _, items in sorted(alike.items(), key=lambda item: item[0][:2])
-        for own in [items[0][2]]
+        Reading(items[0][2], _who(items, arm_of)) for _, items in sorted(alike.items(), key=lambda item: item[0][:2])
     )
     whole = decision.origins == tuple(range(len(decision.origins))) and index == 1
     who = "the dense model" if whole else _who(model, arm_of, "before round")
@@ -46,7 +44,7 @@ def _heat_map(group: Group, model: Sequence[_Compared], arm_of: Mapping[str, str
         cka=decision.cka,
         origins=decision.origins,
         readings=readings,
-        note=" ".join(f"{reading.who} ({reading.label}): {_made(reading, decision.origins)}" for reading in readings),
+        note=" ".join(f"{reading.who} ({reading.label}): {_made(reading.decision)}" for reading in readings),
         who=f"{who}, {seeds}",
         n=len({cycle.id for cycle, _, _ in model}),
     )
@@ -63,9 +61,7 @@ def _who(items: Sequence[_Compared], arm_of: Mapping[str, str], word: str = "rou
     return ", ".join(f"{listed(names)} {word} {listed(list(map(str, indices)))}" for indices, names in arms.items())
 
 
-def _made(reading: Reading, origins: Sequence[int]) -> str:
-    said = f"{len(origins)} blocks in {numbered(len(reading.clusters), 'cluster')}, "
-    if not reading.removed:
-        return f"{said}none removed."
-    removed = [str(origins[position]) for position in reading.removed]
-    return f"{said}{len(removed)} removed ({', '.join(removed)})."
+def _made(decision: BlockDecision) -> str:
+    said = f"{len(decision.origins)} blocks in {numbered(len(decision.clusters), 'cluster')}, "
+    removed = [str(decision.origins[position]) for position in decision.removed]
+    return f"{said}{len(removed)} removed ({', '.join(removed)})." if removed else f"{said}none removed."

@@ -39,7 +39,8 @@ def as_html(document: Document) -> str:
         figures=figures,
         json=Markup(_json(figures)),
         plotly=_plotly() if figures else "",
-        css=Markup(_resource("page.css") + _palette()),
+        css=Markup(_resource("page.css")),
+        colours={"light": COLOURS, "dark": _DARK},
         js=Markup(_resource("page.js")),
     )
 
@@ -130,17 +131,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _palette() -> str:
-    """The arms' colours as CSS variables, light and dark."""
-    light, dark = (
-        "".join(f"--arm-{index}:{colour};" for index, colour in enumerate(colours)) for colours in (COLOURS, _DARK)
-    )
-    return (
-        f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}\n"
-        f"@media screen{{:root[data-theme=dark]{{{dark}}}}}\n"
-    )
 
 
 @cache
