@@ -35,7 +35,8 @@ def confusion(group: Group) -> ReportTable:
         "Examples of the test split, summed over n models: the dense ones, and of each arm the winning ticket of every "
         "cycle, or its last round where none wins."
     )
-    if len(names) > MOST_CLASSES:
+    whole = not models or any(i == j for counts, _ in models.values() for i, j in counts)
+    if len(names) > MOST_CLASSES or not whole:  # how many classes a source task has is not told
         mistaken, rows = sum((counts for counts, _ in models.values()), _Counts()), list[Row]()
         for i, j in sorted(mistaken, key=lambda pair: (-mistaken[pair], pair))[:_MOST_PAIRS]:
             of_models: Row = {f"{who} (n = {n})": counts[i, j] for who, (counts, n) in models.items()}
