@@ -16,7 +16,6 @@ from lt_ray.board.plan import plan_tree, show_plan
 from lt_ray.cli.definition import sweep_of, words_of
 from lt_ray.cli.options import Options, Script
 from lt_ray.cycle import plugins
-from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.settings import Scalar
 from lt_ray.driver import flow
 from lt_ray.driver.cluster import connected
@@ -89,7 +88,7 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
     points = asked.sweep.first_points()
     check(asked.sweep, points, base)
     if not reached:
-        facts = Facts(width=tasks.classes_of(asked.sweep.cycle.task), rows=1)
+        facts = tasks.facts_of(asked.sweep.cycle.task)
         _show_plan(asked, Planner(asked.sweep, Grounds(facts, "unknown"), points).plan(), stored=0)
         return 0
     if not options.fresh:

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -235,8 +235,11 @@ class _Run:
     def _trainee(self, start: Start) -> Trainee:
         module = self.model.live(start.weights, start.blocks, self.device, start.frozen)
         made = optimizer(self.cycle.training, dict(module.named_parameters()), self.model.undecayed_names(module))
-        forward, live = partial(self.model.forward, module), self.model.state(module)
-        return Trainee(module, made, Progress(epoch=start.epoch), forward=forward, live=live)
+        forward: Callable[[Tensor], Tensor] = partial(self.model.forward, module)
+        if self.cycle.training.channels_last and self.device.type == "cuda" and self.data.facts.inputs == "images":
+            forward = partial(channels_last, forward)
+        progress, live = Progress(epoch=start.epoch), self.model.state(module)
+        return Trainee(module, made, progress, forward=forward, live=live)
 
     def _recipe(self, trainee: Trainee, start: Start, last_epoch: int) -> Recipe:
         """How a round trains from its start.
@@ -373,3 +376,8 @@ def _drained(computing: Generator[Epoch, None, Trained]) -> Trained:
         except StopIteration as finished:
             outcome: Trained = finished.value
             return outcome
+
+
+def channels_last(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Return what a model says of pictures whose channels are innermost in memory, as its own maps then are."""
+    return forward(inputs.contiguous(memory_format=torch.channels_last))

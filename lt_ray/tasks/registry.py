@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.identity import digest
 from lt_ray.cycle.kinds import resolved
+from lt_ray.cycle.pictures import Pictures
 from lt_ray.cycle.tasks import FileTexts, PublicTexts, Task
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import arrays as arrays  # their data can be loaded then
@@ -195,11 +197,12 @@ def _place(task: Task, data_dir: Path) -> Path | None:
     return files.place(data_dir) if isinstance(task, FileTexts) else None
 
 
-def classes_of(task: Task) -> int:
-    """Return how many classes a task has, without its data [count]; raises `DataError` where only they tell."""
+def facts_of(task: Task) -> Facts:
+    """Return what a model must know of a task's data, without them; raises `DataError` where only they tell."""
     if task.class_count is None:
         raise DataError(
             f"task `{task.name}` tells its classes by its files, which cannot be read without the model: name one "
             "that is within reach."
         )
-    return task.class_count
+    shape = (3, task.size, task.size) if isinstance(task, Pictures) else ()
+    return Facts(task.inputs, width=task.class_count, rows=0 if shape else 1, shape=shape)

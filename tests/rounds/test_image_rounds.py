@@ -12,7 +12,7 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import TIMES
 from lt_ray.cycle.tasks import Images, ToyImages
 from lt_ray.cycle.training import Training
-from lt_ray.rounds.run import run_cycle
+from lt_ray.rounds.run import channels_last, run_cycle
 from lt_ray.store.store import RoundStore
 from lt_ray.tasks import registry
 
@@ -68,3 +68,12 @@ def test_an_interruption_in_mid_epoch_changes_no_bit(tmp_path, kept):
     other = cycle.model_copy(update={"task": cycle.task.model_copy(update={"flip": False})})
     unflipped, _ = registry.load(other.task, 1, path)
     assert next(run_cycle(other, unflipped, RoundStore(tmp_path / "other"))).train_loss != whole[0]["train_loss"]
+
+
+def test_channels_last_changes_the_layout_alone():
+    """A model gets the same pictures, their channels innermost in memory; the field makes another cycle."""
+    pictures = torch.randn(2, 3, 4, 5)
+    seen = channels_last(lambda inputs: inputs, pictures)
+    assert torch.equal(seen, pictures)
+    assert seen.stride()[1] == 1
+    assert TOY.with_settings({"training.channels_last": True}).id != TOY.id
