@@ -15,13 +15,36 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def cifar(monkeypatch) -> Script:
+def said(monkeypatch):
+    """What a script of sweeps/ says, by its name."""
+
+    def of(name: str) -> Script:
+        given = {}
+        monkeypatch.setattr(command, "main", lambda **words: given.update(words))
+        monkeypatch.setattr(sys, "argv", [f"sweeps/{name}.py"])
+        runpy.run_path(str(ROOT / "sweeps" / f"{name}.py"), run_name="__main__")
+        return Script(given["name"], given["cycle"], given["space"], samples=1, seeds=1, tolerance=0.005)
+
+    return of
+
+
+@pytest.fixture
+def cifar(said) -> Script:
     """What sweeps/cifar_lt.py says."""
-    said = {}
-    monkeypatch.setattr(command, "main", lambda **given: said.update(given))
-    monkeypatch.setattr(sys, "argv", ["sweeps/cifar_lt.py"])
-    runpy.run_path(str(ROOT / "sweeps" / "cifar_lt.py"), run_name="__main__")
-    return Script(said["name"], said["cycle"], said["space"], samples=1, seeds=1, tolerance=0.005)
+    return said("cifar_lt")
+
+
+def test_the_logs_cells_of_a_resnet(said):
+    """ResNet-152 on ImageNet by the logs' settings, 16 cells; `--toy` asks them of a small one on built-in pictures."""
+    script = said("imagenet_deeparc")
+    sweep = sweep_of(script, Options(seeds=1, tolerance=0.005))
+    assert len(sweep.first_points()) == 2 * 2 * 2 * 2
+    assert (sweep.cycle.task.name, sweep.cycle.model.path) == ("imagenet", "microsoft/resnet-152")
+    assert {(step.features, step.epochs) for step in sweep.cycle.schedule} == {("flattened", 3)}
+    toy = sweep_of(script, Options(seeds=1, tolerance=0.005, toy=True))
+    assert (toy.cycle.task.name, toy.cycle.model.path) == ("toy_images", "toy")
+    other = sweep_of(script, Options(seeds=1, tolerance=0.005, model="microsoft/resnet-50"))
+    assert (other.cycle.model.name, other.cycle.model.path) == ("resnet", "microsoft/resnet-50")
 
 
 def test_the_sweep_rewinds_to_four_epochs_and_has_a_control(cifar):
