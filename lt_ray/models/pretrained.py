@@ -158,11 +158,13 @@ def find(encoder: Pretrained) -> Path:
         return Path(snapshot_download(encoder.path, revision=revision, allow_patterns=wanted))
     except Exception as error:  # … and what its transports raise
         reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
-        ours = ", ".join(name for name, kind in MODELS.items() if not kind.brings_words)
+        kinds = {name: kind for name, kind in MODELS.items() if kind.inputs == encoder.inputs}
+        ours = ", ".join(name for name, kind in kinds.items() if not issubclass(kind, Pretrained))
+        a, files = ("an encoder", "config.json, tokenizer") if encoder.inputs == "text" else ("a ResNet", "config.json")
         raise ModelError(
-            f"`--model {encoder.path}` must be one of {ours}, or an encoder within reach, but it is not ({reason}).\n"
-            "Give a folder with its config.json, tokenizer and model.safetensors (--model DIR), with --from-config one "
-            "without weights, or use --toy."
+            f"`--model {encoder.path}` must be one of {ours}, or {a} within reach, but it is not ({reason}).\n"
+            f"Give a folder with its {files} and model.safetensors (--model DIR), with --from-config one without "
+            "weights, or use --toy."
         ) from None
 
 
