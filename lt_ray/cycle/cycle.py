@@ -90,7 +90,7 @@ class Cycle(Settings):
             )
         if self.model.has_blocks:
             return self
-        having = " or ".join(name for name, kind in MODELS.items() if kind.has_blocks)
+        having = ", ".join(name for name, kind in MODELS.items() if kind.has_blocks)
         for pruning in self.schedule:
             if pruning.needs_blocks:
                 raise ValueError(

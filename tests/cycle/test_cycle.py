@@ -346,7 +346,7 @@ def test_a_model_without_blocks_is_told_which_have_them():
     """Whoever asks a model without blocks for block pruning is told every registered model that has some."""
     with pytest.raises(CycleError) as error:
         cycle().with_settings({"schedule": "similarity"})
-    named = str(error.value).partition("(")[2].partition(")")[0].split(" or ")
+    named = str(error.value).partition("(")[2].partition(")")[0].split(", ")
     assert named == [name for name, kind in MODELS.items() if kind.has_blocks]
     assert {"encoder", "transformer"} <= set(named)
 
