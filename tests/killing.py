@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from lt_ray.board.status import row
 from lt_ray.cycle.results import TIMES
@@ -80,11 +81,35 @@ class KillableSweep:
         manifests = (storage / self.name / "rounds").glob("[!.]*/manifest.json")
         return {path.parent.name: json.loads(path.read_text())["files"] for path in manifests}
 
+    def written(self, storage: Path) -> dict[str, int]:
+        """When each finished round was written [ns]."""
+        manifests = (storage / self.name / "rounds").glob("[!.]*/manifest.json")
+        return {path.parent.name: path.stat().st_mtime_ns for path in manifests}
+
     def finished(self, storage: Path) -> int:
-        return len(list((storage / self.name / "rounds").glob("[!.]*/manifest.json")))
+        return len(self.written(storage))
 
     def partials(self, storage: Path) -> list[Path]:
         return list((storage / self.name / "partial").glob("*/*.safetensors"))
+
+
+def assert_recorded_once(storage: Path, *, cycles: int, rounds: int, epochs: int) -> None:
+    """MLflow has one run for the sweep and each of its cycles, all finished, and each value once."""
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    experiments = client.search_experiments()
+    runs = client.search_runs([experiment.experiment_id for experiment in experiments])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert len(children) == cycles
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for child in children:
+        for key in child.data.metrics:
+            steps = [metric.step for metric in client.get_metric_history(child.info.run_id, key)]
+            assert len(steps) == len(set(steps)), f"{key} was recorded twice at one step"
+            expected = {"training": rounds * epochs, "summary": 1}.get(key.partition("/")[0], rounds)
+            assert len(steps) == expected, key
 
 
 def wait_for(condition, storage: Path, process: subprocess.Popen, delay: float) -> None:

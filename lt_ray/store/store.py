@@ -283,7 +283,10 @@ class RoundStore:
             lock.release()
 
     def clear_leftovers(self, older_than_s: float = 600) -> None:
-        """Delete half-written entries of killed processes."""
+        """Delete half-written entries of killed processes, and running states of finished rounds."""
+        for path in (self.root / "partial").glob("*"):
+            if self.has_weights(path.name):  # else the state may be of weights that are trained again
+                self.drop_partial(path.name)
         for kind in ("rounds", "rewind", "statistics"):
             for path in (self.root / kind).glob(".tmp-*"):
                 with contextlib.suppress(FileNotFoundError):

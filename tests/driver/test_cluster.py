@@ -60,9 +60,9 @@ def guarded_cluster(tmp_path):
 
 def sweep(storage: Path, environment: dict[str, str], address: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "1", "--set", "training.lr=0.005"]
-    words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--storage", str(storage)]
+    words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--max-concurrent", "1"]
     return subprocess.run(
-        [*words, "--address", address, "--tracking-uri", "none"],
+        [*words, "--storage", str(storage), "--address", address, "--tracking-uri", "none"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 

@@ -27,12 +27,15 @@ from lt_ray.report.pages.html import as_html
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 WIDE, NARROW = (1280, 900), (390, 844)
+WAIT_MS = 60_000
+"""A busy machine draws a page in half a minute"""
 DRAWN = "html[data-charts=drawn]"
 BLACK, WHITE = "rgb(21, 23, 27)", "rgb(255, 255, 255)"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium in the PATH: `apt-get install chromium`")
 
 Open = Callable[..., Page]
+expect.set_options(timeout=WAIT_MS)
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +63,13 @@ def open_page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
             opened.write_text(inside)
             written.add(opened.as_uri())
         page = browser.new_page(viewport={"width": WIDE[0], "height": WIDE[1]}, **more)  # type: ignore[arg-type]
+        page.set_default_timeout(WAIT_MS)
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(opened.as_uri())
         if more.get("java_script_enabled", True):
-            page.frames[-1].wait_for_selector(DRAWN if "<figure" in opened.read_text() else "html.js", timeout=60_000)
+            page.frames[-1].wait_for_selector(DRAWN if "<figure" in opened.read_text() else "html.js", timeout=WAIT_MS)
         if not folded:
             unfold(page)
         return page

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -342,6 +343,7 @@ def test_nothing_similar_nothing_retrained(data, base, tmp_path):
 
 def test_before_retraining_is_what_an_untrained_round_measures(data, base, tmp_path):
     """The `before_*` of a retrained round are the results of the same round with 0 epochs; round 0 has none."""
+    store = RoundStore(tmp_path)
     for pruning in (
         Similarity(threshold=0.5, **COMPARED),
         Wanda(calibration=32),
@@ -350,7 +352,7 @@ def test_before_retraining_is_what_an_untrained_round_measures(data, base, tmp_p
         results = {}
         for epochs in (0, 1):
             cycle = make_cycle(base, pruning.model_copy(update={"epochs": epochs}))
-            results[epochs] = run(cycle, data, RoundStore(tmp_path / f"{pruning.method}{epochs}"), base)
+            results[epochs] = run(cycle, data, store, base)
         (dense, untrained), (_, trained) = results[0], results[1]
         assert dense.before_val_loss is None
         for name in ("val_loss", "val_accuracy", "test_loss", "test_accuracy"):
@@ -359,7 +361,7 @@ def test_before_retraining_is_what_an_untrained_round_measures(data, base, tmp_p
         assert trained.epochs == 1
         assert trained.test_loss != trained.before_test_loss
     rewound = make_cycle(base, Magnitude())
-    assert run(rewound, data, RoundStore(tmp_path / "rewound"), base)[1].before_val_loss is None
+    assert run(rewound, data, store, base)[1].before_val_loss is None
 
 
 def altered(split: text.Split) -> text.Split:
@@ -428,8 +430,11 @@ def test_prunings_of_one_model_measure_it_once(data, base, tmp_path, monkeypatch
     cells += [Wanda(sparsity=share, mode="one_pass", calibration=32, epochs=0) for share in (0.1, 0.3, 0.5)]
     shared = [run(make_cycle(base, cell), data, store, base) for cell in cells]
     assert calls == {"blocks": 1, "norms": 1}
+    dense = keys_of(make_cycle(base), data)[0]
     for place, cell in enumerate(cells):
-        alone = run(make_cycle(base, cell), data, RoundStore(tmp_path / f"{place}"), base)
+        lonely = tmp_path / str(place)
+        shutil.copytree(store.root / "rounds" / dense, lonely / "rounds" / dense)
+        alone = run(make_cycle(base, cell), data, RoundStore(lonely), base)
         ignored = {*TIMES, "source"}
         assert [r.model_dump(exclude=ignored) for r in alone] == [r.model_dump(exclude=ignored) for r in shared[place]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from servers import free_port, serving
+from servers import database, free_port, serving
 
 import lt_ray
 from lt_ray.cycle.results import EpochResult, RoundResult
@@ -30,7 +30,7 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def sqlite(tmp_path) -> str:
-    return f"sqlite:///{tmp_path}/mlflow.db"
+    return database(tmp_path / "mlflow.db")
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def killed_recorder(uri: str, after_s: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0.1, 0.3, 0.6, 1.0, 1.5, 2.0])
+@pytest.mark.parametrize("after_s", [0.2, 0.6, 1.2])
 def test_a_kill_while_the_database_is_made_leaves_none_or_a_whole_one(after_s: float, tmp_path: Path):
     """Killed at any moment of making the tables, the next record finds a database it can use."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
