@@ -33,7 +33,7 @@ KNOWN: dict[str, dict[str, Any]] = {
     "microsoft/resnet-50": _BOTTLENECK | {"depths": [3, 4, 6, 3]},
     "microsoft/resnet-101": _BOTTLENECK | {"depths": [3, 4, 23, 3]},
     "microsoft/resnet-152": _BOTTLENECK | {"depths": [3, 8, 36, 3]},
-    TOY_RESNET: _BASIC | {"embedding_size": 8, "hidden_sizes": [8, 16, 32], "depths": [3, 3, 2]},
+    TOY_RESNET: _BASIC | {"embedding_size": 8, "hidden_sizes": [8, 16, 32], "depths": [2, 4, 2]},
 }
 """Configurations that need no file: enough to plan with, and all that is needed where weights are drawn"""
 _TORCHVISION: dict[str, tuple[str, tuple[int, ...], dict[str, int]]] = {
