@@ -50,6 +50,11 @@ class ModelSettings(Settings):
         """What a model card calls it."""
         return f"lt_ray's model `{self.name}`"
 
+    @property
+    def published(self) -> str:
+        """What published tables call it."""
+        return self.name
+
 
 class WordModel(ModelSettings):
     """What models that learn their own word vectors have in common."""
@@ -257,6 +262,11 @@ class ResNet(Pretrained):
     toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.path": TOY_RESNET, "model.revision": None}
     name: Literal["resnet"] = "resnet"
     path: str = Field(default="microsoft/resnet-50", min_length=1)
+
+    @property
+    def published(self) -> str:
+        """What published tables call it: they tell its depth."""
+        return self.path.rstrip("/").rpartition("/")[2]
 
 
 class TorchvisionResNet(ModelSettings):

@@ -345,10 +345,11 @@ class Similarity(PruningSettings):
 
     @property
     def published(self) -> str:
-        """What published tables call its models: they keep the first block of each cluster."""
-        if self.clusters != "anchor" or self.stride != 1:
+        """What published tables call its models: they cluster by the first block, and name a stride above 1."""
+        if self.clusters != "anchor":
             return ""
-        return f"similarity@{self.threshold:g}{' freeze' if self.freeze else ''}"
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
+        return f"similarity@{self.threshold:g}{stride}{' freeze' if self.freeze else ''}"
 
     @property
     def effect(self) -> str:

@@ -39,7 +39,7 @@ def note(found, slug):
     return next(table.note for table in found.tables if table.slug == slug)
 
 
-def published(arm, round, metric, value, *, error="", line=120, title="Result", conditions=None):
+def published(arm, round, metric, value, *, error="", line=120, title="BERT-base, All", conditions=None):
     return Published(
         table=title, task="emotion", model="encoder", arm=arm, round=round, sparsity=None, metric=metric,
         value=Decimal(value), unit="", file="004.txt", line=line, error=error, conditions=conditions,
@@ -78,7 +78,8 @@ def test_names_tell_arms_apart():
 
 
 def test_published_arms_are_those_of_the_prunings_that_count():
-    """Rejected rounds, and earlier ones that removed nothing, do not count; strides, chains and patterns have none."""
+    """Rejected rounds, and earlier ones that removed nothing, do not count; strides above 1 are named, chains
+    and patterns have none."""
     rejected = a_cycle(
         tests=(0.92,) * 5, blocks=(12, 8, 6, 8, 8), schedule="similarity*3 wanda",
         more=({}, {}, {"accepted": False}, {"start_round": 1}, {}), **{SPARSITY: 0.3},
@@ -92,10 +93,12 @@ def test_published_arms_are_those_of_the_prunings_that_count():
     assert published_place(frozen, 2) == ("similarity@0.98 freeze wanda@0.5", 2)
     assert published_place(a_cycle(schedule="wanda", blocks=(12, 12), **{SPARSITY: 0.3}), 1) == ("wanda@0.3", 1)
     others = [
-        a_cycle(**{"similarity.stride": 2}), a_cycle(**{"similarity.clusters": "chain"}), a_cycle(schedule="magnitude"),
-        a_cycle(more=({}, {"stride": 2})), a_cycle(schedule="wanda", **{"wanda.pattern": "2:4", SPARSITY: None}),
+        a_cycle(**{"similarity.clusters": "chain"}), a_cycle(schedule="magnitude"),
+        a_cycle(schedule="wanda", **{"wanda.pattern": "2:4", SPARSITY: None}),
     ]  # fmt: skip
-    assert [published_place(cycle, 1) for cycle in others] == [None] * 5
+    assert [published_place(cycle, 1) for cycle in others] == [None] * 3
+    strides = [a_cycle(**{"similarity.stride": 2}), a_cycle(more=({}, {"stride": 2}))]
+    assert [published_place(cycle, 1) for cycle in strides] == [("similarity@0.98 stride 2", 1)] * 2
 
 
 # Tables
@@ -107,13 +110,13 @@ def test_a_table_has_a_row_for_each_arm_and_round():
     less = ({}, more[1] | {"before_test_loss": 2.0, "before_test_accuracy": 0.8, "accepted": False})
     found = section(a_cycle(0, (0.92, 0.93), more=more), a_cycle(1, (0.94, 0.93), more=less))
     dense, pruned = rows(found, "similarity-pruning")
-    assert (dense["arm"], dense["round"], dense["n"], dense["encoders"]) == ("dense", 0, 2, 12)
+    assert (dense["arm"], dense["round"], dense["n"], dense["blocks"]) == ("dense", 0, 2, 12)
     assert dense["accuracy after"] == pytest.approx(0.93)
     assert dense["against dense [points]"] is None
     assert (pruned["arm"], pruned["source"], pruned["model"]) == (
         "no freeze", "ours", "google-bert/bert-base-uncased",
     )  # fmt: skip
-    assert (pruned["encoders"], pruned["frozen"], pruned["accepted"]) == (8, 4, "1 of 2")
+    assert (pruned["blocks"], pruned["frozen"], pruned["accepted"]) == (8, 4, "1 of 2")
     assert (pruned["evaluation loss before"], pruned["accuracy before"]) == (1.5, pytest.approx(0.75))
     assert pruned["against dense [points]"] == pytest.approx(0)
     assert pruned["± 95 % [points]"] == pytest.approx(12.7062, abs=1e-3)
@@ -150,7 +153,7 @@ def test_published_rows_stand_below_ours_and_say_what_they_are_of():
     found = section(cycle, published=told)
     own, dense, ours, theirs = rows(found, "similarity-pruning")
     assert [row["source"] for row in (own, dense, ours, theirs)] == ["ours", "published", "ours", "published"]
-    assert (ours["model"], theirs["model"], theirs["encoders"]) == ("some/tiny-bert", "BERT-base", 8)
+    assert (ours["model"], theirs["model"], theirs["blocks"]) == ("some/tiny-bert", "BERT-base", 8)
     assert (theirs["arm"], theirs["accuracy after"]) == ("similarity@0.98", 0.934)
     assert theirs["against dense [points]"] == pytest.approx(1.4)
     assert (theirs["line"], theirs["known error"]) == (121, "[1]")

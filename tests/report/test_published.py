@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lt_ray.cycle.cycle import Cycle
-from lt_ray.cycle.models import MODELS, Cnn, Encoder
+from lt_ray.cycle.models import MODELS, Cnn, Encoder, ResNet
 from lt_ray.cycle.prunings import OWN_MASKS, Magnitude, Similarity, Wanda
-from lt_ray.cycle.tasks import TASKS, Emotion, Imdb
+from lt_ray.cycle.tasks import TASKS, Emotion, ImageNet, Imdb
 from lt_ray.cycle.training import FINE_TUNING, Training
 from lt_ray.errors import DataError
 from lt_ray.report.reading.published import COLUMNS, Published, load, matching
@@ -40,6 +40,8 @@ HEADS = {
 """Metric → the heads of its column in BERT's tables"""
 ZEROS = {"0.1": 702_720, "0.2": 1_411_584, "0.3": 2_120_448, "0.4": 2_829_312, "0.5": 3_538_944}
 """Sparsity → zeros of a BERT-base layer's linear weights (methods §4) [count]"""
+RESNETS = (ResNet(path="microsoft/resnet-152"), ResNet(path="microsoft/resnet-50"))
+"""The published ones"""
 BERT_TABLES = range(95, 262)
 """Lines of `004` that the tables of BERT are in, counted from 1"""
 
@@ -52,7 +54,8 @@ def one(**fields: object) -> Published:
 
 def test_every_table_and_list_is_there() -> None:
     """Each file has the rows of its tables: 3 lists of 21, 2 tables of 2 × 4, 8 densities, 3 × 4, 2 + 4 of 2 × 4, and
-    of BERT's: dense, similarity, Wanda, Wanda after similarity, of which one of Emotion's is retrained."""
+    of BERT's: dense, similarity, Wanda, Wanda after similarity, of which one of Emotion's is retrained; of ResNets:
+    dense and similarity, four tables of 152's and two of 50's."""
     counts = {path.name: len(path.read_text("utf-8").splitlines()) - 1 for path in FOLDER.glob("*.csv")}
     assert counts == {
         "000_imdb_cnn_rounds.csv": 63,
@@ -63,10 +66,11 @@ def test_every_table_and_list_is_there() -> None:
         "003_after_pruning.csv": 32,
         "004_emotion.csv": 6 + 6 * 7 + 5 * 4 + 4 * 4 * 4 + 4 * 7,
         "004_yahoo_answers.csv": 6 + 2 * 7 + 2 * 1 + 5 * 4 + 5 * 2 * 4,
+        "004_imagenet.csv": 4 + 4 * 4 * 7 + 6 + 2 * 4 * 7,
     }
     rows = load(FOLDER)
     assert len(rows) == sum(counts.values())
-    assert Counter(row.file[:3] for row in rows) == {"000": 79, "001": 8, "002": 12, "003": 48, "004": 242}
+    assert Counter(row.file[:3] for row in rows) == {"000": 79, "001": 8, "002": 12, "003": 48, "004": 420}
     readme = (FOLDER / "README.md").read_text("utf-8")
     assert all(re.search(rf"`{name}` \|.*\| {count} \|", readme) for name, count in counts.items())
 
@@ -75,7 +79,7 @@ def test_words_are_ours() -> None:
     """Tasks and models have the names that a cycle gives them, so that ours find theirs."""
     rows = load(FOLDER)
     assert {row.task for row in rows} <= set(TASKS)
-    assert {row.model for row in rows} <= {*MODELS, ""}
+    assert {row.model for row in rows} <= {*MODELS, *(model.published for model in RESNETS), ""}
     lists = [row for row in rows if row.file[:3] != "004"]
     assert {row.arm for row in lists} == {"dense", "rewind@0", OWN_MASKS, ""}
     assert {row.unit for row in rows if row.metric.endswith("_loss")} == {"nats"}
@@ -85,8 +89,7 @@ def test_words_are_ours() -> None:
 
 def test_the_words_of_bert_are_ours() -> None:
     """An arm of BERT's is what was done to it in order, and its round counts these prunings; nothing is in percent."""
-    rows = [row for row in load(FOLDER) if row.file[:3] == "004"]
-    assert {row.model for row in rows} == {"encoder"}
+    rows = [row for row in load(FOLDER) if row.model == "encoder"]
     assert {row.sparsity for row in rows} == {None}
     assert {row.metric for row in rows} == set(HEADS)
     assert all(row.table.startswith("BERT-base, ") for row in rows)
@@ -162,10 +165,11 @@ def test_the_parameters_of_bert_are_those_of_its_blocks() -> None:
     }
     blocks: dict[tuple[str, str, int | None], Decimal] = {}
     parameters = 0
-    for row in load(FOLDER):
+    rows = [row for row in load(FOLDER) if row.model == "encoder"]
+    for row in rows:
         if row.metric == "blocks":
             blocks[row.task, row.arm, row.round] = row.value
-    for row in load(FOLDER):
+    for row in rows:
         if row.metric == "parameters":
             before, _, wanda = row.arm.partition("wanda@")
             assert row.round is not None
@@ -175,9 +179,59 @@ def test_the_parameters_of_bert_are_those_of_its_blocks() -> None:
     assert parameters == (1 + 6 + 5 + 20) + (1 + 2 + 5 + 10)
 
 
+@pytest.mark.skipif(not LOGS.is_dir(), reason=f"no logs in {LOGS}: set LT_RAY_DATA to the folder beside them")
+def test_numbers_of_the_resnets_are_as_printed() -> None:
+    """Every printed cell of their tables is a row, at its line, with all its digits but the brackets."""
+    lines = (LOGS / "004_dc1e629172642766.txt").read_text("utf-8").splitlines()
+    rows = [row for row in load(FOLDER) if row.task == "imagenet"]
+    cells = ("test_accuracy_epoch_1", "test_accuracy_epoch_2", "test_accuracy", "blocks", "parameters", "test_s",
+             "frozen_blocks")  # fmt: skip
+    for row in rows:
+        printed = lines[row.line - 1].strip("| ").split("|")[1 + cells.index(row.metric)].split("(")[0].strip(" sM")
+        assert Decimal(printed) * (1_000_000 if row.metric == "parameters" else 1) == row.value
+        assert ("Part" in lines[row.line - 1]) == ("freeze" in row.arm)
+        heading = next(line for line in reversed(lines[: row.line]) if line.startswith("### "))
+        assert ("Half" in heading) == ("stride 2" in row.arm)
+        assert f"[{row.round}" in heading or row.arm == "dense"
+    printed_cells = [
+        cell for line in lines[25:93] if line.startswith(("| Res", "| Thr")) for cell in cells_of(line)[1:]
+    ]
+    assert len(rows) == sum(cell[:1].isdigit() for cell in printed_cells)
+
+
+def test_the_parameters_of_the_resnets_are_those_of_their_blocks() -> None:
+    """Each count of parameters is methods §3's for as many blocks, but for the three rows that are told to be wrong."""
+    text = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    known = {
+        (sum(map(int, depths.split(","))), int(count.replace(",", "")))
+        for depths, count in re.findall(r"\(([\d,]+)\): ([\d,]+)", text)
+    }
+    rows = {(row.line, row.metric): row for row in load(FOLDER) if row.task == "imagenet"}
+    lines = {line for line, _ in rows}
+    wrong = {line for line in lines if (rows[line, "blocks"].value, rows[line, "parameters"].value) not in known}
+    assert wrong == {59, 92, 93}
+    assert "27 blocks" in rows[59, "blocks"].error
+    assert rows[59, "parameters"].value == rows[61, "parameters"].value
+    for line, other in ((92, 93), (93, 92)):
+        assert f"swapped with line {other}" in rows[line, "parameters"].error
+        assert (rows[line, "blocks"].value, rows[other, "parameters"].value) in known
+
+
+def test_ours_find_the_arms_of_the_resnets() -> None:
+    """A similarity pruning is called what the tables call it, stride and freezing with it."""
+    arms = {row.arm for row in load(FOLDER) if row.task == "imagenet"} - {"dense"}
+    ours = {
+        Similarity(threshold=threshold, stride=stride, freeze=freeze).published
+        for threshold in (0.95, 0.98, 0.99)
+        for stride in (1, 2)
+        for freeze in (False, True)
+    }
+    assert arms == ours - {"similarity@0.95 stride 2", "similarity@0.95 stride 2 freeze"}
+
+
 def test_known_errors_are_told() -> None:
     """Copies, unpaired arms, the kept embedding and means of batch means are told with the numbers they concern."""
-    rows = load(FOLDER)
+    rows = [row for row in load(FOLDER) if row.task != "imagenet"]
     told = {
         "verbatim copy": {("003", task, arm) for task, arm in
                           [("imdb", "rewind@0"), ("ag_news", "rewind@0"), ("ag_news", OWN_MASKS)]},
@@ -213,7 +267,7 @@ def test_known_errors_are_told() -> None:
 def test_known_errors_stand_beside_the_numbers_of_bert_that_they_concern() -> None:
     """What was done to the model is told with blocks, losses and accuracies, Wanda's zeros with the parameters they
     are among, and the warm-up with the one time that it is in."""
-    for row in (row for row in load(FOLDER) if row.file[:3] == "004"):
+    for row in (row for row in load(FOLDER) if row.model == "encoder"):
         similar, part = row.arm.startswith("similarity"), "freeze" in row.arm
         results = row.metric.endswith(("_loss", "_accuracy"))
         assert ("accuracy threshold in the wrong unit" in row.error) == (
@@ -308,14 +362,15 @@ def test_what_each_published_run_was_is_told() -> None:
     rows = load(FOLDER)
     assert all(row.conditions is not None for row in rows)
     fields = {*Cycle(task=Imdb(), model=Cnn(), training=Training(), schedule=(Magnitude(),)).flat()}
+    fields |= {*Cycle(task=ImageNet(), model=RESNETS[0], schedule=(Similarity(features="flattened"),)).flat()}
     encoder = Cycle(task=Emotion(), model=Encoder(), training=FINE_TUNING, schedule=(Similarity(), Wanda())).flat()
     for row in rows:
         assert set(row.conditions or {}) <= {*fields, *encoder, "train", "validation", "test"}
     for name in ("emotion", "yahoo"):
         text = (ROOT / "sweeps" / f"{name}_deeparc.py").read_text("utf-8")
         assert 'Similarity(cka="tokens", epochs=3)' in text
-    tokens = {row.file[:3] for row in rows if (row.conditions or {}).get("similarity.cka") == "tokens"}
-    assert tokens == {"004"}
+    tokens = {(row.file[:3], row.model) for row in rows if (row.conditions or {}).get("similarity.cka") == "tokens"}
+    assert tokens == {("004", "encoder")}
 
 
 @pytest.mark.parametrize("content", ["000.txt: [1]", "000.txt: {imdb: {train: [1]}}", "{", "a: 1"])
@@ -351,7 +406,7 @@ def test_matching_is_one_tasks_one_models() -> None:
 def test_each_number_stands_where_its_row_says() -> None:
     """Each value is the number at its place on its line of its log: a table's cell, or a list's entry."""
     seen = 0
-    for row in load(FOLDER):
+    for row in (row for row in load(FOLDER) if row.task != "imagenet"):
         lines = (LOGS / row.file).read_text(encoding="utf-8").split("\n")
         line = lines[row.line - 1]
         if row.file.startswith("004"):
@@ -403,7 +458,7 @@ def stands_in_a_table_of_bert(row: Published, lines: list[str]) -> bool:
 @pytest.mark.skipif(not LOGS.is_dir(), reason=f"no logs in {LOGS}: set LT_RAY_DATA to the folder beside them")
 def test_no_number_of_bert_is_left_out() -> None:
     """Each line of BERT's tables has as many rows as it has cells with a number, and no two rows are one cell."""
-    rows = [row for row in load(FOLDER) if row.file[:3] == "004"]
+    rows = [row for row in load(FOLDER) if row.model == "encoder"]
     (name,) = {row.file for row in rows}
     lines = (LOGS / name).read_text(encoding="utf-8").split("\n")
     assert lines[BERT_TABLES[0] - 1].startswith("## Dair AI Emotion")

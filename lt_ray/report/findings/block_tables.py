@@ -1,4 +1,4 @@
-"""The tables of encoders, in the research logs' form: blocks, loss and metric before and after retraining, seconds."""
+"""The tables of models with blocks, in the research logs' form: results before and after retraining, seconds."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, tested
 from lt_ray.report.reading.schedule import published_place
 
-PUBLISHED_MODEL = "BERT-base"
-"""What the published tables of encoders are of, whatever ours is"""
 _ALWAYS = 6
 """Columns that are there though they be empty [count]"""
 _Known = Mapping[tuple[str, int], Sequence[PublishedRow]]
@@ -54,12 +52,12 @@ def dense_models(group: Group) -> list[Dense]:
 
 
 def tables(group: Group, published: Iterable[Published]) -> list[ReportTable]:
-    """Return a table for each method that pruned a group's encoders, the dense models first in each: those that remove
+    """Return a table for each method that pruned a group's models, the dense models first in each: those that remove
     blocks, those that prune within them, then others.
 
     - `published`: results of others; those of the same task, arm and number of prunings stand below ours
     """
-    known = _known(published, group.task, group.words.metric.name)
+    known = _known(published, group)
     methods: dict[str, PruningSettings] = {}
     for cycle in group.cycles:
         for index in cycle.by_round:
@@ -92,7 +90,8 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
             place = places.pop() if len(places) == 1 else None
             if place is not None:
                 add_published(place[0], place, cycles)
-    note = _note(any(row["source"] == "published" for row in rows), words) + errors.note()
+    theirs = dict.fromkeys(str(row["model"]) for row in rows if row["source"] == "published")
+    note = _note(" and ".join(theirs), words) + errors.note()
     title = f"{label[:1].upper()}{label[1:]}: blocks before and after{group.where}"
     slug = label.lower().replace(" ", "-") if method else "block-pruning"
     return table_of(f"{group.slug}{slug}", title, rows, note, always=_ALWAYS)
@@ -110,7 +109,7 @@ def _ours(arm: str, round: int, cycles: Sequence[ReportedCycle], results: Sequen
     )
     return _row(words, {
         "arm": arm, "round": round, "source": "ours", "model": _model(cycles), "n": len(results),
-        "encoders": _counted(known_mean(result.blocks for result in results)),
+        "blocks": _counted(known_mean(result.blocks for result in results)),
         "frozen": _counted(known_mean(result.frozen_blocks for result in results)),
         "loss before": known_mean(result.before_test_loss for result in results),
         "before": known_mean(result.value("before_test") for result in results),
@@ -133,8 +132,8 @@ def _published(arm: str, row: PublishedRow, known: _Known, words: Wording) -> Ro
     end = told(f"test_{metric}", told(f"before_test_{metric}"))
     difference = None if start is None or end is None or row.round == 0 else words.factor * (end - start)
     return _row(words, {
-        "arm": arm, "round": row.round, "source": "published", "model": PUBLISHED_MODEL,
-        "encoders": _whole(told("blocks")), "frozen": _whole(told("frozen_blocks")),
+        "arm": arm, "round": row.round, "source": "published", "model": _published_model(row),
+        "blocks": _whole(told("blocks")), "frozen": _whole(told("frozen_blocks")),
         "loss before": told("before_test_loss"), "before": told(f"before_test_{metric}"),
         "loss after": told("test_loss"), "after": told(f"test_{metric}"), "difference": difference,
         "evaluation": told("test_s"), "training": told("train_s"), "parameters": _whole(told("parameters")),
@@ -144,7 +143,7 @@ def _published(arm: str, row: PublishedRow, known: _Known, words: Wording) -> Ro
 def _row(words: Wording, cells: Mapping[str, Cell]) -> Row:
     """Cells by short names → those of the table, in its order."""
     heads: dict[str, str | tuple[str, int]] = {
-        "arm": "arm", "round": "round", "source": "source", "model": "model", "n": "n", "encoders": "encoders",
+        "arm": "arm", "round": "round", "source": "source", "model": "model", "n": "n", "blocks": "blocks",
         "frozen": "frozen", "loss before": ("evaluation loss before", 4), "before": (f"{words.name} before", 4),
         "loss after": ("evaluation loss after", 4), "after": (f"{words.name} after", 4),
         "difference": (f"against dense{words.head}", words.digits), "half": (f"± 95 %{words.head}", words.digits),
@@ -154,13 +153,19 @@ def _row(words: Wording, cells: Mapping[str, Cell]) -> Row:
     return {head: cells.get(name) for name, head in heads.items()}
 
 
-def _known(published: Iterable[Published], task: str, metric: str) -> _Known:
+def _published_model(row: PublishedRow) -> str:
+    """What a published table is of, whatever ours is: its title begins with it."""
+    return row.first.table.partition(",")[0]
+
+
+def _known(published: Iterable[Published], group: Group) -> _Known:
+    metric, models = group.words.metric.name, {cycle.cycle.model.published for cycle in group.cycles}
     cells: dict[tuple[str, int, str, str], list[Published]] = {}
     measured = ("before_test_loss", f"before_test_{metric}", "test_loss", f"test_{metric}")
     for item in published:
         names = ("blocks", "frozen_blocks", *measured, "test_s", "train_s", "parameters")
         round = 0 if item.arm == "dense" else item.round
-        if (item.task, item.model) == (task, "encoder") and item.metric in names and round is not None:
+        if item.task == group.task and item.model in models and item.metric in names and round is not None:
             cells.setdefault((item.arm, round, item.table, item.file), []).append(item)
     rows: dict[tuple[str, int], list[PublishedRow]] = {}
     for (arm, round, _, _), items in cells.items():
@@ -169,7 +174,7 @@ def _known(published: Iterable[Published], task: str, metric: str) -> _Known:
 
 
 def _model(cycles: Iterable[ReportedCycle]) -> str:
-    paths = {model_name(str(cycle.fields.get("model.path", "encoder"))) for cycle in cycles}
+    paths = {model_name(str(cycle.fields.get("model.path", cycle.cycle.model.name))) for cycle in cycles}
     return paths.pop() if len(paths) == 1 else "various"
 
 
@@ -181,7 +186,7 @@ def _whole(mean: float | None) -> int | None:
     return None if mean is None else round(mean)
 
 
-def _note(published: bool, words: Wording) -> str:
+def _note(published: str, words: Wording) -> str:
     said = (
         "Ours: mean over the n stored rounds. Before = after pruning, before retraining; after is empty where a round "
         f"was not retrained. Against dense: test {words.name}, as pruned where not retrained, above the own dense one. "
@@ -190,7 +195,7 @@ def _note(published: bool, words: Wording) -> str:
     )
     if published:
         said += (
-            f" Published: {PUBLISHED_MODEL}, whatever our model is, at the same arm and number of prunings; "
+            f" Published: {published}, whatever our model is, at the same arm and number of prunings; "
             f"{words.unit.strip() or 'differences'} are against its own dense {words.name}, seconds are of other "
             "hardware."
         )

@@ -72,7 +72,7 @@ def before_pruning(group: Group, published: Sequence[Published]) -> ReportTable:
     errors, rows = beside.Errors(), list[Row]()
     models: dict[str, list[ReportedCycle]] = {}
     for cycle in group.cycles:
-        models.setdefault(cycle.cycle.model.name, []).append(cycle)
+        models.setdefault(cycle.cycle.model.published, []).append(cycle)
     for model, cycles in models.items():
         results = distinct(cycle.dense for cycle in cycles)
         if results:
@@ -218,7 +218,7 @@ def bill(bills: Mapping[str, Bill]) -> ReportTable:
 
 
 def _model(cycles: Sequence[ReportedCycle]) -> str:
-    names = {cycle.cycle.model.name for cycle in cycles}
+    names = {cycle.cycle.model.published for cycle in cycles}
     return names.pop() if len(names) == 1 else "various"
 
 
