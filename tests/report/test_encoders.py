@@ -74,6 +74,14 @@ def test_names_tell_arms_apart():
     assert len(by_arm(cycles, tuple(fields), "all")) == len(combinations) == 72
 
 
+def test_arms_that_are_alike_to_three_digits_are_two():
+    """Learning rates of 0.00123 and 0.001234 make two arms, though a name shows three digits of each."""
+    cycles = [
+        ReportedCycle(str(i), ENCODER, {"training.lr": lr}, "finished", ()) for i, lr in enumerate((0.00123, 0.001234))
+    ]
+    assert [len(arm) for arm in by_arm(cycles, ("training.lr",), "all").values()] == [1, 1]
+
+
 # Schedules
 
 

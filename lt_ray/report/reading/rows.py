@@ -9,7 +9,7 @@ from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import canonical
-from lt_ray.cycle.names import TASK_KEY, arm_name
+from lt_ray.cycle.names import TASK_KEY, arm_names
 from lt_ray.cycle.prunings import PruningSettings
 from lt_ray.cycle.results import BlockDecision, RoundResult, accepted_rounds
 from lt_ray.cycle.settings import Scalar
@@ -136,11 +136,12 @@ def _to_the_millisecond(cycle: ReportedCycle) -> ReportedCycle:
 
 
 def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str) -> dict[str, list[ReportedCycle]]:
-    """Return arm → its cycles, by name.
+    """Return arm → its cycles, by name; other settings make another arm, though three digits are alike.
 
     - `otherwise`: what the one arm is called where nothing is compared
     """
     arms: dict[str, list[ReportedCycle]] = {}
-    for cycle in cycles:
-        arms.setdefault(arm_name(cycle.settings, keys) or otherwise, []).append(cycle)
+    cycles = list(cycles)
+    for cycle, name in zip(cycles, arm_names([cycle.settings for cycle in cycles], keys), strict=True):
+        arms.setdefault(name or otherwise, []).append(cycle)
     return dict(sorted(arms.items()))
