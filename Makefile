@@ -11,7 +11,7 @@ test: .venv/ready ## laws and oracles, minutes
 	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 slow: .venv/ready ## kills, clusters, servers and real data
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile
 
 check: .venv/ready ## format, lint, types, layers
 	$(BIN)/ruff format --check .
