@@ -302,7 +302,7 @@ def test_an_exported_model_gives_equal_outputs(case, tmp_path):
 def a_short_cycle(model: Model) -> Cycle:
     """Two rounds of an epoch, 3 steps each, under a decay that no pruned weight may feel."""
     training = Training(optimizer="adamw", weight_decay=0.1, lr=0.01, batch_size=8, epochs=1, patience=1)
-    return a_cycle(model.settings, training=training, schedule=(Magnitude(fraction=0.5),))
+    return a_cycle(model.settings, training=training, schedule=(Magnitude(fraction=0.5, rounding="nearest"),))
 
 
 @every_model
@@ -326,6 +326,8 @@ def test_counts_predicted_are_counts_measured_and_zeros_stay_zero(case, tmp_path
 def test_a_cycle_that_dies_after_every_step_is_bit_equal(case, tmp_path):
     """A process that dies once it has saved one more state, again and again, leaves the bits of one that does not,
     whatever was drawn before."""
+    if sum(case.sizes.values()) > 3_000_000:
+        pytest.skip("saves and loads 11 million weights at each step: minutes; a smaller network of its kind is a case")
     cycle, data = a_short_cycle(case), some_data(case)
     stores = [RoundStore(tmp_path / name) for name in ("whole", "dying")]
     for _ in run_cycle(cycle, data, stores[0], base=case.base):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -169,7 +169,7 @@ def test_batches_of_unequal_sizes():
     assert apart(minibatch(made), minibatch_reference(made)) <= 2e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     widths=st.lists(st.integers(2, 40), min_size=1, max_size=4),
     n=st.integers(6, 70),
@@ -562,7 +562,7 @@ def test_options_out_of_range(options, message):
         plan(alike(3), **options)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), blocks=st.integers(1, 9), rule=st.sampled_from(["anchor", "chain"]), freeze=st.booleans())
 def test_laws_of_plans(data, blocks, rule, freeze):
     """Of any matrix: clusters cover all blocks in order, first and fixed ones stay, a larger stride removes no more."""
@@ -614,7 +614,7 @@ def test_the_torch_cka_package_itself_agrees(seed: int) -> None:
     assert float((theirs.export()["CKA"].double() - ours.matrix()).abs().max()) < 5e-5
 
 
-def planted(clusters) -> torch.Tensor:
+def planted_clusters(clusters) -> torch.Tensor:
     """CKA 0.995 within clusters of these sizes, 0.5 between them."""
     cka = torch.full((sum(clusters), sum(clusters)), 0.5, dtype=torch.float64)
     first = 0
@@ -639,7 +639,7 @@ def test_resnet_152_is_left_with_the_logs_depths(stride, left, blocks):
     depths = (3, 8, 36, 3)
     alike = [1, 1, 1, 2, 2, 1, 1, 1, 1, 1, *[2] * 7, *[3] * 7, 2, 1]
     assert sum(alike) == 50
-    found = plan(planted(alike), threshold=0.99, stride=stride, fixed=firsts_of(depths))
+    found = plan(planted_clusters(alike), threshold=0.99, stride=stride, fixed=firsts_of(depths))
     assert depths_left(depths, found) == left
     assert len(found.kept) == blocks
 

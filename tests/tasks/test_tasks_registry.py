@@ -155,7 +155,7 @@ def test_two_tasks_never_read_one_set_of_files(tmp_path: Path) -> None:
 def test_a_broken_source_is_named_as_such(tmp_path: Path) -> None:
     """A message about the source names the source's keys."""
     csv(tmp_path / "imdb", "film")
-    with pytest.raises(DataError, match=r"sum\(source\.sizes\).*--set source\.sizes="):
+    with pytest.raises(DataError, match=r"`source\.sizes` must be.*--set source\.sizes="):
         registry.load(TOY, 100, tmp_path, source=Imdb(sizes=(30, 20, 10)))
     with pytest.raises(DataError, match="source `folder` must have a data directory"):
         registry.load(TOY, 100, source=Folder())
