@@ -7,8 +7,8 @@
   decoded each time.
 - *lt_ray*: the task's own batches.
 
-Both load in the process that trains, one thread, the same batch size, the same network (ResNet-20, or a bottleneck
-network at 96 pixels), the same optimizer. Batches alternate; seconds are those of the processor, which a busy machine
+Both load in the process that trains, one thread, the same batch size, the same network (ResNet-20), the same
+optimizer. Batches alternate; seconds are those of the processor, which a busy machine
 does not change. `loading` is the batches alone, `training` the batches and the steps. Needs torchvision, and the data
 sets `cifar10` and `imagenette` in the folder that `LT_RAY_DATA` names.
 """
