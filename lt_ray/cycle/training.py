@@ -46,8 +46,7 @@ class Training(Settings):
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 = autocast of the forward pass"""
     channels_last: bool = False
-    """Give pictures to a model on a GPU with their channels innermost in memory: often faster, other rounding. On a CPU
-    they are as they are: torch 2.15's convolutions crash there"""
+    """Give a model its pictures with their channels innermost in memory: often faster, other rounding"""
 
     @model_validator(mode="after")
     def _milestones_rise_within_the_epochs(self) -> Training:

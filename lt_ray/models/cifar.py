@@ -66,8 +66,9 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps, float (B, channels, H', W')."""
-        inner = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(maps)))))
-        return F.relu(inner + self.shortcut(maps))
+        inner = self.norm2(self.conv2(F.relu_(self.norm1(self.conv1(maps)))))
+        inner += self.shortcut(maps)
+        return F.relu_(inner)
 
 
 class ResNet(nn.Module):
@@ -95,7 +96,7 @@ class ResNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return logits, float (B, outputs), of pictures, float (B, inputs, H, W)."""
-        maps = F.relu(self.norm(self.conv(pictures)))
+        maps = F.relu_(self.norm(self.conv(pictures)))
         for stage in self.stages:
             for block in stage.children():
                 maps = block(maps)
@@ -113,7 +114,7 @@ class Convolution(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps, float (B, channels, H, W)."""
-        return F.relu(self.norm(self.conv(maps)))
+        return F.relu_(self.norm(self.conv(maps)))
 
 
 class Vgg(nn.Module):

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.prunings import Restarting
@@ -236,8 +236,8 @@ class _Run:
         module = self.model.live(start.weights, start.blocks, self.device, start.frozen)
         made = optimizer(self.cycle.training, dict(module.named_parameters()), self.model.undecayed_names(module))
         forward: Callable[[Tensor], Tensor] = partial(self.model.forward, module)
-        if self.cycle.training.channels_last and self.device.type == "cuda" and self.data.facts.inputs == "images":
-            forward = partial(channels_last, forward)
+        if self.cycle.training.channels_last and self.data.facts.inputs == "images":
+            forward = channels_last(module, forward)
         progress, live = Progress(epoch=start.epoch), self.model.state(module)
         return Trainee(module, made, progress, forward=forward, live=live)
 
@@ -378,6 +378,14 @@ def _drained(computing: Generator[Epoch, None, Trained]) -> Trained:
             return outcome
 
 
-def channels_last(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """Return what a model says of pictures whose channels are innermost in memory, as its own maps then are."""
-    return forward(inputs.contiguous(memory_format=torch.channels_last))
+def channels_last(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a forward pass of pictures whose channels are innermost in memory, as the module's own maps then are.
+
+    A convolution of 1 × 1 that skips pixels and has fewer than 8 inputs gets its maps as they usually lie: its backward
+    pass ends the process where channels are innermost (torch 2.15 on a CPU with AVX2, by oneDNN).
+    """
+    for layer in module.modules():
+        narrow = isinstance(layer, nn.Conv2d) and layer.in_channels < 8
+        if narrow and layer.kernel_size == (1, 1) and layer.stride != (1, 1):
+            layer.register_forward_pre_hook(lambda _, inputs: (inputs[0].contiguous(),))
+    return lambda inputs: forward(inputs.contiguous(memory_format=torch.channels_last))

@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from picturing import folder
 
 from lt_ray.cycle.cycle import Cycle
@@ -12,9 +14,11 @@ from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import TIMES
 from lt_ray.cycle.tasks import Images, ToyImages
 from lt_ray.cycle.training import Training
+from lt_ray.models.model import model_of
 from lt_ray.rounds.run import channels_last, run_cycle
 from lt_ray.store.store import RoundStore
 from lt_ray.tasks import registry
+from lt_ray.training.randomness import generators
 
 MODEL = CifarResNet(depth=8, width=4)
 TRAINING = Training(optimizer="sgd", momentum=0.9, lr=0.05, batch_size=10, epochs=3, milestones=(2,))
@@ -71,9 +75,30 @@ def test_an_interruption_in_mid_epoch_changes_no_bit(tmp_path, kept):
 
 
 def test_channels_last_changes_the_layout_alone():
-    """A model gets the same pictures, their channels innermost in memory; the field makes another cycle."""
-    pictures = torch.randn(2, 3, 4, 5)
-    seen = channels_last(lambda inputs: inputs, pictures)
-    assert torch.equal(seen, pictures)
-    assert seen.stride()[1] == 1
-    assert TOY.with_settings({"training.channels_last": True}).id != TOY.id
+    """Gradients are those of the usual layout but for rounding; torch 2.15's narrow convolutions keep their layout."""
+    data, _ = registry.load(TOY.task, 1)
+    batch = next(iter(data.epoch(np.arange(60), 60, epoch=0)))
+    gradients, strides = [], []
+    for layout in (lambda module, forward: forward, channels_last):
+        model = model_of(MODEL, data.facts)
+        module = model.live(model.initial(generators(0, "init")), model.blocks, torch.device("cpu"))
+        module.conv.register_forward_hook(lambda *given: strides.append(given[2].stride()))
+        narrow = module.stages[1][0].shortcut[0]
+        assert narrow.in_channels < 8
+        forward = layout(module, module)
+        narrow.register_forward_hook(lambda *given: strides.append(given[1][0].stride()))
+        F.cross_entropy(forward(batch.inputs), batch.targets).backward()
+        gradients.append({name: weight.grad for name, weight in module.named_parameters()})
+    assert [maps[1] for maps in strides] == [12 * 12, 12 * 12, 1, 12 * 12]
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_a_round_is_trained_with_channels_last(tmp_path):
+    """The setting reaches the round: another cycle, whose first losses are the usual ones but for rounding."""
+    cycle = TOY.with_settings({"training.channels_last": True})
+    assert cycle.id != TOY.id
+    data, _ = registry.load(TOY.task, 1)
+    usual, other = (rows(one, data, tmp_path / one.id)[0]["train_loss"] for one in (TOY, cycle))
+    assert usual != other
+    assert usual == pytest.approx(other, rel=1e-3)
