@@ -31,6 +31,7 @@ from lt_ray.cycle.models import Cnn
 from lt_ray.models.model import model_of
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.tasks import text
+from lt_ray.tasks.task import SPLITS
 from lt_ray.training.randomness import generators
 
 ROWS, BATCH, STEPS = 25_002, 64, 24
@@ -119,7 +120,7 @@ def fed(
     split: text.Split, order: np.ndarray[Any, np.dtype[np.int64]], size: int, length_batches: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield an epoch's batches of a split."""
-    data = text.TextData(split, split, split, ("a", "b"), 0, "")
+    data = text.TextData.of(dict.fromkeys(SPLITS, split), ("a", "b"), 0, text.PADDING)
     for batch in data.epoch(order, size, by_length=length_batches):
         yield batch.inputs, batch.targets
 

@@ -87,10 +87,10 @@ def train_bare(model, masks, data, seed, optimizer, epochs, batch_size):
     """Return [(train loss, validation loss, validation accuracy)] of the epochs, and the weights after each."""
     losses, weights = [], []
     for epoch in epochs:
-        order = torch.randperm(len(data.train), generator=drawn(seed, "order", epoch)).numpy()
+        order = torch.randperm(len(data.split("train")), generator=drawn(seed, "order", epoch)).numpy()
         total = 0.0
         for step, first in enumerate(range(0, len(order), batch_size)):
-            tokens, labels = documents(data.train, order[first : first + batch_size])
+            tokens, labels = documents(data.split("train"), order[first : first + batch_size])
             torch.manual_seed(derived(seed, "dropout", epoch, step))
             loss = F.binary_cross_entropy_with_logits(model(tokens), labels.float())
             optimizer.zero_grad()
@@ -100,6 +100,6 @@ def train_bare(model, masks, data, seed, optimizer, epochs, batch_size):
                 for name, parameter in model.named_parameters():
                     parameter[~masks[name]] = 0
             total += loss.item() * len(labels)
-        losses.append((total / len(order), *mean_loss(model, data.validation)))
+        losses.append((total / len(order), *mean_loss(model, data.split("validation"))))
         weights.append(snapshot(model))
     return losses, weights

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
+from lt_ray.tasks.task import SPLITS
 from lt_ray.tasks.text import PADDING, Split, TextData
 
 Pair = tuple[Tensor, Tensor]
@@ -12,7 +13,7 @@ Pair = tuple[Tensor, Tensor]
 
 def data_of(split: Split, padding: int = PADDING) -> TextData:
     """Data whose every split is this one."""
-    return TextData(split, split, split, ("a", "b"), 10**6, "digest", padding)
+    return TextData.of(dict.fromkeys(SPLITS, split), ("a", "b"), 10**6, padding)
 
 
 def batches(split, order, size, length_batches=False, start=0, *, padding=PADDING) -> Iterator[Pair]:

@@ -30,8 +30,8 @@ class Directories:
     def load(self) -> Datasets:
         """Return the data, mapped from its files; raises `DamagedError`."""
         return Datasets(
-            registry.load_data(self.task),
-            None if self.source is None else registry.load_data(self.source),
+            Data.load(self.task),
+            None if self.source is None else Data.load(self.source),
             None if self.base is None else Base(self.base),
             self,
         )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from lt_ray.cycle.facts import Facts
-from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import kept
+from lt_ray.errors import DataError
 from lt_ray.tasks.task import SPLITS, Data, Integers, SplitName, asked
 from lt_ray.training.batch import Batch
 
@@ -26,16 +24,12 @@ class ArrayData(Data, kind="arrays"):
 
     - `arrays`: `{split}.inputs`, float32 `(n, …)`, and `{split}.targets`: classes int64 `(n,)`, labels float32
       `(n, L)` of 0 and 1, or numbers float32 `(n, W)`
-    - `classes`: names of the classes or labels; empty where targets are numbers
     """
 
-    arrays: Mapping[str, npt.NDArray[Any]]
-    classes: tuple[str, ...]
-    digest: str
-    notes: tuple[str, ...] = ()
+    PARTS: ClassVar[tuple[str, ...]] = ("inputs", "targets")
 
     @classmethod
-    def of(cls, splits: Mapping[str, Pair], classes: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> ArrayData:
+    def of(cls, splits: Mapping[str, Pair], classes: tuple[str, ...] = (), notes: tuple[str, ...] = ()) -> Self:
         """Return data made of arrays.
 
         - `splits`: `train`, `validation` and `test` → (inputs, targets)
@@ -59,7 +53,7 @@ class ArrayData(Data, kind="arrays"):
             arrays |= {f"{split}.inputs": inputs, f"{split}.targets": targets}
         if not classes and arrays["train.targets"].ndim == 1:
             classes = tuple(map(str, range(int(max(arrays[f"{split}.targets"].max() for split in SPLITS)) + 1)))
-        return cls(arrays, classes, kept.digest({"classes": list(classes)}, arrays), notes)
+        return cls(arrays, classes, notes=notes)
 
     @property
     def facts(self) -> Facts:
@@ -77,21 +71,3 @@ class ArrayData(Data, kind="arrays"):
             chosen = examples[first : first + size]
             inputs, targets = self.arrays[f"{split}.inputs"][chosen], self.arrays[f"{split}.targets"][chosen]
             yield Batch(torch.from_numpy(inputs), torch.from_numpy(targets))
-
-    def save(self, directory: Path) -> None:
-        """Write it so that `load(directory)` returns it; the directory appears whole or not at all."""
-        facts = {"kind": "arrays", "classes": self.classes, "digest": self.digest, "notes": self.notes}
-        kept.save(directory, self.arrays, facts)
-
-    @classmethod
-    def load(cls, directory: Path) -> ArrayData:
-        """Return what `save` wrote, mapped from the file and read-only; raises `DamagedError`."""
-        loaded, description = kept.load(directory)
-        try:
-            arrays = {name: loaded[name] for split in SPLITS for name in (f"{split}.inputs", f"{split}.targets")}
-            classes, notes = tuple(description["classes"]), tuple(map(str, description["notes"]))
-        except (KeyError, TypeError) as error:
-            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
-        data = cls(arrays, classes, kept.digest({"classes": list(classes)}, arrays), notes)
-        kept.check(directory, arrays, data.digest, description)
-        return data

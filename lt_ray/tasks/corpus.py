@@ -141,7 +141,11 @@ def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, g
 
 def share_sizes(source: str, n: int, shares: dict[str, float], group: str = "task") -> dict[str, int]:
     """Return the examples of each part of `n`, and of the rest, as `train` [count]; see `cut_shares`."""
-    sizes = {name: round(share * n) for name, share in shares.items()}
+    return with_rest(source, n, {name: round(share * n) for name, share in shares.items()}, group)
+
+
+def with_rest(source: str, n: int, sizes: dict[str, int], group: str) -> dict[str, int]:
+    """Return sizes of parts of `n` examples, and the rest as `train` [count]; raises as `cut_shares` does."""
     rest = n - sum(sizes.values())
     if min([*sizes.values(), rest - 1]) < 1:
         wanted = ", ".join(f"{name} {sizes[name]}" for name in sizes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +9,8 @@ from lt_ray.cycle.tasks import Folder
 from lt_ray.errors import DataError
 from lt_ray.tasks import formats
 from lt_ray.tasks.corpus import Corpus, cut_shares
-from lt_ray.tasks.splits import CLASSES, data_files, find
-from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, listed, table
+from lt_ray.tasks.splits import class_names, data_files, find
+from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, table
 
 
 def corpus(task: Folder, data_dir: Path | None, group: str = "task") -> Corpus:
@@ -59,7 +58,9 @@ def read(directory: Path, layout: Layout = PLAIN) -> Labelled:
         raise DataError(f"{directory}: a data directory must exist, but there is none; name another with --data-dir.")
     paths, ignored = find(directory)
     tables = {split: [_table(path, layout) for path in shards] for split, shards in paths.items()}
-    splits, classes, notes = labelled(tables, _class_names(directory / CLASSES), layout.targets)
+    names = class_names(directory)
+    given = None if names is None else tuple(each.name for each in names)
+    splits, classes, notes = labelled(tables, given, layout.targets)
     return Labelled(splits, classes, (*ignored, *notes))
 
 
@@ -77,18 +78,3 @@ def holds_data(directory: Path) -> bool:
 def _table(path: Path, layout: Layout) -> Table:
     content = formats.read(path, layout)
     return table(str(path), content.columns, layout, content.classes)
-
-
-def _class_names(path: Path) -> tuple[str, ...] | None:
-    if not path.exists():
-        return None
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: the file must be JSON, but it is not ({formats.line_of(error)}).") from None
-    rule = f"{path}: the file must be a list of two or more different class names"
-    if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
-        raise DataError(f'{rule}, like ["bad", "good"], but it is {type(names).__name__} {str(names)[:60]}.')
-    if len(set(map(str, names))) != len(names) or len(names) < 2:
-        raise DataError(f"{rule}, but it lists {listed(names)}.")
-    return tuple(map(str, names))

@@ -12,8 +12,9 @@ import lzma
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -24,6 +25,8 @@ Columns = Mapping[str, Sequence[object]]
 
 SAFE = "write the table as JSON lines or Parquet, where quotes mean nothing"
 """The way out of everything that quotes can do"""
+ROWS = 1024
+"""Rows of a Parquet file that are read at once: of encoded pictures some 100 MB [count]"""
 
 
 @dataclass(frozen=True)
@@ -68,46 +71,32 @@ def line_of(error: BaseException) -> str:
     return str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
 
 
-def _parquet(source: str, file: IO[bytes], layout: Layout) -> Content:
-    from pyarrow import parquet
+def columnar(file: IO[bytes], form: str) -> tuple[Any, Callable[[Sequence[str]], Iterable[Any]]]:
+    """Return the schema of a `.parquet` or `.arrow` file, and what gives the record batches of some of its columns."""
+    from pyarrow import ArrowInvalid, ipc, parquet
 
-    with parquet.ParquetFile(file) as table:
-        names = table.schema_arrow.names
-        _check_once(source, names, layout)
-        wanted = [name for name in names if name in layout.columns]
-        # The others are only named in messages; a column of pictures is not worth reading for that.
-        columns: dict[str, Sequence[object]] = dict.fromkeys(names, ())
-        columns |= table.read(columns=wanted).to_pydict()
-        return Content(columns, class_labels(table.schema_arrow.metadata))
-
-
-def _arrow(source: str, file: IO[bytes], layout: Layout) -> Content:
-    with arrow_reader(file) as reader:
-        names = reader.schema.names
-        _check_once(source, names, layout)
-        table = reader.read_all()
-        columns: dict[str, Sequence[object]] = dict.fromkeys(names, ())
-        columns |= table.select([name for name in names if name in layout.columns]).to_pydict()
-        return Content(columns, class_labels(reader.schema.metadata))
+    if form == ".parquet":
+        table = parquet.ParquetFile(file)
+        return table.schema_arrow, lambda names: table.iter_batches(ROWS, columns=list(names))
+    try:
+        batches = reader = ipc.open_stream(file)  # what Hugging Face's library writes
+    except ArrowInvalid:
+        file.seek(0)
+        reader = ipc.open_file(file)
+        batches = map(reader.get_batch, range(reader.num_record_batches))
+    return reader.schema, lambda names: (batch.select(list(names)) for batch in batches)
 
 
-def arrow_reader(file: Any) -> Any:
-    """Return pyarrow's reader of an Arrow file or stream; Hugging Face's library writes streams."""
+def _columnar(source: str, file: IO[bytes], layout: Layout, form: str) -> Content:
     import pyarrow
 
-    try:
-        return pyarrow.ipc.open_stream(file)
-    except pyarrow.ArrowInvalid:
-        file.seek(0)
-        return pyarrow.ipc.open_file(file)
-
-
-def arrow_batches(reader: Any) -> Iterator[Any]:
-    """Yield the record batches of an Arrow file or stream."""
-    if hasattr(reader, "get_batch"):
-        yield from map(reader.get_batch, range(reader.num_record_batches))
-    else:
-        yield from reader
+    schema, batches = columnar(file, form)
+    _check_once(source, schema.names, layout)
+    wanted = [name for name in schema.names if name in layout.columns]
+    # The others are only named in messages; a column of pictures is not worth reading for that.
+    columns: dict[str, Sequence[object]] = dict.fromkeys(schema.names, ())
+    table = pyarrow.Table.from_batches(batches(wanted), pyarrow.schema([schema.field(name) for name in wanted]))
+    return Content(columns | table.to_pydict(), class_labels(schema.metadata))
 
 
 def class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
@@ -118,12 +107,10 @@ def class_labels(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str,
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {
-        name: tuple(names) for name, names in named.items() if isinstance(names, list) and all(map(_is_text, names))
+        name: tuple(names)
+        for name, names in named.items()
+        if isinstance(names, list) and all(isinstance(each, str) for each in names)
     }
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _separated(source: str, file: IO[bytes], layout: Layout, delimiter: str) -> Content:
@@ -283,10 +270,10 @@ _NUMBER = re.compile(r"\s*-?\d+\s*")
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 """Suffix of a compressed file → what opens it"""
 FORMATS: dict[str, Callable[[str, IO[bytes], Layout], Content]] = {
-    ".parquet": _parquet,
-    ".arrow": _arrow,
-    ".csv": lambda source, file, layout: _separated(source, file, layout, ","),
-    ".tsv": lambda source, file, layout: _separated(source, file, layout, "\t"),
+    ".parquet": partial(_columnar, form=".parquet"),
+    ".arrow": partial(_columnar, form=".arrow"),
+    ".csv": partial(_separated, delimiter=","),
+    ".tsv": partial(_separated, delimiter="\t"),
     ".jsonl": _json,
     ".ndjson": _json,
     ".json": _json,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lt_ray.cycle.identity import digest
 from lt_ray.cycle.pictures import PublicPictures
+from lt_ray.cycle.tasks import PublicTexts
 from lt_ray.errors import DataError
-from lt_ray.tasks.images_sources import Listed, Listing, bytes_of, classes_among, coded
-from lt_ray.tasks.tables import PLAIN, Labelled, Layout, labelled, listed, table
+from lt_ray.tasks.formats import line_of
+from lt_ray.tasks.images_sources import Listed, Table, bytes_of, of_tables
+from lt_ray.tasks.tables import Labelled, Layout, labelled, listed, table
 from lt_ray.tasks.task import SPLITS
 
 if TYPE_CHECKING:
@@ -23,39 +24,27 @@ BRANCH = "main"
 """The one revision that moves: any cached copy will do for it"""
 
 
-def read(
-    dataset: str,
-    revision: str,
-    group: str,
-    folder: str,
-    layout: Layout = PLAIN,
-    configuration: str | None = None,
-    wanted: Sequence[str] = SPLITS,
-) -> Labelled:
-    """Return split → texts of the hub's `dataset`, `train` always among them, the class names, and
-    notes for the user.
+def read(task: PublicTexts, group: str, layout: Layout) -> Labelled:
+    """Return split → texts of the hub's data set of a task, `train` always among them, the class names, and notes for
+    the user.
 
-    - `dataset`: its name there, or a folder laid out as on the hub; `revision` has no meaning then.
-    - `revision`: its commit, read from the local cache where it is there; `main` = the cached copy, else the newest.
-    - `group`, `folder`: who asks (`task` or `source`), and where its files could be instead: for the message.
-    - `layout`: the columns that count where `text` and `label` are not both there.
-    - `wanted`: the splits that are read, where they are there; IMDb's `unsupervised` has no labels.
-    - `configuration`: which one of a data set that has several; of its cache, the library takes any that is there.
+    - `group`: who asks, `task` or `source`: for messages
+    - `layout`: the columns that count where `text` and `label` are not both there
 
     Raises `DataError` where the data set cannot be had or used.
     """
-    splits = _splits(dataset, revision, group, folder, configuration, wanted)
+    splits = _splits(task, group, task.configuration)
     tables = {}
     for name, split in splits.items():
-        read_ = [column for column in split.column_names if column in layout.columns]
-        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(read_)[:]
-        tables[name] = [table(f"{dataset} ({name})", columns, layout)]
+        wanted = [column for column in split.column_names if column in layout.columns]
+        columns = dict.fromkeys(split.column_names, ()) | split.select_columns(wanted)[:]
+        tables[name] = [table(f"{task.dataset} ({name})", columns, layout)]
     names = getattr(splits["train"].features[layout.of(splits["train"].column_names).label], "names", None)
     return labelled(tables, tuple(names) if names else None)
 
 
 def pictures(task: PublicPictures, group: str) -> Listed:
-    """Return the pictures of the hub's data set of a task, listed; a folder laid out as there will do, too.
+    """Return the pictures of the hub's data set of a task, listed.
 
     - `group`: who asks, `task` or `source`: for messages
 
@@ -63,53 +52,51 @@ def pictures(task: PublicPictures, group: str) -> Listed:
     """
     import datasets
 
-    wanted = SPLITS if task.tests_on == "test" else ("train", task.tests_on)
-    splits = _splits(task.dataset, task.revision, group, task.folders[0], None, wanted)
     image, label = task.columns or task.hub_columns
-    for name, split in splits.items():
+
+    def table_of(name: str, split: Dataset) -> Table:
         if missing := [column for column in (image, label) if column not in split.column_names]:
             raise DataError(
                 f"{task.dataset} ({name}): the column `{missing[0]}` must be there, but there is "
                 f"{listed(split.column_names)}; name the picture's and the class's: "
                 "--set task.columns=[PICTURE,CLASS]."
             )
-    told = getattr(splits["train"].features[label], "names", None)
-    classes, codes = classes_among(splits["train"][label], tuple(told) if told else None)
-
-    def listing(name: str) -> Listing:
-        split = splits[name].select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        encoded = split.select_columns([image]).cast_column(image, datasets.Image(decode=False))
         files = [Path(file["filename"]) for file in split.cache_files]
-        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-
-        def called(place: int) -> str:
-            return f"{task.dataset} ({name}), row {place + 1}"
-
-        return Listing(
-            coded(splits[name][label], codes, classes, called),
-            called,
-            lambda: (bytes_of(row[image]) for row in split),
-            digest([task.dataset, task.revision, name, stamps]),
+        names = getattr(split.features[label], "names", None)
+        return Table(
+            split[label],
+            lambda row: f"{task.dataset} ({name}), row {row + 1}",
+            lambda: (bytes_of(row[image]) for row in encoded),
+            [task.dataset, task.revision, name, [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]],
+            tuple(names) if names else None,
         )
 
-    return Listed({name: listing(name) for name in splits}, classes)
+    return of_tables({name: [table_of(name, split)] for name, split in _splits(task, group).items()})
 
 
-def _splits(
-    dataset: str, revision: str, group: str, folder: str, configuration: str | None, wanted: Sequence[str]
-) -> dict[str, Dataset]:
-    """The wanted splits of a data set that are there, `train` among them; see `read`."""
+def _splits(task: PublicTexts | PublicPictures, group: str, configuration: str | None = None) -> dict[str, Dataset]:
+    """The official splits that a task uses, where they are there, `train` always among them.
+
+    The task's `dataset` may be a folder laid out as on the hub; `revision` has no meaning then. Else the commit is read
+    from the local cache where it is there; `main` = the cached copy, else the newest. IMDb's `unsupervised` has no
+    labels.
+
+    - `configuration`: which one of a data set that has several; of its cache, the library takes any that is there
+    """
+    wanted = SPLITS if task.tests_on == "test" else ("train", task.tests_on)
     try:
-        builder = _builder(dataset, revision, configuration)
+        builder = _builder(task.dataset, task.revision, configuration)
         builder.download_and_prepare()
         splits = {name: builder.as_dataset(split=name) for name in wanted if name in builder.info.splits}
     except Exception as error:  # the hub's clients raise what their transports raise
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(".")
+        folder = task.folders[0]
         raise DataError(
-            f"{group}.dataset: `{dataset}` must be within reach, but it is not ({reason}).\n"
+            f"{group}.dataset: `{task.dataset}` must be within reach, but it is not ({line_of(error)}).\n"
             f"Use --data-dir DIR with DIR/{folder}/train.parquet and DIR/{folder}/test.parquet, or --toy."
         ) from None
     if "train" not in splits:
-        raise DataError(f"{dataset}: a data set must have a `train` split, but it has {list(splits)}.")
+        raise DataError(f"{task.dataset}: a data set must have a `train` split, but it has {list(splits)}.")
     return splits
 
 

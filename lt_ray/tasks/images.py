@@ -23,15 +23,16 @@ from lt_ray.tasks import hub, notes
 from lt_ray.tasks import images_decode as decode
 from lt_ray.tasks import images_sources as sources
 from lt_ray.tasks.corpus import cut_indices, share_sizes
-from lt_ray.tasks.images_data import ImageData, View
-from lt_ray.tasks.images_shards import Shards, Writer, check_of
+from lt_ray.tasks.images_data import Encoded, ImageData, View, check_of
 from lt_ray.tasks.images_sources import Listed, Listing
+from lt_ray.tasks.public import check_classes
+from lt_ray.tasks.splits import place
 from lt_ray.tasks.tables import listed
 from lt_ray.tasks.task import SPLITS, Integers
 
 DECODED = 2**31
 """Bytes up to which all pictures of a task are kept decoded [count]"""
-ENCODING = 1
+ENCODING = 2
 """Raised when the same files become other data; part of their name in a cache"""
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's channel means and deviations, as torchvision's and transformers' models expect them"""
@@ -85,11 +86,11 @@ class UnmadeImages:
         except BaseException:
             shutil.rmtree(directory, ignore_errors=True)
             raise
-        weakref.finalize(made.shards, shutil.rmtree, directory, ignore_errors=True)
+        weakref.finalize(made.encoded, shutil.rmtree, directory, ignore_errors=True)
         return made
 
     def _made(self, directory: Path | None) -> ImageData:
-        """The data, decoded, or with their shards in a directory."""
+        """The data, decoded, or encoded in a directory."""
         task = self.task
         made = {split: _Making(task, self.classes, split, part, directory) for split, part in self.parts.items()}
         with ThreadPoolExecutor(os.cpu_count(), "decoding") as pool:
@@ -100,9 +101,9 @@ class UnmadeImages:
         name = f"task `{task.name}`"
         targets = {split: arrays[f"{split}.targets"] for split in SPLITS}
         told += notes.of_classes(name, targets, self.classes, "pictures")
-        told += _in_common(name, {split: making.checks for split, making in made.items()})
-        shards = None if directory is None else Shards.found(directory, arrays)
-        return ImageData.of(arrays, self.classes, _view(task, made["train"]), (*self.notes, *told), shards)
+        told += notes.of_examples(name, {split: making.checks.tolist() for split, making in made.items()}, "pictures")
+        encoded = None if directory is None else Encoded(directory, arrays)
+        return ImageData(arrays, self.classes, _view(task, made["train"]), encoded, notes=(*self.notes, *told))
 
 
 def data(task: FilePictures, data_dir: Path | None, group: str = "task") -> UnmadeImages:
@@ -145,9 +146,7 @@ def _listed(task: FilePictures, data_dir: Path | None, group: str) -> tuple[str,
     """Where a task's pictures are, and what is there."""
     columns = sources.COLUMNS if task.columns is None else ((task.columns[0], task.columns[1]),)
     if data_dir is not None:
-        names = task.folders if isinstance(task, PublicPictures) else (task.name,)
-        folders = [data_dir / name for name in names]
-        directory = next((folder for folder in folders if folder.is_dir()), data_dir)
+        directory = place(data_dir, task.folders if isinstance(task, PublicPictures) else (task.name,))
         return str(directory), sources.read(directory, columns)
     if isinstance(task, PublicPictures):
         return task.dataset, hub.pictures(task, group)
@@ -163,11 +162,7 @@ def _check_public(task: PublicPictures, where: str, found: Listed) -> None:
             f"{where}: task `{task.name}` must have a split `{task.tests_on}` besides `train`, but there is "
             f"{listed(found.splits)}; add it, or use task `images`, which cuts a test from train."
         )
-    if len(found.classes) != task.class_count:
-        raise DataError(
-            f"{where}: task `{task.name}` must have {task.class_count} classes, but there are {len(found.classes)}: "
-            f"{listed(found.classes)}; name another folder with --data-dir, or use task `images`."
-        )
+    check_classes(where, task, found.classes, "images")
 
 
 @dataclass
@@ -190,7 +185,7 @@ class _Making:
         self._whole = np.zeros(n, dtype=np.bool_)
         self._checks, self._lengths = np.zeros((2, n), dtype=np.int64)
         self._pixels = np.empty((n, 3, size, size), np.uint8) if self.directory is None else None
-        self._writer = None if self.directory is None else Writer(self.directory, self.split)
+        self._file = None if self.directory is None else Encoded.path(self.directory, self.split).open("wb")
 
     def take(self, place: int, raw: bytes, seen: decode.Pixels | str) -> None:
         """Take in a picture: what is seen of it, or why it is broken."""
@@ -204,8 +199,8 @@ class _Making:
             self.sums += np.stack([values.sum(axis=1), (values**2).sum(axis=1)])
         if self._pixels is not None:
             self._pixels[own] = seen
-        if self._writer is not None:
-            self._writer.add(raw)
+        if self._file is not None:
+            self._file.write(raw)
 
     @property
     def checks(self) -> Integers:
@@ -233,8 +228,8 @@ class _Making:
 
     def arrays(self) -> dict[str, Any]:
         """Return the arrays of `ImageData`."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._file is not None:
+            self._file.close()
         whole = slice(None) if self._whole.all() else self._whole
         found: dict[str, Any] = {"targets": self.part.origin.labels[self.part.places][whole]}
         if self._pixels is not None:
@@ -247,14 +242,14 @@ class _Making:
 def _read(origin: Listing, makings: Sequence[_Making], pool: ThreadPoolExecutor) -> None:
     """Read a listing once, and hand each picture to the split that has it."""
     owner = np.full(len(origin.labels), -1)
-    for place, making in enumerate(makings):
-        owner[making.part.places] = place
+    for number, making in enumerate(makings):
+        owner[making.part.places] = number
     task = makings[0].task
     looked = partial(_seen, size=task.size, centre=task.centre)
     first, coming = 0, origin.read()
     while raws := list(islice(coming, AT_ONCE)):
-        for place, (raw, seen) in enumerate(zip(raws, pool.map(looked, raws), strict=True), first):
-            makings[owner[place]].take(place, raw, seen)
+        for number, (raw, seen) in enumerate(zip(raws, pool.map(looked, raws), strict=True), first):
+            makings[owner[number]].take(number, raw, seen)
         first += len(raws)
 
 
@@ -276,13 +271,3 @@ def _view(task: Pictures, train: _Making) -> View:
         deviation = tuple(np.sqrt(np.maximum(squares, 1e-12)).tolist())
     fields = ("size", "crop", "padding", "least_area", "flip", "centre")
     return View(**{name: task.meaning()[name] for name in fields}, mean=mean, deviation=deviation)
-
-
-def _in_common(name: str, checks: Mapping[str, Integers]) -> Iterator[str]:
-    for split, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
-        count = int(np.isin(checks[split], checks[other]).sum())
-        if count:
-            yield (
-                f"{name}: {count:,} of {len(checks[split]):,} pictures of {split} are in {other}, too: what is known "
-                "by heart counts as understood."
-            )

@@ -1,4 +1,4 @@
-"""Pictures as data: kept decoded where they are small, else encoded in shards; cropped, flipped and normalised.
+"""Pictures as data: kept decoded where they are small, else encoded; cropped, flipped and normalised.
 
 What an epoch makes of a picture depends on (seed, epoch, example) alone: not on the batch it is in, on where the epoch
 was taken up again, or on how many threads decode.
@@ -7,12 +7,13 @@ was taken up again, or on how many threads decode.
 from __future__ import annotations
 
 import collections
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +22,8 @@ import torch
 from lt_ray.cycle.facts import Facts
 from lt_ray.errors import DamagedError
 from lt_ray.tasks import images_decode as decode
-from lt_ray.tasks import kept
 from lt_ray.tasks.corpus import uniform_rows, uniforms
 from lt_ray.tasks.images_decode import Numbers, Pixels
-from lt_ray.tasks.images_shards import Shards
 from lt_ray.tasks.task import SPLITS, Data, Integers, SplitName
 from lt_ray.training.batch import Batch
 
@@ -59,35 +58,85 @@ class View:
         return torch.from_numpy(pixels).float().mul_(scale.float()).sub_(shift.float())
 
 
+def check_of(data: bytes) -> int:
+    """Return the first 63 bits of the SHA-256 of a picture's bytes."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") >> 1
+
+
+class Encoded:
+    """Encoded pictures, one after the other in a file for each split, which every worker maps.
+
+    - `arrays`: `{split}.lengths` and `{split}.checks`, int64 `(n,)`
+
+    Raises `DamagedError` where a file is not as long as its pictures.
+    """
+
+    def __init__(self, directory: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.directory = directory
+        self._arrays = arrays
+        self._ends = {split: np.cumsum(arrays[f"{split}.lengths"]) for split in SPLITS}
+        for split, path in zip(SPLITS, self.paths, strict=True):
+            if not path.exists() or path.stat().st_size != self._ends[split][-1]:
+                raise DamagedError(f"{directory}: not a whole encoded data set (the pictures of {split}).")
+        self._bytes = {split: np.memmap(self.path(directory, split), np.uint8, "r") for split in SPLITS}
+
+    @staticmethod
+    def path(directory: Path, split: str) -> Path:
+        """Return the file of a split."""
+        return directory / f"{split}.pictures"
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of all splits."""
+        return [self.path(self.directory, split) for split in SPLITS]
+
+    def read(self, split: SplitName, example: int) -> bytes:
+        """Return a picture's bytes; raises `DamagedError` where they are not those that were kept."""
+        end = self._ends[split][example]
+        data: bytes = self._bytes[split][end - self._arrays[f"{split}.lengths"][example] : end].tobytes()
+        if check_of(data) != self._arrays[f"{split}.checks"][example]:
+            raise DamagedError(f"{self.directory}: picture {example} of {split} is not the one that was kept.")
+        return data
+
+
 @dataclass(frozen=True, eq=False)
 class ImageData(Data, kind="images"):
     """Pictures of several classes.
 
     - `arrays`: `{split}.targets`, int64 `(n,)`; and either `{split}.pixels`, uint8 `(n, 3, S, S)`: the middles, or
-      `{split}.lengths` and `{split}.checks`, int64 `(n,)`, of the encoded pictures in `shards`
+      `{split}.lengths` and `{split}.checks`, int64 `(n,)`, of pictures that are `encoded`
     """
 
-    arrays: Mapping[str, npt.NDArray[Any]]
-    classes: tuple[str, ...]
+    PARTS: ClassVar[tuple[str, ...]] = ("targets", "pixels", "lengths", "checks")
+
     view: View
-    digest: str
-    notes: tuple[str, ...] = ()
-    shards: Shards | None = None
+    encoded: Encoded | None = None
     workers: int | None = field(default=None, kw_only=True)
     """Threads that decode ahead; 0 = none; None = as many as torch computes with: `--cpus-per-trial` [count]"""
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What it has besides arrays and notes."""
+        return {**super().described, "view": asdict(self.view)}
+
     @classmethod
-    def of(
+    def restored(
         cls,
         arrays: Mapping[str, npt.NDArray[Any]],
-        classes: tuple[str, ...],
-        view: View,
-        notes: tuple[str, ...] = (),
-        shards: Shards | None = None,
+        described: Mapping[str, Any],
+        directory: Path,
+        notes: tuple[str, ...],
     ) -> ImageData:
-        """Return data with their digest; arguments as the fields."""
-        facts = {"classes": list(classes), "view": asdict(view)}
-        return cls(arrays, classes, view, kept.digest(facts, arrays), notes, shards)
+        """Return the data that were saved in a directory; an encoded picture is looked at when it is read."""
+        tree = described["view"]
+        view = View(**{**tree, "mean": tuple(tree["mean"]), "deviation": tuple(tree["deviation"])})
+        encoded = Encoded(directory, arrays) if "train.lengths" in arrays else None
+        return cls(arrays, tuple(described["classes"]), view, encoded, notes=notes)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files of encoded pictures."""
+        return () if self.encoded is None else self.encoded.paths
 
     @property
     def facts(self) -> Facts:
@@ -123,12 +172,12 @@ class ImageData(Data, kind="images"):
         firsts = range(0, len(examples), size)
         workers = torch.get_num_threads() if self.workers is None else self.workers
         # Small pictures are cut out of memory: faster than handing them from thread to thread.
-        return map(made, firsts) if self.shards is None or not workers else _ahead(made, firsts, workers)
+        return map(made, firsts) if self.encoded is None or not workers else _ahead(made, firsts, workers)
 
     def _seen(self, split: SplitName, examples: Integers, drawn: Numbers | None) -> torch.Tensor:
         """Some pictures as a model sees them, float32 (B, 3, S, S); `drawn` for training, None for measuring."""
         view = self.view
-        if self.shards is None:
+        if self.encoded is None:
             pixels = self.arrays[f"{split}.pixels"][examples]
         elif drawn is not None and view.crop == "resized":
             pairs = zip(self._opened(split, examples), drawn, strict=True)
@@ -141,35 +190,9 @@ class ImageData(Data, kind="images"):
         return view.normalised(pixels)
 
     def _opened(self, split: SplitName, examples: Integers) -> Iterator[Any]:
-        assert self.shards is not None
+        assert self.encoded is not None
         for example in examples.tolist():
-            yield decode.opened(self.shards.read(split, example))
-
-    def save(self, directory: Path) -> None:
-        """Write it so that `load(directory)` returns it; the directory appears whole or not at all."""
-        told = {"classes": list(self.classes), "view": asdict(self.view), "notes": list(self.notes)}
-        files = [] if self.shards is None else self.shards.paths
-        kept.save(directory, self.arrays, {**told, "kind": "images", "digest": self.digest}, files)
-
-    @classmethod
-    def load(cls, directory: Path) -> ImageData:
-        """Return what `save` wrote, mapped from its files and read-only; raises `DamagedError`.
-
-        An encoded picture is compared with its digest when it is read.
-        """
-        arrays, told = kept.load(directory)
-        try:
-            encoded = "train.lengths" in arrays
-            names = ("targets", "lengths", "checks") if encoded else ("targets", "pixels")
-            arrays = {f"{split}.{name}": arrays[f"{split}.{name}"] for split in SPLITS for name in names}
-            tree = told["view"]
-            view = View(**{**tree, "mean": tuple(tree["mean"]), "deviation": tuple(tree["deviation"])})
-            classes, notes = tuple(told["classes"]), tuple(map(str, told["notes"]))
-        except (KeyError, TypeError) as error:
-            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
-        data = cls.of(arrays, classes, view, notes, Shards.found(directory, arrays) if encoded else None)
-        kept.check(directory, arrays, data.digest, told)
-        return data
+            yield decode.opened(self.encoded.read(split, example))
 
 
 class Drawn:

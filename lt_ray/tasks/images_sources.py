@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from lt_ray.cycle.identity import digest
 from lt_ray.errors import DataError, nearest
 from lt_ray.tasks import formats, splits
-from lt_ray.tasks.splits import CLASSES
+from lt_ray.tasks.splits import CLASSES, ClassName
 from lt_ray.tasks.tables import listed
 from lt_ray.tasks.task import Integers
 
@@ -24,8 +23,6 @@ TABLES = frozenset({".parquet", ".arrow"})
 """Suffixes of tables that may hold encoded pictures"""
 COLUMNS = (("image", "label"), ("img", "label"))
 """Columns of the picture and of its class, where a task names none"""
-ROWS = 256
-"""Rows of a table that are read at once [count]"""
 
 
 @dataclass(frozen=True)
@@ -74,26 +71,6 @@ def read(directory: Path, columns: Sequence[tuple[str, str]] = COLUMNS) -> Liste
     return _tables(directory, columns)
 
 
-def names_in(path: Path) -> list[dict[str, str]] | None:
-    """Return what `labels.json` says of each class, `name` among it; None where there is no such file."""
-    if not path.exists():
-        return None
-    rule = f"{path}: the file must be a list of two or more class names, or of objects with a `name`"
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        entries = [{"name": str(e["name"]), "wnid": str(e.get("wnid", ""))} if isinstance(e, dict) else {"name": str(e)}
-                   for e in tree]  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{rule}, but it is not ({formats.line_of(error)}).") from None
-    said = [entry["name"] for entry in entries]
-    for entry in entries:  # ImageNet has two cranes
-        if said.count(entry["name"]) > 1 and entry.get("wnid"):
-            entry["name"] += f" ({entry['wnid']})"
-    if len({entry["name"] for entry in entries}) < max(2, len(entries)):
-        raise DataError(f"{rule}, all different, but it lists {listed(said)}.")
-    return entries
-
-
 def _folders(directory: Path, folders: Sequence[Path]) -> Listed:
     found: dict[str, Path] = {}
     notes = []
@@ -127,17 +104,17 @@ def _classes_of(directory: Path, train: Path) -> tuple[tuple[str, ...], dict[str
     folders = [path.name for path in _class_folders(train)]
     if len(folders) < 2:
         raise DataError(f"{train}: there must be folders of two or more classes, but there is {listed(folders)}.")
-    told = names_in(directory / CLASSES)
-    if told is None:
+    names = splits.class_names(directory)
+    if names is None:
         return tuple(folders), {name: label for label, name in enumerate(folders)}
-    labels = {entry[key]: label for label, entry in enumerate(told) for key in ("name", "wnid") if entry.get(key)}
+    labels = {word: label for label, each in enumerate(names) for word in each if word}
     for name in folders:
         if name not in labels:
             raise DataError(
                 f"{train / name}: a class must be one of those in {CLASSES}, but `{name}` is not."
                 f"{nearest(name, labels)}"
             )
-    return tuple(entry["name"] for entry in told), labels
+    return tuple(each.name for each in names), labels
 
 
 def _class_folders(split: Path) -> list[Path]:
@@ -193,56 +170,68 @@ def _tables(directory: Path, columns: Sequence[tuple[str, str]]) -> Listed:
                 f"{shard}: pictures must be in a table that holds bytes ({', '.join(sorted(TABLES))}), but this is "
                 "another; write it as Parquet."
             )
-    told = names_in(directory / CLASSES)
-    tables = {split: [_Table(shard, columns) for shard in shards] for split, shards in paths.items()}
-    names = None if told is None else tuple(entry["name"] for entry in told)
-    own = next((table.names for shards in tables.values() for table in shards if table.names), None)
-    classes, codes = classes_among([label for table in tables["train"] for label in table.labels], names or own)
-    listings = {split: _listing(shards, classes, codes) for split, shards in tables.items()}
-    return Listed(listings, classes, tuple(notes))
+    tables = {split: [_table(shard, columns) for shard in shards] for split, shards in paths.items()}
+    return of_tables(tables, splits.class_names(directory), tuple(notes))
 
 
-def _listing(shards: Sequence[_Table], classes: tuple[str, ...], codes: Mapping[Any, int]) -> Listing:
-    ends = np.cumsum([len(table.labels) for table in shards])
+@dataclass(frozen=True)
+class Table:
+    """Encoded pictures in the rows of one table."""
+
+    labels: Sequence[Any]
+    """As they stand there"""
+    name: Callable[[int], str]
+    """What messages call a row, counted from 0"""
+    read: Callable[[], Iterator[bytes]]
+    """All rows' bytes in order"""
+    stamp: object
+    """Plain values; others where the table is another"""
+    classes: tuple[str, ...] | None
+    """Names of the labels 0, 1, …, where the table itself has them"""
+
+
+def of_tables(
+    tables: Mapping[str, Sequence[Table]], names: Sequence[ClassName] | None = None, notes: tuple[str, ...] = ()
+) -> Listed:
+    """Return the pictures of splits that are tables, or shards in order; raises `DataError` for a label of no class.
+
+    - `names`: of the classes, where they are told; else those in the tables, or the labels of train, sorted
+    """
+    every = [table for parts in tables.values() for table in parts]
+    classes = next((table.classes for table in every if table.classes), None)
+    if names is not None:
+        classes = tuple(each.name for each in names)
+    distinct = {label for table in tables["train"] for label in table.labels if label is not None}
+    whole = all(isinstance(label, int) for label in distinct)
+    if classes is not None:
+        numbers: dict[Any, int] = {place if whole else name: place for place, name in enumerate(classes)}
+    else:
+        rising = sorted(distinct, key=None if whole else str)
+        classes = tuple(map(str, range(max(rising, default=0) + 1))) if whole else tuple(map(str, rising))
+        numbers = {label: label if whole else place for place, label in enumerate(rising)}
+    return Listed({split: _listing(parts, classes, numbers) for split, parts in tables.items()}, classes, notes)
+
+
+def _listing(parts: Sequence[Table], classes: tuple[str, ...], numbers: Mapping[Any, int]) -> Listing:
+    ends = np.cumsum([len(table.labels) for table in parts])
 
     def name(place: int) -> str:
-        shard = int(np.searchsorted(ends, place, side="right"))
-        return f"{shards[shard].path}, row {place - int(ends[shard]) + len(shards[shard].labels) + 1}"
+        part = int(np.searchsorted(ends, place, side="right"))
+        return parts[part].name(place - int(ends[part]) + len(parts[part].labels))
 
-    labels = [label for table in shards for label in table.labels]
-    return Listing(
-        coded(labels, codes, classes, name),
-        name,
-        lambda: (data for table in shards for data in table.pictures()),
-        digest([table.stamp for table in shards]),
-    )
-
-
-def classes_among(train: Sequence[Any], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[Any, int]]:
-    """Return the class names, and label as it stands in a table → its number.
-
-    - `train`: labels of train; `names`: in label order, where they are told; else train's own, sorted
-    """
-    distinct = {label for label in train if label is not None}
-    whole = all(isinstance(label, int) for label in distinct)
-    if names is None:
-        rising = sorted(distinct, key=None if whole else str)
-        names = tuple(map(str, range(max(rising, default=0) + 1))) if whole else tuple(map(str, rising))
-        return names, {label: label if whole else place for place, label in enumerate(rising)}
-    return names, {place if whole else name: place for place, name in enumerate(names)}
-
-
-def coded(
-    labels: Sequence[Any], codes: Mapping[Any, int], classes: Sequence[str], name: Callable[[int], str]
-) -> Integers:
-    """Return the numbers of labels, int64 (n,); raises `DataError`, which names the first that is no class."""
+    labels = [label for table in parts for label in table.labels]
     for place, label in enumerate(labels):
-        if label not in codes:
+        if label not in numbers:
             raise DataError(
                 f"{name(place)}: a label must be one of the {len(classes)} classes ({listed(classes)}), but it is "
                 f"{label!r}; correct or remove it."
             )
-    return np.array([codes[label] for label in labels], dtype=np.int64)
+    return Listing(
+        np.array([numbers[label] for label in labels], dtype=np.int64),
+        name,
+        lambda: (data for table in parts for data in table.read()),
+        digest([table.stamp for table in parts]),
+    )
 
 
 def bytes_of(value: object) -> bytes:
@@ -258,51 +247,42 @@ def _label(value: object) -> object:
     return value
 
 
-class _Table:
-    """A table of encoded pictures in one file."""
+def _table(path: Path, columns: Sequence[tuple[str, str]]) -> Table:
+    schema = next(_read(path))
+    pair = next((pair for pair in columns if set(pair) <= set(schema.names)), None)
+    if pair is None:
+        raise DataError(
+            f"{path}: the columns {listed(columns[0])} must be there, but there is {listed(schema.names)}; name "
+            "them, the class's last: --set task.columns=[PICTURE,CLASS]."
+        )
+    image, label = pair
+    labels = [_label(value) for value in _read(path, label)]
+    if not labels:
+        raise DataError(f"{path}: a split must hold at least one row, but it holds none.")
+    state = path.stat()
+    return Table(
+        labels,
+        lambda row: f"{path}, row {row + 1}",
+        lambda: map(bytes_of, _read(path, image)),
+        [str(path.resolve()), state.st_size, state.st_mtime_ns],
+        formats.class_labels(schema.metadata).get(label),
+    )
 
-    def __init__(self, path: Path, columns: Sequence[tuple[str, str]]) -> None:
-        self.path = path
-        schema, _ = next(self._read([]))
-        found = next((pair for pair in columns if set(pair) <= set(schema.names)), None)
-        if found is None:
-            raise DataError(
-                f"{path}: the columns {listed(columns[0])} must be there, but there is {listed(schema.names)}; name "
-                "them, the class's last: --set task.columns=[PICTURE,CLASS]."
-            )
-        self._image, label = found
-        self.names = formats.class_labels(schema.metadata).get(label)
-        self.labels = [_label(value) for _, values in self._read([label]) for value in values]
-        if not self.labels:
-            raise DataError(f"{path}: a split must hold at least one row, but it holds none.")
-        state = path.stat()
-        self.stamp = [str(path.resolve()), state.st_size, state.st_mtime_ns]
 
-    def pictures(self) -> Iterator[bytes]:
-        """Yield each row's bytes."""
-        return (bytes_of(value) for _, values in self._read([self._image]) for value in values)
+def _read(path: Path, column: str | None = None) -> Iterator[Any]:
+    """Yield the values of a column of a table; without one, the table's schema."""
+    from pyarrow import ArrowException
 
-    def _read(self, columns: Sequence[str]) -> Iterator[tuple[Any, Iterator[Any]]]:
-        """Yield the schema and nothing; then, part by part, the schema and the values of a column."""
-        import pyarrow
-        from pyarrow import parquet
-
-        try:
-            with self.path.open("rb") as file:
-                if self.path.suffix.lower() == ".arrow":
-                    reader = formats.arrow_reader(file)
-                    schema, batches = reader.schema, formats.arrow_batches(reader)
-                else:
-                    reader = parquet.ParquetFile(file)
-                    schema = reader.schema_arrow
-                    batches = reader.iter_batches(ROWS, columns=list(columns))
-                if not columns:
-                    yield schema, iter(())
-                    return
-                for batch in batches:
-                    yield schema, (value.as_py() for value in batch.column(columns[0]))
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
-            raise DataError(
-                f"{self.path}: the file must be readable as {self.path.suffix[1:]}, but it is not "
-                f"({formats.line_of(error)})."
-            ) from None
+    form = path.suffix.lower()
+    try:
+        with path.open("rb") as file:
+            schema, batches = formats.columnar(file, form)
+            if column is None:
+                yield schema
+                return
+            for batch in batches([column]):
+                yield from (value.as_py() for value in batch.column(0))
+    except (OSError, ValueError, ArrowException) as error:
+        raise DataError(
+            f"{path}: the file must be readable as {form[1:]}, but it is not ({formats.line_of(error)})."
+        ) from None

@@ -37,7 +37,7 @@ def data(task: ToyImages, data_dir: Path | None = None, group: str = "task") -> 
     view = View(
         task.size, task.crop, task.padding, 1.0, task.flip, 1.0, tuple(mean.tolist()), tuple(deviation.tolist())
     )
-    return ImageData.of(arrays, CLASSES, view)
+    return ImageData(arrays, CLASSES, view)
 
 
 def _drawn(task: ToyImages, split: str, targets: npt.NDArray[np.int64]) -> Pixels:

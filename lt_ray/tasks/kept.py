@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,18 @@ def digest(facts: Mapping[str, Any], arrays: Arrays) -> str:
     return sha.hexdigest()
 
 
-def save(directory: Path, arrays: Arrays, description: Mapping[str, Any], files: Sequence[Path] = ()) -> None:
+def save(
+    directory: Path,
+    arrays: Arrays,
+    description: Mapping[str, Any],
+    files: Sequence[Path],
+    is_there: Callable[[], bool],
+) -> None:
     """Write arrays and facts about them; the directory appears whole or not at all.
 
-    - `description`: plain values, its `digest` among them
+    - `description`: plain values, their `digest` among them
     - `files`: what is kept beside them under the same names, linked where the file system can
-
-    Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
+    - `is_there`: whether the directory, which exists, has the same data; a `DamagedError` says that it has not
     """
     from safetensors.numpy import save_file
 
@@ -51,7 +57,7 @@ def save(directory: Path, arrays: Arrays, description: Mapping[str, Any], files:
             _link(file, temporary / file.name)
         for path in (*temporary.iterdir(), temporary):
             sync(path)
-        _put(temporary, directory, str(description["digest"]))
+        _put(temporary, directory, is_there)
         sync(directory.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -76,26 +82,8 @@ def load(directory: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     return arrays, description
 
 
-def check(directory: Path, arrays: Arrays, actual: str, description: Mapping[str, Any]) -> None:
-    """Make arrays read-only; raises `DamagedError` where their digest is not the one that was written."""
-    if actual != description["digest"]:
-        raise DamagedError(f"{directory}: the arrays' digest must be {description['digest']}, but is {actual}.")
-    for array in arrays.values():
-        array.flags.writeable = False
-
-
-def kind(directory: Path) -> str:
-    """Return the name of the class that a directory's data are of; raises `DamagedError`."""
-    try:
-        return str(json.loads((directory / DESCRIPTION).read_bytes()).get("kind", "text"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
-
-
-def _put(temporary: Path, directory: Path, digest: str) -> None:
+def _put(temporary: Path, directory: Path, is_there: Callable[[], bool]) -> None:
     """Rename `temporary` to `directory`, unless it already holds the same data."""
-    from lt_ray.tasks.task import Data
-
     while True:
         try:
             temporary.rename(directory)
@@ -103,11 +91,9 @@ def _put(temporary: Path, directory: Path, digest: str) -> None:
         except OSError:
             if not directory.exists():
                 raise
-        try:
-            if Data.KINDS[kind(directory)].load(directory).digest == digest:
+        with contextlib.suppress(DamagedError):
+            if is_there():
                 return
-        except (DamagedError, KeyError):
-            pass
         # Aside first: a directory is removed file by file, and nobody may meet it half removed.
         aside = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
         try:

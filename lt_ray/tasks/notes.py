@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lt_ray.errors import DataError
-from lt_ray.tasks.corpus import Corpus, Texts
+from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.tables import listed
 
 UNKNOWN_SHARE = 0.3
@@ -34,9 +34,18 @@ def of_corpus(name: str, corpus: Corpus) -> Iterator[str]:
                 f"{name}: {split} must have texts that differ in what is asked of them, but all {len(texts):,} have "
                 "the same labels or number, where a constant answer would be right; give it others."
             )
+    yield from of_examples(name, {split: texts.texts for split, texts in corpus.splits.items()})
+
+
+def of_examples(name: str, splits: Mapping[str, Sequence[Hashable]], examples: str = "texts") -> Iterator[str]:
+    """Yield notes on examples that two splits have in common.
+
+    - `splits`: split → its examples, or what they are known by; `examples`: what messages call several of them
+    """
     for split, other in (("test", "train"), ("validation", "train"), ("test", "validation")):
-        sentence = f"{name}: {{}} of {{}} texts of {split} are in {other}, too"
-        yield from in_common(sentence, corpus.splits[split], corpus.splits[other])
+        yield from in_common(
+            f"{name}: {{}} of {{}} {examples} of {split} are in {other}, too", splits[split], splits[other]
+        )
 
 
 def of_classes(
@@ -67,15 +76,15 @@ def of_classes(
             yield f"{name}: {split} has no {one} of {listed(lacking)} ({shown}): what it measures says nothing of them."
 
 
-def in_common(sentence: str, texts: Texts, others: Texts) -> Iterator[str]:
-    """Yield that some texts are letter by letter among others, where any is.
+def in_common(sentence: str, examples: Sequence[Hashable], others: Iterable[Hashable]) -> Iterator[str]:
+    """Yield that some examples are among others, where any is.
 
-    - `sentence`: what is said of (texts in common, all texts)
+    - `sentence`: what is said of (examples in common, all examples)
     """
-    known = set(others.texts)
-    count = sum(text in known for text in texts.texts)
+    known = set(others)
+    count = sum(example in known for example in examples)
     if count:
-        yield f"{sentence.format(f'{count:,}', f'{len(texts):,}')}: what is known by heart counts as understood."
+        yield f"{sentence.format(f'{count:,}', f'{len(examples):,}')}: what is known by heart counts as understood."
 
 
 def of_words(split: str, unknown: npt.NDArray[np.bool_], words: npt.NDArray[np.bool_]) -> Iterator[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from operator import add
+from operator import add, itemgetter
 from pathlib import Path
 
 import numpy as np
 
+from lt_ray.cycle.pictures import PublicPictures
 from lt_ray.cycle.tasks import PublicTexts
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
-from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares
+from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares, with_rest
+from lt_ray.tasks.splits import place
 from lt_ray.tasks.tables import Labelled, Layout, layout_of, listed
 from lt_ray.tasks.task import SPLITS
 
@@ -20,8 +22,6 @@ STARS = (tuple("12345"), tuple("01234"))
 """First words of the class names that are stars, and become polarity"""
 POLARITY = ("negative", "positive")
 """Class names of stars 1–2 and 4–5"""
-
-Sizes = tuple[int, int, int]
 
 
 def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Corpus:
@@ -38,13 +38,9 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
     Raises `DataError` where the texts cannot be had, have other classes than the task, or are too few for its cut.
     """
     if data_dir is None:
-        source = task.dataset
-        wanted = SPLITS if task.tests_on == "test" else ("train", task.tests_on)
-        splits, classes, notes = hub.read(
-            task.dataset, task.revision, group, task.folders[0], _layout(task), task.configuration, wanted
-        )
+        source, (splits, classes, notes) = task.dataset, hub.read(task, group, _layout(task))
     else:
-        directory = place(task, data_dir)
+        directory = place(data_dir, task.folders)
         source, (splits, classes, notes) = str(directory), _from_folder(task, directory)
     if "test" not in splits and task.tests_on in splits:
         splits = {"train": splits["train"], "test": splits[task.tests_on]}
@@ -55,20 +51,24 @@ def corpus(task: PublicTexts, data_dir: Path | None, group: str = "task") -> Cor
         )
     if task.name == "yelp_polarity" and len(classes) == len(STARS[0]):
         splits, classes = _polarity(source, splits, classes), POLARITY
-    if len(classes) != task.class_count:
-        also = f" (or {len(STARS[0])}, the stars)" if task.name == "yelp_polarity" else ""
-        raise DataError(
-            f"{source}: task `{task.name}` must have {task.class_count} classes{also}, but there are {len(classes)}: "
-            f"{listed(classes)}; name another folder with --data-dir, or use task `folder`."
-        )
+    also = f" (or {len(STARS[0])}, the stars)" if task.name == "yelp_polarity" else ""
+    check_classes(source, task, classes, "folder", also)
     train, validation, test = _cut(task, source, splits, group)
     return Corpus(train, validation, test, classes, notes)
 
 
-def place(task: PublicTexts, data_dir: Path) -> Path:
-    """Return the folder with the task's files: the first of its `folders` that `data_dir` has, else `data_dir`."""
-    folders = [data_dir / name for name in task.folders]
-    return next((folder for folder in folders if folder.is_dir()), data_dir)
+def check_classes(
+    source: str, task: PublicTexts | PublicPictures, classes: Sequence[str], general: str, also: str = ""
+) -> None:
+    """Raise `DataError` where there are not as many classes as a public task has.
+
+    - `source`: where they are; `general`: the task that takes any; `also`: what else would do
+    """
+    if len(classes) != task.class_count:
+        raise DataError(
+            f"{source}: task `{task.name}` must have {task.class_count} classes{also}, but there are {len(classes)}: "
+            f"{listed(classes)}; name another folder with --data-dir, or use task `{general}`."
+        )
 
 
 def _from_folder(task: PublicTexts, directory: Path) -> Labelled:
@@ -103,10 +103,13 @@ def _polarity(source: str, splits: Mapping[str, Texts], classes: tuple[str, ...]
 
 def _cut(task: PublicTexts, source: str, splits: dict[str, Texts], group: str) -> list[Texts]:
     """Train, validation and test: of the official splits, or of all of them pooled, as the task says."""
-    pooled, sizes = task.split == "pooled", task.sizes
+    pooled = task.split == "pooled"
+    sizes: Sequence[int] | None = task.sizes
     if pooled:
         pool = reduce(add, [splits[name] for name in SPLITS if name in splits])
-        splits, sizes = {"train": pool}, sizes or _shares(task, source, len(pool), group)
+        test = round(task.test_share * len(pool))
+        parts = {"validation": round(task.validation_share * (len(pool) - test)), "test": test}
+        splits, sizes = {"train": pool}, sizes or itemgetter(*SPLITS)(with_rest(source, len(pool), parts, group))
     if sizes is not None:
         return _drawn(sizes, task.split_seed, source, splits, group, pooled=pooled)
     if "validation" not in splits:
@@ -115,21 +118,8 @@ def _cut(task: PublicTexts, source: str, splits: dict[str, Texts], group: str) -
     return [splits[name] for name in SPLITS]
 
 
-def _shares(task: PublicTexts, source: str, documents: int, group: str) -> Sizes:
-    test = round(task.test_share * documents)
-    validation = round(task.validation_share * (documents - test))
-    train = documents - test - validation
-    if min(train - 1, validation, test) < 1:
-        raise DataError(
-            f"{source}: a cut must leave 2 documents for train and 1 for each other split, but {documents} become "
-            f"train {train}, validation {validation}, test {test}; give more, or other shares "
-            f"(--set {group}.validation_share=S, --set {group}.test_share=S)."
-        )
-    return train, validation, test
-
-
 def _drawn(
-    sizes: Sizes, seed: int, source: str, splits: Mapping[str, Texts], group: str, *, pooled: bool
+    sizes: Sequence[int], seed: int, source: str, splits: Mapping[str, Texts], group: str, *, pooled: bool
 ) -> list[Texts]:
     """Return as many of each split as asked for; those that are not there come from train."""
     origins: dict[str, str] = {name: name if name in splits else "train" for name in SPLITS}

@@ -16,7 +16,7 @@ from lt_ray.cycle.pictures import Pictures
 from lt_ray.cycle.tasks import FileTexts, PublicTexts, Task
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import arrays as arrays  # their data can be loaded then
-from lt_ray.tasks import files, kept, literal, notes, public, text
+from lt_ray.tasks import files, literal, notes, splits, text
 from lt_ray.tasks import images_data as images_data
 from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.task import Data, Unmade
@@ -37,7 +37,7 @@ def load(
     group: str = "task",
     positions: int | None = None,
 ) -> tuple[Data, Path | None]:
-    """Return the task's data, and the directory they can be loaded from (`load_data`); None without a cache.
+    """Return the task's data, and the directory they can be loaded from (`Data.load`); None without a cache.
 
     - `words`: of texts, the most frequent train words that are kept [count]; or a folder with a Hugging Face
       tokenizer, whose tokens are kept instead.
@@ -86,14 +86,6 @@ def load(
     return _through(cache, digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16], encoded)
 
 
-def load_data(directory: Path) -> Data:
-    """Return the data that `load` kept in a directory, mapped from their files; raises `DamagedError`."""
-    kind = kept.kind(directory)
-    if kind not in Data.KINDS:
-        raise DamagedError(f"{directory}: data of the kind `{kind}`, which nothing here can read.")
-    return Data.KINDS[kind].load(directory)
-
-
 def _through(cache: Path | None, name: str, made: Callable[[], Data]) -> tuple[Data, Path | None]:
     """The data of a cache's directory, made and kept there where it has none that is whole."""
     if cache is None:
@@ -101,11 +93,11 @@ def _through(cache: Path | None, name: str, made: Callable[[], Data]) -> tuple[D
     directory = cache / name
     if directory.exists():
         try:
-            return load_data(directory), directory
+            return Data.load(directory), directory
         except DamagedError as error:
             log.warning("%s It is made again.", error)
     made().save(directory)
-    return load_data(directory), directory
+    return Data.load(directory), directory
 
 
 def _corpora(task: Task, source: Task | None, data_dir: Path | None, group: str) -> tuple[Corpus, Corpus | None]:
@@ -115,7 +107,7 @@ def _corpora(task: Task, source: Task | None, data_dir: Path | None, group: str)
         return texts, None
     theirs = corpus(source, data_dir, "source")
     sentence = f"{{}} of {{}} test texts of {texts.name} are among those that {theirs.name} trains on"
-    common = notes.in_common(sentence, texts.test, theirs.train)
+    common = notes.in_common(sentence, texts.test.texts, theirs.train.texts)
     return replace(texts, notes=(*texts.notes, *common)), theirs
 
 
@@ -193,7 +185,7 @@ def _check_apart(task: Task, source: Task, data_dir: Path) -> None:
 
 def _place(task: Task, data_dir: Path) -> Path | None:
     if isinstance(task, PublicTexts):
-        return public.place(task, data_dir)
+        return splits.place(data_dir, task.folders)
     return files.place(data_dir) if isinstance(task, FileTexts) else None
 
 

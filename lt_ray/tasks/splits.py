@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lt_ray.errors import DataError, nearest
-from lt_ray.tasks.formats import FORMATS, OPENERS, format_of
+from lt_ray.tasks.formats import FORMATS, OPENERS, format_of, line_of
 from lt_ray.tasks.tables import listed
 
 SPLITS = {
@@ -21,7 +23,7 @@ SPLITS = {
 }
 """File stem → split"""
 CLASSES = "labels.json"
-"""A list of the class names in label order"""
+"""A list of the class names in label order (`class_names`)"""
 
 _NAMED = re.compile(rf"({'|'.join(SPLITS)})(?:-(\d+)-of-(\d+)(?:-[0-9a-f]+)?)?")
 """A split's whole file, or one of its shards as the hub names them"""
@@ -75,6 +77,44 @@ def find(directory: Path) -> tuple[Shards, list[str]]:
     ignored = f"{directory}: {listed(path.name for path in unnamed)} is not read: it is named as no split."
     splits = [split for split in dict.fromkeys(SPLITS.values()) if split in named]
     return {split: _in_order(directory, split, named[split]) for split in splits}, [ignored] if unnamed else []
+
+
+class ClassName(NamedTuple):
+    """What `labels.json` calls a class, and by what else its folder may be called; empty = nothing."""
+
+    name: str
+    wnid: str = ""
+
+
+def class_names(directory: Path) -> list[ClassName] | None:
+    """Return the names in a folder's `labels.json`, in label order, each once; None where there is no such file.
+
+    It lists names, or objects with a `name` and perhaps a `wnid` (WordNet's id), which tells two classes of one name
+    apart. Raises `DataError` for anything else.
+    """
+    path = directory / CLASSES
+    if not path.exists():
+        return None
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the file must be JSON, but it is not ({line_of(error)}).") from None
+    rule = f"{path}: the file must be a list of two or more different class names"
+    entries = [each if isinstance(each, dict) else {"name": each} for each in tree] if isinstance(tree, list) else []
+    if not entries or not all(isinstance(entry.get("name"), str | int) for entry in entries):
+        raise DataError(f'{rule}, like ["bad", "good"], but it is {type(tree).__name__} {str(tree)[:60]}.')
+    names = [ClassName(str(entry["name"]), str(entry.get("wnid", ""))) for entry in entries]
+    times = Counter(each.name for each in names)  # ImageNet has two cranes
+    names = [each._replace(name=f"{each.name} ({each.wnid})") if times[each.name] > 1 and each.wnid else each
+             for each in names]  # fmt: skip
+    if len({each.name for each in names}) < max(2, len(names)):
+        raise DataError(f"{rule}, but it lists {listed(each.name for each in names)}.")
+    return names
+
+
+def place(data_dir: Path, folders: Iterable[str]) -> Path:
+    """Return the folder with a task's files: the first of `folders` that `data_dir` has, else `data_dir` itself."""
+    return next((data_dir / name for name in folders if (data_dir / name).is_dir()), data_dir)
 
 
 def data_files(directory: Path) -> list[Path]:

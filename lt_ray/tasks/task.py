@@ -13,9 +13,11 @@ else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,8 @@ from torch import Tensor
 
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.metrics import Metric, Targets
+from lt_ray.errors import DamagedError
+from lt_ray.tasks import kept
 from lt_ray.tasks.metrics import Meter
 from lt_ray.training.batch import Batch
 
@@ -53,24 +57,90 @@ class Unmade(Protocol):
         """
 
 
+@dataclass(frozen=True, eq=False)
 class Data(ABC):
     """A task's data: all of it that reaches a model."""
 
     KINDS: ClassVar[dict[str, type[Data]]] = {}
-    """Name → class, by which a saved one is loaded"""
-    digest: str
-    """SHA-256 of all that reaches a model"""
-    notes: tuple[str, ...]
-    """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
+    """Name → class, by which saved ones are loaded"""
+    KIND: ClassVar[str]
+    PARTS: ClassVar[tuple[str, ...]]
+    """Of a split's arrays, in the order of their digest"""
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    """`{split}.{part}` → what is kept on disk, and mapped by every worker"""
     classes: tuple[str, ...]
     """Names of the classes or labels; of numbers empty"""
-
-    longest: int = 0
-    """Tokens of the longest document of train; 0 where examples have no length [count]"""
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+    """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
 
     def __init_subclass__(cls, *, kind: str, **more: object) -> None:
         super().__init_subclass__(**more)
+        cls.KIND = kind
         cls.KINDS[kind] = cls
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What it has besides arrays and notes, as plain values; more of them than here are restored by `restored`."""
+        return {"classes": list(self.classes)}
+
+    @classmethod
+    def restored(
+        cls,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        described: Mapping[str, Any],
+        directory: Path,
+        notes: tuple[str, ...],
+    ) -> Self:
+        """Return the data that were saved in a directory; a KeyError, TypeError or ValueError says that they are not
+        whole."""
+        return cls(arrays, tuple(described["classes"]), notes=notes)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that reaches a model."""
+        return kept.digest(self.described, self.arrays)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files that are kept beside its arrays, under the same names."""
+        return ()
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest document of train; 0 where examples have no length [count]."""
+        return 0
+
+    def save(self, directory: Path) -> None:
+        """Write it so that `load` returns it; the directory appears whole or not at all.
+
+        Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
+        """
+        description = {**self.described, "kind": self.KIND, "digest": self.digest, "notes": list(self.notes)}
+        kept.save(directory, self.arrays, description, self.files, lambda: Data.load(directory).digest == self.digest)
+
+    @staticmethod
+    def load(directory: Path) -> Data:
+        """Return what `save` wrote, of whatever kind, its arrays mapped from their file and read-only.
+
+        Raises `DamagedError` if a file is missing, cut short, or not what its digest says.
+        """
+        arrays, description = kept.load(directory)
+        try:
+            kind = Data.KINDS[description.get("kind", "text")]
+            names = [f"{split}.{part}" for split in SPLITS for part in kind.PARTS]
+            # Data of an earlier release have no notes; what was trained on them can still be exported.
+            notes = tuple(map(str, description.get("notes", ())))
+            own = {name: arrays[name] for name in names if name in arrays}
+            data = kind.restored(own, description, directory, notes)
+            actual = data.digest
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
+        if actual != description["digest"]:
+            raise DamagedError(f"{directory}: the arrays' digest must be {description['digest']}, but is {actual}.")
+        for array in data.arrays.values():
+            array.flags.writeable = False
+        return data
 
     @property
     @abstractmethod
@@ -89,15 +159,6 @@ class Data(ABC):
         - `examples`: indices, int64 of shape `(m,)`; one may come more than once
         - `size`: examples of each batch but the last [count]
         """
-
-    @abstractmethod
-    def save(self, directory: Path) -> None:
-        """Write it so that `load` returns it; the directory appears whole or not at all."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, directory: Path) -> Data:
-        """Return what `save` wrote, mapped from its files; raises `DamagedError`."""
 
     def epoch(
         self, order: Integers, size: int, *, by_length: bool = False, first: int = 0, seed: int = 0, epoch: int = 0

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from lt_ray.cycle.facts import PADDING, UNKNOWN, Facts
-from lt_ray.errors import DamagedError, DataError
-from lt_ray.tasks import kept, literal, notes
+from lt_ray.errors import DataError
+from lt_ray.tasks import literal, notes
 from lt_ray.tasks.corpus import Corpus, Texts
-from lt_ray.tasks.task import SPLITS, Data, SplitName, asked
+from lt_ray.tasks.task import SPLITS, Data, Integers, SplitName, asked
 from lt_ray.training.batch import Batch
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ CHUNK = 1024
 
 # The tokenizer always parts brackets from letters, so no text can hold these two as words.
 SPECIAL_WORDS = {"[unknown]": UNKNOWN, "[padding]": PADDING}
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,55 +64,61 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class TextData(Data, kind="text"):
-    """An encoded task: all of it that reaches a model."""
+    """Documents as tokens."""
 
-    train: Split
-    validation: Split
-    test: Split
-    classes: tuple[str, ...]
+    PARTS: ClassVar[tuple[str, ...]] = ("tokens", "offsets", "labels")
+
     rows: int
     """Rows of an embedding: the words kept, the unknown word and the padding; or a tokenizer's tokens [count]"""
-    digest: str
-    """SHA-256 of the arrays of all splits, the class names, `rows` and `padding`"""
     padding: int = PADDING
     """Token that fills a batch; it stands in no document"""
-    notes: tuple[str, ...] = ()
-    """What has to be told before anything is trained on it, in sentences; no part of `digest`"""
 
     @classmethod
     def of(
         cls, splits: Mapping[str, Split], classes: tuple[str, ...], rows: int, padding: int, notes: tuple[str, ...] = ()
     ) -> TextData:
         """Return data made of encoded splits: `train`, `validation` and `test`."""
-        facts = {"classes": list(classes), "rows": rows, "padding": padding}
-        train, validation, test = (splits[name] for name in SPLITS)
-        made = cls(train, validation, test, classes, rows, "", padding, notes)
-        return replace(made, digest=kept.digest(facts, made.arrays))
+        arrays = {f"{split}.{part}": getattr(splits[split], part) for split in SPLITS for part in cls.PARTS}
+        return cls(arrays, classes, rows, padding, notes=notes)
 
     @property
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What is kept of it on disk: `{split}.{part}` → the parts of its splits."""
-        parts = ("tokens", "offsets", "labels")
-        return {f"{split}.{part}": getattr(self._split(split), part) for split in SPLITS for part in parts}
+    def described(self) -> dict[str, Any]:
+        """What it has besides arrays and notes."""
+        return {**super().described, "rows": self.rows, "padding": self.padding}
+
+    @classmethod
+    def restored(
+        cls,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        described: Mapping[str, Any],
+        directory: Path,
+        notes: tuple[str, ...],
+    ) -> TextData:
+        """Return the data that were saved in a directory."""
+        return cls(arrays, tuple(described["classes"]), described["rows"], described["padding"], notes=notes)
+
+    def split(self, name: SplitName) -> Split:
+        """Return the documents of a split."""
+        return Split(*(self.arrays[f"{name}.{part}"] for part in self.PARTS))
 
     @property
-    def longest(self) -> int:  # type: ignore[override] # computed where others have a constant
+    def longest(self) -> int:
         """Tokens of the longest document of train [count]."""
-        return int(self.train.lengths.max())
+        return int(self.split("train").lengths.max())
 
     @property
     def facts(self) -> Facts:
         """What a model must know of it."""
-        return Facts("text", *asked(self.train.labels, self.classes), self.rows, self.padding)
+        return Facts("text", *asked(self.targets("train"), self.classes), self.rows, self.padding)
 
     def targets(self, split: SplitName) -> npt.NDArray[Any]:
         """Return what is asked of a split's documents."""
-        return self._split(split).labels
+        return self.arrays[f"{split}.labels"]
 
     def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
         """Yield some documents of a split, in the order given, each batch padded to its longest."""
         for first in range(0, len(examples), size):
-            yield self._collated(self._split(split), examples[first : first + size])
+            yield self._collated(self.split(split), examples[first : first + size])
 
     def epoch(
         self, order: Integers, size: int, *, by_length: bool = False, first: int = 0, seed: int = 0, epoch: int = 0
@@ -126,24 +130,24 @@ class TextData(Data, kind="text"):
           come in an order of their own, drawn from a digest of `order`: uniform whatever the lengths, and the same for
           equal ones
         """
-        documents = order
+        documents, train = order, self.split("train")
         starts = np.arange(0, len(order), size)
         turns: Integers = np.arange(len(starts))
         if by_length:
             pools = np.arange(len(order)) // (POOL * size)
-            documents = order[np.lexsort((self.train.lengths[order], pools))]
+            documents = order[np.lexsort((train.lengths[order], pools))]
             # Their places in `order` would not do: equal lengths keep it, and the last batch would come last.
             seed = int.from_bytes(hashlib.sha256(order.astype(np.int64).tobytes()).digest()[:8], "big") >> 1
             turns = torch.randperm(len(starts), generator=torch.Generator().manual_seed(seed)).numpy()
         for start in starts[turns[first:]].tolist():
-            yield self._collated(self.train, documents[start : start + size])
+            yield self._collated(train, documents[start : start + size])
 
     def measuring(self, split: SplitName, tokens: int = TOKENS) -> Iterator[Batch]:
         """Yield every document of a split once, shortest first.
 
         - `tokens`: most tokens of a batch, padding counted, unless one document alone has more [count]
         """
-        whole = self._split(split)
+        whole = self.split(split)
         documents = np.argsort(whole.lengths, kind="stable")
         lengths = whole.lengths[documents]
         first = 0
@@ -155,10 +159,6 @@ class TextData(Data, kind="text"):
             yield self._collated(whole, documents[first : first + count])
             first += count
 
-    def _split(self, name: SplitName) -> Split:
-        split: Split = getattr(self, name)
-        return split
-
     def _collated(self, split: Split, documents: Integers) -> Batch:
         begins = split.offsets[documents]
         lengths = split.offsets[documents + 1] - begins
@@ -167,33 +167,6 @@ class TextData(Data, kind="text"):
         inside = np.arange(tokens.shape[1]) < lengths[:, None]
         tokens[inside] = split.tokens[np.repeat(begins - (ends - lengths), lengths) + np.arange(ends[-1])]
         return Batch(torch.from_numpy(tokens), torch.from_numpy(split.labels[documents]))
-
-    def save(self, directory: Path) -> None:
-        """Write it so that `load(directory)` returns it; the directory appears whole or not at all.
-
-        Several processes may save the same data at once: the first wins. A damaged or other directory is replaced.
-        """
-        facts = {"classes": self.classes, "rows": self.rows, "padding": self.padding}
-        kept.save(directory, self.arrays, {**facts, "kind": "text", "digest": self.digest, "notes": self.notes})
-
-    @classmethod
-    def load(cls, directory: Path) -> TextData:
-        """Return what `save` wrote, its arrays mapped from the file and read-only.
-
-        Raises `DamagedError` if a file is missing, cut short, or not what its digest says.
-        """
-        arrays, description = kept.load(directory)
-        try:
-            splits: dict[str, Split] = {
-                n: Split(*(arrays[f"{n}.{part}"] for part in ("tokens", "offsets", "labels"))) for n in SPLITS
-            }
-            # Data of an earlier release have no notes; what was trained on them can still be exported.
-            notes = tuple(map(str, description.get("notes", ())))
-            data = cls.of(splits, tuple(description["classes"]), description["rows"], description["padding"], notes)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error
-        kept.check(directory, arrays, data.digest, description)
-        return data
 
 
 def encode(corpus: Corpus, vocabulary: int, max_tokens: int | None, words_of: Texts | None = None) -> TextData:

@@ -96,13 +96,13 @@ def test_documents_are_cut_at_what_the_model_reads(family, limit, tmp_path):
     base = a_base(tmp_path / "model", tree, limit)
     cycle, prepared_data = prepared(tmp_path, base)
     data, longest = prepared_data.task, min(limit or 512, most or 512)
-    assert data.train.lengths.max() == longest
+    assert data.split("train").lengths.max() == longest
     assert datasets.inputs(cycle, prepared_data)["longest"] == longest
     model = model_of(cycle.model, data.facts, base)
     live = model.live(model.drawn(generators(0, "init")), model.blocks, torch.device("cpu"))
-    first = int(data.train.lengths.argmax())
-    begin = int(data.train.offsets[first])
-    document = torch.from_numpy(data.train.tokens[begin : begin + longest].astype("int64"))[None]
+    first = int(data.split("train").lengths.argmax())
+    begin = int(data.split("train").offsets[first])
+    document = torch.from_numpy(data.split("train").tokens[begin : begin + longest].astype("int64"))[None]
     with torch.no_grad():
         assert bool(model.forward(live.eval(), document).isfinite().all())
 
@@ -113,7 +113,7 @@ def test_more_tokens_than_the_model_reads_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"`task.max_tokens` must be .*it can read 38 tokens.*got 39.*max_tokens=38"):
         prepared(tmp_path, base, max_tokens=39)
     (tmp_path / "other").mkdir()
-    assert prepared(tmp_path / "other", base, max_tokens=20)[1].task.train.lengths.max() == 20
+    assert prepared(tmp_path / "other", base, max_tokens=20)[1].task.split("train").lengths.max() == 20
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

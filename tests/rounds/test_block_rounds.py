@@ -514,10 +514,12 @@ def test_a_plan_has_enough_to_calibrate_on(data, base, tmp_path):
 
     def first(count: int, tokens: int | None = None) -> text.Split:
         """The first documents of train, each cut."""
-        lengths = np.minimum(data.train.lengths[:count], tokens or data.rows)
-        parts = [data.train.tokens[at : at + n] for at, n in zip(data.train.offsets, lengths, strict=False)]
+        lengths = np.minimum(data.split("train").lengths[:count], tokens or data.rows)
+        parts = [
+            data.split("train").tokens[at : at + n] for at, n in zip(data.split("train").offsets, lengths, strict=False)
+        ]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return text.Split(np.concatenate(parts), offsets, data.train.labels[:count])
+        return text.Split(np.concatenate(parts), offsets, data.split("train").labels[:count])
 
     with pytest.raises(CycleError, match=r"at least 4 texts of train, but train has 3: give more texts, or take"):
         planned(Similarity(**COMPARED), first(3))

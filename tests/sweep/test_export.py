@@ -142,9 +142,9 @@ def test_a_text_model_is_weights_and_fields(storage, tmp_path):
     data, _ = registry.load(TASK, CNN.model.vocabulary)
     right = 0
     with torch.no_grad():
-        for tokens, labels in feeding.measuring_batches(data.test, 4096):
+        for tokens, labels in feeding.measuring_batches(data.split("test"), 4096):
             right += int(((module(tokens).squeeze(1) >= 0) == labels.bool()).sum())
-    assert right / len(data.test) == row.test_accuracy
+    assert right / len(data.split("test")) == row.test_accuracy
 
 
 @pytest.mark.parametrize(

@@ -132,11 +132,11 @@ def test_the_same_settings_give_the_same_data(case, tmp_path):
 def test_saved_and_loaded_it_is_the_same(data, tmp_path):
     """What is loaded has the digest, the facts, the notes and the batches of what was saved; a changed bit is seen."""
     data.save(tmp_path / "kept")
-    assert equal(registry.load_data(tmp_path / "kept"), data)
+    assert equal(Data.load(tmp_path / "kept"), data)
     path = tmp_path / "kept" / kept.TENSORS
     path.write_bytes(path.read_bytes()[:-1] + b"\7")
     with pytest.raises(DamagedError, match="digest"):
-        registry.load_data(tmp_path / "kept")
+        Data.load(tmp_path / "kept")
 
 
 def test_its_facts_tell_what_batches_are(case):

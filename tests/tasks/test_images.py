@@ -16,6 +16,7 @@ from lt_ray.tasks import images_decode as decode
 from lt_ray.tasks.corpus import uniform_rows, uniforms
 from lt_ray.tasks.images_data import ImageData, View
 from lt_ray.tasks.images_decode import BrokenPictureError
+from lt_ray.tasks.task import Data
 
 
 def test_every_kind_of_picture_becomes_rgb_upright() -> None:
@@ -118,7 +119,7 @@ def data(request, tmp_path) -> ImageData:
     task = Images(size=8, crop=crop, padding=2, validation_share=0.2)
     found, _ = registry.load(task, 1, folder(tmp_path / "data"), tmp_path / "cache")
     assert isinstance(found, ImageData)
-    assert (found.shards is None) == (request.param == "decoded")
+    assert (found.encoded is None) == (request.param == "decoded")
     return found
 
 
@@ -150,7 +151,7 @@ def test_a_stopped_epoch_leaves_no_thread(data: ImageData) -> None:
 
     iterator = dataclasses.replace(data, workers=2).epoch(np.arange(12), 2)
     next(iter(iterator))
-    if data.shards is not None:
+    if data.encoded is not None:
         iterator.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pictures")]
 
@@ -170,25 +171,23 @@ def test_measured_pictures_are_normalised_by_train(tmp_path: Path) -> None:
 
 
 def test_decoded_and_encoded_pictures_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above a number of bytes pictures stay encoded, in several shards, and every batch is what it was."""
+    """Above a number of bytes pictures stay encoded, in a file for each split, and every batch is what it was."""
     task = Images(size=8, crop="padded", padding=2)
     found, _ = registry.load(task, 1, folder(tmp_path / "data"), tmp_path / "cache")
     monkeypatch.setattr(images, "DECODED", 1000)
-    monkeypatch.setattr("lt_ray.tasks.images_shards.SHARD", 300)
     large, directory = registry.load(task, 1, tmp_path / "data", tmp_path / "other")
-    assert found.shards is None
-    assert large.shards is not None
-    assert len(large.shards.paths) > 3
+    assert found.encoded is None
+    assert large.encoded is not None
     for a, b in zip(batches(found), batches(large), strict=True):
         assert torch.equal(a, b)
-    path = sorted(directory.glob("train-*.shard"))[0]
+    path = directory / "train.pictures"
     whole = path.read_bytes()
     path.write_bytes(whole[:40] + b"\0" + whole[41:])
     with pytest.raises(DamagedError, match="is not the one that was kept"):
-        batches(registry.load_data(directory))
+        batches(Data.load(directory))
     path.write_bytes(whole[:-1])
-    with pytest.raises(DamagedError, match="shards of train"):
-        registry.load_data(directory)
+    with pytest.raises(DamagedError, match="pictures of train"):
+        Data.load(directory)
 
 
 def test_a_cache_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,7 @@ from pyarrow import parquet
 from lt_ray.cycle.tasks import Cifar10, ImageNet, Images
 from lt_ray.errors import DataError
 from lt_ray.tasks import registry
-from lt_ray.tasks.images_data import ImageData
-from lt_ray.tasks.images_shards import check_of
+from lt_ray.tasks.images_data import ImageData, check_of
 
 DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 TASK = Images(size=8, crop="none", flip=False)
@@ -233,7 +232,7 @@ def numbers_of(path: Path, known: dict[int, int]) -> list[tuple[int, int]]:
     """Of each tested picture of an ImageNet in folders: its number by its bytes, and the one that it was given."""
     data, _ = registry.load(ImageNet(size=8, validation_share=0.5), 1, path)
     assert isinstance(data, ImageData)
-    assert data.shards is not None
+    assert data.encoded is not None
     found = [known[check] for check in data.arrays["test.checks"].tolist()]
     return list(zip(found, data.targets("test").tolist(), strict=True))
 

@@ -431,7 +431,7 @@ def test_a_small_pool_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"50000 of the 40 documents; .*--set task\.sizes=\[22,9,8\]\."):
         public.corpus(Imdb(sizes=(28_000, 12_000, 10_000)), tmp_path / "data")
     files(tmp_path / "tiny", train=2, test=1)
-    with pytest.raises(DataError, match=r"3 become train 1, validation 1, test 1.*--set task\.test_share"):
+    with pytest.raises(DataError, match=r"3 rows become train 1, validation 1, test 1.*--set task\.test_share"):
         public.corpus(Imdb(), tmp_path / "tiny")
 
 

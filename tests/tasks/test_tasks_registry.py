@@ -22,6 +22,7 @@ from lt_ray.errors import DataError
 from lt_ray.models import pretrained
 from lt_ray.rounds import inputs as datasets
 from lt_ray.tasks import kept, registry, text, toy
+from lt_ray.tasks.task import SPLITS, Data
 
 TOY = Toy(train=40, validation=20, test=20)
 ROWS = "".join(f"film number {i},{i % 2}\n" for i in range(20))
@@ -42,7 +43,7 @@ def test_a_cached_task_is_not_encoded_again(tmp_path: Path) -> None:
     second, again = registry.load(TOY, 100, cache=tmp_path)
     assert (second.digest, again) == (first.digest, directory)
     assert (directory / kept.TENSORS).stat().st_mtime == 1
-    assert text.TextData.load(directory).digest == registry.load(TOY, 100)[0].digest == first.digest
+    assert Data.load(directory).digest == registry.load(TOY, 100)[0].digest == first.digest
 
 
 def test_the_key_is_all_that_makes_the_data(tmp_path: Path, data_dir: Path) -> None:
@@ -96,10 +97,12 @@ def test_documents_of_words_are_cut_to_what_the_model_reads(tmp_path: Path, data
     whole, elsewhere = registry.load(Folder(), 100, data_dir, tmp_path / "cache")
     cut, directory = registry.load(Folder(), 100, data_dir, tmp_path / "cache", positions=2)
     assert directory != elsewhere
-    assert set(whole.train.lengths.tolist()) == {3}
-    for split in (cut.train, cut.validation, cut.test):
+    assert set(whole.split("train").lengths.tolist()) == {3}
+    for split in map(cut.split, SPLITS):
         assert set(split.lengths.tolist()) == {2}
-    assert cut.train.tokens.reshape(-1, 2).tolist() == whole.train.tokens.reshape(-1, 3)[:, :2].tolist()
+    assert (
+        cut.split("train").tokens.reshape(-1, 2).tolist() == whole.split("train").tokens.reshape(-1, 3)[:, :2].tolist()
+    )
     with pytest.raises(DataError, match=r"`task.max_tokens` must be .*it can read 2 tokens.*got 3; .*max_tokens=2"):
         registry.load(Folder(max_tokens=3), 100, data_dir, positions=2)
     assert registry.load(Folder(max_tokens=1), 100, data_dir, positions=2)[0].longest == 1
@@ -111,7 +114,7 @@ def test_a_sources_train_words_are_the_vocabulary() -> None:
     across, _ = registry.load(OTHER, 100, source=TOY)
     assert across.rows == theirs.rows
     assert across.digest not in (own.digest, theirs.digest)
-    assert np.array_equal(across.train.labels, own.train.labels)
+    assert np.array_equal(across.split("train").labels, own.split("train").labels)
     expected = text.encode(registry.corpus(OTHER), 100, None, words_of=registry.corpus(TOY).train)
     assert across.digest == expected.digest
     assert registry.load(TOY, 100, source=TOY)[0].digest == theirs.digest, "one's own words are the usual ones"
@@ -191,7 +194,9 @@ def test_a_tokenizers_tokens_are_the_vocabulary(own: Path) -> None:
 
 def test_a_task_says_how_much_of_a_document_a_tokenizer_keeps(own: Path, data_dir: Path) -> None:
     """`max_tokens` counts a tokenizer's special tokens, too."""
-    lengths = [registry.load(Folder(max_tokens=most), own, data_dir)[0].train.lengths.max() for most in (None, 4)]
+    lengths = [
+        registry.load(Folder(max_tokens=most), own, data_dir)[0].split("train").lengths.max() for most in (None, 4)
+    ]
     assert lengths == [5, 4]
 
 

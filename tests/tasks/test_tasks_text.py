@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from lt_ray.errors import DamagedError, DataError
 from lt_ray.tasks import kept, registry, text, toy
 from lt_ray.tasks.corpus import Corpus, Texts, cut, permutation
+from lt_ray.tasks.task import SPLITS, Data
 from lt_ray.tasks.text import PADDING, UNKNOWN, Split, TextData
 
 
@@ -52,7 +53,7 @@ def test_tokens_are_words_and_runs_of_punctuation_by_falling_frequency() -> None
     """Tokens 2, 3, … are the train words by falling frequency, ties by the word; case and `<br />` do not count."""
     train = texts(("B b<br />b !! c", 0), ("a C", 1))  # b: 3, c: 2, !!: 1, a: 1
     data = text.encode(Corpus(train, TRAIN, TRAIN, ("x", "y")), 25, None)
-    assert data.train.tokens.tolist() == [2, 2, 2, 4, 3, 5, 3]
+    assert data.split("train").tokens.tolist() == [2, 2, 2, 4, 3, 5, 3]
     assert data.rows == 6
 
 
@@ -60,7 +61,7 @@ def test_vocabulary_is_trains_alone() -> None:
     """A word that only validation or test has is unknown, however frequent it is there."""
     corpus = Corpus(TRAIN, TRAIN, texts(("splendid splendid splendid good", 1)), ("bad", "good"))
     data = text.encode(corpus, 25, None)
-    assert data.test.tokens.tolist() == [UNKNOWN, UNKNOWN, UNKNOWN, data.train.tokens[1]]
+    assert data.split("test").tokens.tolist() == [UNKNOWN, UNKNOWN, UNKNOWN, data.split("train").tokens[1]]
 
 
 def test_words_of_other_texts_are_all_that_a_target_knows() -> None:
@@ -68,15 +69,15 @@ def test_words_of_other_texts_are_all_that_a_target_knows() -> None:
     other = texts(("good film good", 1), ("dull", 0))  # good twice; dull and film once, so by the word
     data = text.encode(CORPUS, 25, None, words_of=other)
     assert data.rows == 5
-    assert data.train.tokens.tolist() == [UNKNOWN, 2, 4, UNKNOWN, UNKNOWN, 2, UNKNOWN, UNKNOWN, UNKNOWN, 4]
-    assert data.test.tokens.tolist() == [UNKNOWN, UNKNOWN, 4]
-    assert data.train.labels.tolist() == [1, 0]
+    assert data.split("train").tokens.tolist() == [UNKNOWN, 2, 4, UNKNOWN, UNKNOWN, 2, UNKNOWN, UNKNOWN, UNKNOWN, 4]
+    assert data.split("test").tokens.tolist() == [UNKNOWN, UNKNOWN, 4]
+    assert data.split("train").labels.tolist() == [1, 0]
     assert text.encode(CORPUS, 25, None, words_of=TRAIN).digest == text.encode(CORPUS, 25, None).digest
     # A document's tokens are looked up one by one: other documents beside it, of whatever words, change none.
     beside = texts(("zebra zebra zebra film", 1), *zip(TRAIN.texts, TRAIN.labels.tolist(), strict=True))
     again = text.encode(dataclasses.replace(CORPUS, train=beside), 25, None, words_of=other)
-    assert again.train.tokens[4:].tolist() == data.train.tokens.tolist()
-    assert again.test.tokens.tolist() == data.test.tokens.tolist()
+    assert again.split("train").tokens[4:].tolist() == data.split("train").tokens.tolist()
+    assert again.split("test").tokens.tolist() == data.split("test").tokens.tolist()
 
 
 def test_ties_are_the_words_own() -> None:
@@ -85,7 +86,7 @@ def test_ties_are_the_words_own() -> None:
     random.Random(0).shuffle(words)
     train = texts((" ".join(words), 0), ("w499", 1))
     data = text.encode(Corpus(train, TRAIN, TRAIN, ("x", "y")), 100, None)
-    kept = {words[i]: token for i, token in enumerate(data.train.tokens[:500].tolist()) if token != UNKNOWN}
+    kept = {words[i]: token for i, token in enumerate(data.split("train").tokens[:500].tolist()) if token != UNKNOWN}
     assert kept == {"w499": 2} | {f"w{i:03d}": i + 3 for i in range(99)}
 
 
@@ -95,21 +96,21 @@ def test_vocabulary_equals_a_plain_count() -> None:
     data = text.encode(Corpus(texts((" ".join(drawn), 0)), TRAIN, TRAIN, ("x", "y")), 50, None)
     ranked = sorted(Counter(drawn).items(), key=lambda item: (-item[1], item[0]))[:50]
     token = {word: i for i, (word, _) in enumerate(ranked, 2)}
-    assert data.train.tokens.tolist() == [token.get(word, UNKNOWN) for word in drawn]
+    assert data.split("train").tokens.tolist() == [token.get(word, UNKNOWN) for word in drawn]
 
 
 def test_a_document_has_a_token() -> None:
     """A document without any word is one unknown word; a text that looks like a special word is not one."""
     train = texts(("<br />", 0), ("[padding]", 1))
     data = text.encode(Corpus(train, TRAIN, TRAIN, ("x", "y")), 25, None)
-    assert data.train.lengths.tolist() == [1, 3]
-    assert data.train.tokens[0] == UNKNOWN
-    assert not np.isin(data.train.tokens[1:], [UNKNOWN, PADDING]).any()
+    assert data.split("train").lengths.tolist() == [1, 3]
+    assert data.split("train").tokens[0] == UNKNOWN
+    assert not np.isin(data.split("train").tokens[1:], [UNKNOWN, PADDING]).any()
 
 
 def test_offsets_and_labels_keep_documents_apart() -> None:
     """Document i is tokens[offsets[i]:offsets[i + 1]] with labels[i], and `max_tokens` keeps its first tokens."""
-    whole, first = (text.encode(CORPUS, 25, most).train for most in (None, 2))
+    whole, first = (text.encode(CORPUS, 25, most).split("train") for most in (None, 2))
     assert whole.lengths.tolist() == [7, 3]
     assert first.lengths.tolist() == [2, 2]
     assert whole.labels.tolist() == first.labels.tolist() == [1, 0]
@@ -251,14 +252,14 @@ def test_tokens_are_the_tokenizers_own(max_tokens: int | None) -> None:
     data = text.encode_with(corpus_of(*VARIED), tokenizer, max_tokens)
     assert tokenizer.backend_tokenizer.to_str() == program, "the caller's tokenizer is left as it is"
     longest = min(max_tokens or 512, 512)
-    assert documents(data.train) == [
+    assert documents(data.split("train")) == [
         tokenizer(words, truncation=True, max_length=longest, padding=False)["input_ids"] for words in VARIED
     ]
-    assert data.train.lengths.max() == longest, "neither the file's truncation to 128 nor its padding counts"
-    assert {(tokens[0], tokens[-1]) for tokens in documents(data.train)} == {(101, 102)}
-    assert data.train.labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert data.split("train").lengths.max() == longest, "neither the file's truncation to 128 nor its padding counts"
+    assert {(tokens[0], tokens[-1]) for tokens in documents(data.split("train"))} == {(101, 102)}
+    assert data.split("train").labels.tolist() == [0, 1, 0, 1, 0, 1]
     assert (data.rows, data.padding, data.classes) == (30_522, 0, ("bad", "good"))
-    assert documents(data.test) == documents(data.validation)
+    assert documents(data.split("test")) == documents(data.split("validation"))
 
 
 @needs_minilm
@@ -268,13 +269,13 @@ def test_the_padding_stands_in_no_document() -> None:
     spelt = [f"a {word} b{word}" for word in tokenizer.all_special_tokens]
     data = text.encode_with(corpus_of(*spelt, "[PAD]"), tokenizer, None)
     special = set(tokenizer.all_special_ids)
-    for tokens in documents(data.train):
+    for tokens in documents(data.split("train")):
         assert not special & set(tokens[1:-1])
         assert len(tokens) > 4
-    assert tokenizer.pad_token_id not in data.train.tokens
-    batches = feeding.measuring_batches(data.train, 1000, padding=data.padding)
+    assert tokenizer.pad_token_id not in data.split("train").tokens
+    batches = feeding.measuring_batches(data.split("train"), 1000, padding=data.padding)
     kept = torch.cat([(tokens != data.padding).sum(1) for tokens, _ in batches])
-    assert kept.tolist() == sorted(data.train.lengths.tolist()), "so what is no padding is the documents"
+    assert kept.tolist() == sorted(data.split("train").lengths.tolist()), "so what is no padding is the documents"
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +305,7 @@ def test_a_tokenizer_without_a_limit_keeps_512(
     """A document has at most the tokenizer's own limit, or 512 tokens where it names none, and at most `max_tokens`."""
     tokenizer = registry.tokenizer(changed(own, tmp_path / "tokenizer", model_max_length=limit))
     data = text.encode_with(corpus_of("plot " * 700, "plot"), tokenizer, max_tokens)
-    assert data.train.lengths.tolist() == [longest, 3]
+    assert data.split("train").lengths.tolist() == [longest, 3]
 
 
 @pytest.mark.parametrize(("limit", "positions", "whose"), [(64, None, "its tokenizer keeps"), (512, 64, "it can read")])
@@ -315,7 +316,9 @@ def test_more_than_can_be_read_is_refused(
     tokenizer = registry.tokenizer(changed(own, tmp_path / "tokenizer", model_max_length=limit))
     with pytest.raises(DataError, match=rf"`task.max_tokens` must be .*{whose} 64 tokens.*got 65; .*max_tokens=64"):
         text.encode_with(corpus_of("plot", "cast"), tokenizer, 65, positions)
-    assert text.encode_with(corpus_of("plot " * 99, "cast"), tokenizer, 64, positions).train.lengths.max() == 64
+    assert (
+        text.encode_with(corpus_of("plot " * 99, "cast"), tokenizer, 64, positions).split("train").lengths.max() == 64
+    )
 
 
 def a_vocabulary_of(kind: str) -> PreTrainedTokenizerFast:
@@ -351,7 +354,7 @@ def test_a_special_token_that_is_written_out_is_text(kind: str) -> None:
     """Whatever the kind of vocabulary, special tokens stand around a document alone; letters are letters."""
     tokenizer = a_vocabulary_of(kind)
     data = text.encode_with(corpus_of("good </s>", "<mask> good", "<pad>", "good"), tokenizer, None)
-    names = [[tokenizer.convert_ids_to_tokens(token) for token in tokens] for tokens in documents(data.train)]
+    names = [[tokenizer.convert_ids_to_tokens(token) for token in tokens] for tokens in documents(data.split("train"))]
     assert all((found[0], found[-1]) == ("<s>", "</s>") for found in names)
     read = ["".join(found[1:-1]).replace("▁", " ").replace("##", "").split() for found in names]
     glued = kind != "Unigram"
@@ -366,7 +369,7 @@ def test_room_for_a_token_of_text_is_needed(own: Path, max_tokens: int) -> None:
     tokenizer = registry.tokenizer(own)
     with pytest.raises(DataError, match=rf"task\.max_tokens > 2`.*got {max_tokens}.*--set task\.max_tokens=N"):
         text.encode_with(corpus_of("plot", "cast"), tokenizer, max_tokens)
-    assert text.encode_with(corpus_of("plot", "cast"), tokenizer, 3).train.lengths.tolist() == [3, 3]
+    assert text.encode_with(corpus_of("plot", "cast"), tokenizer, 3).split("train").lengths.tolist() == [3, 3]
 
 
 def test_a_tokenizer_needs_a_padding_of_its_own(own: Path, tmp_path: Path) -> None:
@@ -386,8 +389,8 @@ def test_a_document_without_a_token_is_an_unknown_one(own: Path, tmp_path: Path)
     bare = registry.tokenizer(own)
     bare.backend_tokenizer.post_processor = processors.Sequence([])
     data = text.encode_with(corpus_of("plot", "\x00"), bare, None)
-    assert data.train.lengths.tolist() == [1, 1]
-    assert data.train.tokens[1] == bare.unk_token_id
+    assert data.split("train").lengths.tolist() == [1, 1]
+    assert data.split("train").tokens[1] == bare.unk_token_id
     bare.unk_token = None
     with pytest.raises(DataError, match=r"makes none of '\\x00' and has no unknown token"):
         text.encode_with(corpus_of("plot", "\x00"), bare, None)
@@ -397,13 +400,13 @@ def test_tokens_come_back_from_their_files(own: Path, tmp_path: Path) -> None:
     """What a tokenizer made is loaded as it was saved, its padding too; data of another padding is other data."""
     data = text.encode_with(corpus_of("plot", "cast"), registry.tokenizer(own), None)
     data.save(tmp_path / "data")
-    loaded = text.TextData.load(tmp_path / "data")
+    loaded = Data.load(tmp_path / "data")
     assert same(data, loaded)
     assert loaded.padding == 0
     description = tmp_path / "data" / kept.DESCRIPTION
     description.write_text(description.read_text().replace('"padding":0', '"padding":4'))
     with pytest.raises(DamagedError, match="digest"):
-        text.TextData.load(tmp_path / "data")
+        Data.load(tmp_path / "data")
 
 
 def test_digest_knows_what_reaches_a_model() -> None:
@@ -426,7 +429,7 @@ def test_digest_knows_what_reaches_a_model() -> None:
 def same(a: TextData, b: TextData) -> bool:
     arrays = [
         np.array_equal(getattr(x, name), getattr(y, name))
-        for x, y in ((a.train, b.train), (a.validation, b.validation), (a.test, b.test))
+        for x, y in ((a.split(n), b.split(n)) for n in SPLITS)
         for name in ("tokens", "offsets", "labels")
     ]
     facts = [(data.classes, data.rows, data.padding, data.digest) for data in (a, b)]
@@ -437,11 +440,11 @@ def test_load_returns_what_was_saved(tmp_path: Path) -> None:
     """Loaded data is the saved data, read-only, and nothing else is left beside it."""
     data = text.encode(CORPUS, 25, None)
     data.save(tmp_path / "a" / "data")
-    loaded = text.TextData.load(tmp_path / "a" / "data")
+    loaded = Data.load(tmp_path / "a" / "data")
     assert same(data, loaded)
-    assert loaded.train.tokens.dtype == np.int32
+    assert loaded.split("train").tokens.dtype == np.int32
     with pytest.raises(ValueError, match="read-only"):
-        loaded.train.tokens[0] = 1
+        loaded.split("train").tokens[0] = 1
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["data"]
 
 
@@ -462,7 +465,7 @@ def test_writers_at_once_agree(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not failures
-    assert same(data, text.TextData.load(tmp_path / "data"))
+    assert same(data, Data.load(tmp_path / "data"))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -481,9 +484,9 @@ def test_damage_is_seen_and_mended(tmp_path: Path, name: str, damage: str) -> No
     else:
         path.write_bytes(content[: len(content) - 3] if damage == "short" else b"")
     with pytest.raises(DamagedError, match="data"):
-        text.TextData.load(tmp_path / "data")
+        Data.load(tmp_path / "data")
     data.save(tmp_path / "data")
-    assert same(data, text.TextData.load(tmp_path / "data"))
+    assert same(data, Data.load(tmp_path / "data"))
 
 
 def test_a_cut_is_its_seeds_own() -> None:

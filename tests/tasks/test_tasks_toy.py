@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from lt_ray.cycle.tasks import Toy
 from lt_ray.tasks import registry, text, toy
+from lt_ray.tasks.task import SPLITS
 from lt_ray.tasks.text import PADDING, UNKNOWN, Split
 
 
@@ -30,7 +31,7 @@ def test_another_data_seed_is_another_corpus_of_the_same_language() -> None:
     a, b = (toy.corpus(Toy(data_seed=seed)) for seed in (0, 1))
     assert not set(a.train.texts) & set(b.train.texts + b.validation.texts + b.test.texts)
     data = text.encode(b, 25_000, None, words_of=a.train)
-    assert (data.train.tokens == UNKNOWN).mean() < 0.005
+    assert (data.split("train").tokens == UNKNOWN).mean() < 0.005
     shares = []
     for corpus in (a, b):  # share of positives among the reviews with a judged clause that no negator flips
         for words in (toy.POSITIVE, toy.NEGATIVE):
@@ -70,11 +71,11 @@ def test_its_tokenizer_knows_every_word(tmp_path: Path) -> None:
     for seed in range(4):
         corpus = toy.corpus(Toy(data_seed=seed))
         data = text.encode_with(corpus, tokenizer, None)
-        for split in (data.train, data.validation, data.test):
+        for split in map(data.split, SPLITS):
             assert not np.isin(split.tokens, [tokenizer.unk_token_id, tokenizer.mask_token_id, data.padding]).any()
             assert split.lengths.max() < toy.LONGEST
             seen |= set(split.tokens.tolist())
-        words = tokenizer.decode(data.test.tokens[1 : data.test.lengths[0] - 1]).split()
+        words = tokenizer.decode(data.split("test").tokens[1 : data.split("test").lengths[0] - 1]).split()
         assert "".join(words) == corpus.test.texts[0].replace(" ", "")
     assert data.rows - len(seen) == 3, "padding, unknown and mask alone are in no text: every token is a word of some"
 
@@ -149,12 +150,12 @@ def test_windows_solve_what_counts_cannot() -> None:
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
         found = []
         for epoch in range(epochs):
-            order = np.random.default_rng(epoch).permutation(len(data.train))
-            for tokens, labels in feeding.batches(data.train, order, 64, length_batches=False):
+            order = np.random.default_rng(epoch).permutation(len(data.split("train")))
+            for tokens, labels in feeding.batches(data.split("train"), order, 64, length_batches=False):
                 optimizer.zero_grad()
                 binary_cross_entropy_with_logits(model(tokens), labels.float()).backward()
                 optimizer.step()
-            found.append(accuracy(model, data.test))
+            found.append(accuracy(model, data.split("test")))
         best[kind] = max(found)
     assert best[BagOfWords] <= 0.80
     assert best[Cnn] >= 0.93
