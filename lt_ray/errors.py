@@ -10,6 +10,7 @@ LtRayError
 │   ├── StorageError      a path cannot be used, or holds another sweep
 │   ├── ClusterError      no cluster, or one too small for what a trial asks
 │   └── TrackingError     a record cannot be kept where it was asked for
+├── NotNowError           Ray did not start in time; exit code 75, the same command may do later
 ├── DamagedError          a stored file is not what its manifest says
 ├── DegenerateError       a block's output is the same for all examples
 └── DivergedError         a training left the finite numbers
@@ -63,6 +64,10 @@ class ClusterError(InputError):
 
 class TrackingError(InputError):
     """The record of a sweep cannot be kept where it was asked for, or not now; nothing of it is lost."""
+
+
+class NotNowError(LtRayError):
+    """Something outside did not come about in time, and nothing is wrong with what was asked: it may later."""
 
 
 class DamagedError(LtRayError):

@@ -11,7 +11,7 @@ import typer
 
 from lt_ray.board.terminal import show_error, show_warning
 from lt_ray.driver.interruption import INTERRUPTED
-from lt_ray.errors import DISK_TROUBLE, InputError
+from lt_ray.errors import DISK_TROUBLE, InputError, NotNowError
 
 P = ParamSpec("P")
 
@@ -24,7 +24,7 @@ class _Warn(logging.Handler):
 def guarded(command: Callable[P, int]) -> Callable[P, None]:
     """Return a command that ends with the exit code that this one returns.
 
-    An input error is one message and 2, an interruption 75.
+    An input error is one message and 2; an interruption, and what may do later, 75.
     """
 
     @functools.wraps(command)
@@ -36,6 +36,9 @@ def guarded(command: Callable[P, int]) -> Callable[P, None]:
         except InputError as error:
             show_error(str(error))
             code = 2
+        except NotNowError as error:
+            show_error(str(error))
+            code = INTERRUPTED
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise

@@ -15,7 +15,7 @@ from lt_ray.board import terminal
 from lt_ray.driver import ray_processes
 from lt_ray.driver.interruption import Interruption
 from lt_ray.driver.resources import Resources, check_nodes
-from lt_ray.errors import ClusterError
+from lt_ray.errors import ClusterError, NotNowError
 
 _ANSWER_S = 60.0
 """So long the first process on a cluster may take to start and answer [s]"""
@@ -29,7 +29,8 @@ def connected(address: str, resources: Resources, interruption: Interruption) ->
 
     - `address`: `local` starts one in a private directory and ends it, `auto` and HOST:PORT join
 
-    Raises `ClusterError` where none answers, refuses the token or is too small, and for `ray://…`.
+    Raises `ClusterError` where none answers, refuses the token or is too small, and for `ray://…`; `NotNowError` where
+    one does not start here.
     """
     with contextlib.ExitStack() as stack:
         with (
@@ -68,7 +69,13 @@ def _cluster(address: str) -> Iterator[None]:
             with ray_processes.overheard(said), apart.starting():
                 ray.init(address=address, **options)
         except Exception as error:  # Ray raises plain ones, too, such as where its processes do not start in time
-            raise ClusterError(_no_cluster(address, f"{error} {' '.join(said)}")) from None
+            reason = " ".join(f"{error} {' '.join(said)}".split())
+            if address == "local":
+                raise NotNowError(
+                    f"`--address local`: Ray did not start on this machine ({reason[:300]}): "
+                    "try again, or say `--local`"
+                ) from None
+            raise ClusterError(_no_cluster(address, reason)) from None
         stack.callback(_disconnect)
         if address != "local":
             with ray_processes.overheard([]):
@@ -157,16 +164,13 @@ def nodes() -> list[dict[str, float]]:
     return [{name: float(node.get(name, 0.0)) for name in ("CPU", "GPU")} for node in living]
 
 
-def _no_cluster(address: str, error: object) -> str:
-    said = " ".join(str(error).split())
+def _no_cluster(address: str, said: str) -> str:
     if "authtoken" in said.lower() or "authentication token" in said.lower():
         return (
             f"`--address {address}`: the cluster refuses this shell's token, or that it has none. Set "
             "RAY_AUTH_MODE=token for the head, every node and this shell, with one ~/.ray/auth_token "
             "(`ray get-auth-token --generate`)"
         )
-    if address == "local":
-        return f"`--address local`: Ray does not start on this machine ({said[:300]}); try again, or say `--local`"
     if address == "auto":
         return (
             "`--address auto` needs a running Ray cluster, but none answers: start one with `ray start --head`, or say "

@@ -143,9 +143,10 @@ class Planner:
 
         Equal cycles are merged: a field without a meaning (the rewind epoch of fine-tuning) makes no new cycle.
         Cycles that share a round 0 are spread out, so that trials started together compute different ones.
-        Raises what `Sweep.first_points` does, and `CycleError` or `ModelError` for cycles that do not suit model or
-        data.
+        Raises what `Sweep.first_points` does, and `CycleError` or `ModelError` for cycles and objectives that do not
+        suit model or data.
         """
+        self.sweep.check_width(self.grounds.facts)
         points = self.sweep.first_points() if self.first_points is None else self.first_points
         if self.sweep.search == "optuna":
             return self.extended(Plan(self.sweep, (), 0, 0), points)

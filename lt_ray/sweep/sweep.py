@@ -9,7 +9,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from lt_ray.cycle.cycle import Cycle
+from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.identity import canonical
+from lt_ray.cycle.metrics import METRICS, measured
 from lt_ray.cycle.settings import Scalar, Settings
 from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.sweep.objective import WINNING, Search, objectives
@@ -89,6 +91,17 @@ class Sweep(Settings):
         if self.search == "optuna" and not self.space.distributions:
             raise ValueError("`--search optuna` needs a space with at least one searched key: give `--space FILE`")
         return self
+
+    def check_width(self, facts: Facts) -> None:
+        """Raise `CycleError` for an objective that says nothing of so few classes: it is not measured."""
+        for name in self.objectives:
+            metric = METRICS.get(name.removeprefix("val_"))
+            if metric is not None and facts.width < metric.least_width:
+                wide = measured(facts.targets, facts.inputs, facts.width)
+                raise CycleError(
+                    f"`--objective {name}` needs {metric.least_width} classes or more, but got {facts.width}: "
+                    f"say one of {', '.join(objectives(wide))}"
+                )
 
     @property
     def last_round(self) -> int:

@@ -6,10 +6,10 @@ from scipy.stats import binom
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.models import Cnn
+from lt_ray.cycle.models import CifarResNet, Cnn
 from lt_ray.cycle.prunings import Magnitude
 from lt_ray.cycle.results import not_above_chance, sparsest_on_test, winning_round
-from lt_ray.cycle.tasks import Toy
+from lt_ray.cycle.tasks import Images, Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError, SpaceError
 from lt_ray.rounds.outcome import round_result
@@ -166,3 +166,12 @@ def test_a_dense_model_that_is_not_above_chance_has_no_ticket(right, above):
     assert (winning_round(rounds, 0.005) is not None) == above
     assert (sparsest_on_test(rounds, 0.005) is not None) == above
     assert winning_round([round.model_copy(update={"val_examples": None}) for round in rounds], 0.005) is not None
+
+
+def test_an_objective_that_few_classes_do_not_have_is_refused():
+    """Top-5 accuracy of five classes is measured by nobody: the plan names the rule, the classes and what there is."""
+    cycle = Cycle(task=Images(size=8), model=CifarResNet(depth=8, width=4), schedule=())
+    sweep = Sweep(name="s", cycle=cycle, objectives=("val_top5_accuracy",))
+    with pytest.raises(CycleError, match=r"`--objective val_top5_accuracy` needs 6 .* got 5: say one of val_accuracy,"):
+        Planner(sweep, Grounds(Facts("images", width=5, shape=(3, 8, 8)), "0" * 64)).plan()
+    assert Planner(sweep, Grounds(Facts("images", width=6, shape=(3, 8, 8)), "0" * 64)).plan().cycles
