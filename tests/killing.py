@@ -1,25 +1,19 @@
 """Sweeps that a test runs in processes of their own, kills, and looks at."""
 
 import json
-import os
-import random
-import runpy
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-import torch
+from forking import ROOT, Moment, Process
 from mlflow import MlflowClient
 
 from lt_ray.board.status import row
 from lt_ray.cycle.results import TIMES
 from lt_ray.sweep.directory import SweepDirectory
-
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -31,41 +25,29 @@ class KillableSweep:
     name: str
 
     def command(self, storage: Path, *more: str) -> list[str]:
-        return [sys.executable, *self.words, "--storage", str(storage), *more]
+        return [*self.words, "--storage", str(storage), *more]
 
     def run(self, storage: Path, *more: str) -> str:
-        done = subprocess.run(self.command(storage, *more), cwd=ROOT, capture_output=True, text=True, timeout=300)
+        """Run the command to its end; return what it printed."""
+        process = self.start(storage, *more)
+        assert process.wait() == 0, process.told
+        return process.told
+
+    def run_alone(self, storage: Path, *more: str) -> str:
+        """The same in a process that imports everything itself, as from a shell."""
+        command = [sys.executable, *self.command(storage, *more)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def run_here(self, storage: Path) -> None:
-        """The same command with `--local`, without a process of its own: what it imports takes longer than what it
-        does."""
-        words = self.command(storage, "--local")[1:]
-        before = sys.argv, Path.cwd(), torch.get_num_threads()
-        sys.argv = words
-        os.chdir(ROOT)
-        try:
-            with pytest.raises(SystemExit) as ended:
-                runpy.run_path(words[0], run_name="__main__")
-            assert ended.value.code == 0
-        finally:
-            sys.argv = before[0]
-            os.chdir(before[1])
-            torch.set_num_threads(before[2])
+    def start(self, storage: Path, *more: str, at: Sequence[Moment] = ()) -> Process:
+        storage.mkdir(exist_ok=True)
+        return Process(self.command(storage, *more), storage / "told.log", at)
 
-    def start(self, storage: Path, *more: str) -> subprocess.Popen:
-        with (storage / "killed.log").open("w") as log:
-            return subprocess.Popen(
-                self.command(storage, *more),
-                cwd=ROOT,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a signal to its group reaches no test
-                # As from a terminal: a test run that was started in the background ignores SIGINT, and so would its
-                # child.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )
+    def killed(self, storage: Path, *more: str, at: Moment) -> None:
+        """Run the command until it kills itself with -9 at a moment."""
+        process = self.start(storage, *more, at=[at])
+        assert process.wait() == -signal.SIGKILL, f"{at} did not come: {process.told}"
 
     def rows(self, storage: Path) -> list[dict]:
         """What `lt-ray status --json` prints, without what may differ between two runs."""
@@ -112,28 +94,14 @@ def assert_recorded_once(storage: Path, *, cycles: int, rounds: int, epochs: int
             assert len(steps) == expected, key
 
 
-def wait_for(condition, storage: Path, process: subprocess.Popen, delay: float) -> None:
-    """Wait until a condition on the storage holds, and a seeded moment more."""
-    deadline = time.monotonic() + 120
-    while not condition(storage):
-        assert process.poll() is None, (storage / "killed.log").read_text()
-        assert time.monotonic() < deadline, "the moment never came"
-        time.sleep(0.02)
-    time.sleep(random.Random(str(storage.name)).uniform(0, delay))
-
-
 def workers(driver: int) -> list[int]:
     """Processes of the trials below a driver; Ray has others, some of which take the whole node with them."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes()
-                if words.startswith(b"ray::CycleTrainable") and _below(int(entry.name), driver):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
+    return [pid for pid in tree(driver) if _words(pid).startswith(b"ray::CycleTrainable")]
+
+
+def of_ray(driver: int, program: bytes) -> list[int]:
+    """Ray's own processes of a program below a driver."""
+    return [pid for pid in tree(driver) if program in _words(pid)[:300]]
 
 
 def tree(driver: int) -> list[int]:
@@ -141,16 +109,24 @@ def tree(driver: int) -> list[int]:
     return [int(e.name) for e in Path("/proc").iterdir() if e.name.isdigit() and _is_below(int(e.name), driver)]
 
 
+def living(pids: Sequence[int]) -> list[int]:
+    """Those of some processes that have not ended."""
+    return [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
+
+
+def _words(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def _is_below(pid: int, ancestor: int) -> bool:
     try:
-        return _below(pid, ancestor)
+        while pid > 1:
+            if pid == ancestor:
+                return True
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return False
-
-
-def _below(pid: int, ancestor: int) -> bool:
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        pass
     return False

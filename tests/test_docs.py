@@ -1,10 +1,10 @@
 """What the documents say exists."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
+
+from forking import Process
 
 from lt_ray.cycle.editing import keys
 
@@ -13,16 +13,15 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 
-def test_every_option_of_a_command_in_readme_exists():
+def test_every_option_of_a_command_in_readme_exists(tmp_path):
     """Each `--option` after a sweep script is one of its options, each `--set` key a field of a cycle."""
     commands = re.findall(r"python sweeps/\S+\.py(.*(?:\\\n.*)*)", README)
     assert len(commands) >= 6
-    shown = subprocess.run(
-        [sys.executable, "sweeps/imdb_lt.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    process = Process(["sweeps/imdb_lt.py", "--help"], tmp_path / "told.log")
+    assert process.wait() == 0, process.told
     for command in commands:
         for option in re.findall(r"--[a-z-]+", command.partition("#")[0]):
-            assert option in shown, option
+            assert option in process.told, option
     settings = re.findall(r"--set '?([a-z_.]+)=", README + CONTRIBUTING)
     assert len(settings) >= 5
     unknown = set(settings) - set(keys())
@@ -33,8 +32,10 @@ def test_the_python_example_runs(tmp_path):
     """README's example, run as it stands, yields three epochs or more and a result for each of its four rounds."""
     section = README[README.index("## From Python") :]
     (example,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.count("sparsity=") == 4
+    (tmp_path / "example.py").write_text(example)
+    process = Process([str(tmp_path / "example.py")], tmp_path / "told.log", folder=tmp_path)
+    assert process.wait() == 0, process.told
+    assert process.told.count("sparsity=") == 4
 
 
 def test_every_make_target_in_the_documents_exists():

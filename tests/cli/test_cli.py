@@ -255,7 +255,7 @@ yamls = st.text() | spaces.map(lambda tree: yaml.safe_dump(tree, allow_unicode=T
 
 
 @given(text=yamls, search=st.sampled_from(["random", "grid", "optuna"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 def test_no_search_space_ends_in_a_traceback(text, search, tmp_path_factory):
     """Whatever stands in the YAML file, the plan is shown or there is one error and exit code 2."""
     folder = tmp_path_factory.mktemp("space")

@@ -1,23 +1,21 @@
 """A sweep that removes blocks, killed with -9 in the middle of a pruned round, ends as if nothing had happened."""
 
-import time
-from pathlib import Path
-
 import pytest
-from killing import KillableSweep, wait_for
+from forking import Moment
+from killing import KillableSweep
 
 ROUNDS = 5
 """Distinct ones: the dense one, and for each arm a removal and Wanda [count]"""
-INTERVAL_S = 1.0
-SLACK_S = 4.0
-"""For a machine that runs two trials and this test on two cores"""
+STEPS = 125
+"""Of an epoch [count]"""
+A_STEP = "lt_ray.training.loop:_step"
 SWEEP = KillableSweep(
     [
         "sweeps/emotion_deeparc.py", "--toy", "--set", "schedule=similarity wanda",
         "--set", "similarity.threshold=0.99", "--set", "similarity.cka=minibatch",
-        "--set", "similarity.epochs=3", "--set", "wanda.sparsity=0.5", "--set", "wanda.epochs=3",
-        "--set", "training.epochs=2", "--set", "training.batch_size=8", "--set", "task.train=1000",
-        "--partial-every", f"{INTERVAL_S:g}",
+        "--set", "similarity.epochs=2", "--set", "wanda.sparsity=0.5", "--set", "wanda.epochs=2",
+        "--set", "training.epochs=2", "--set", "training.batch_size=8", "--set", f"task.train={8 * STEPS}",
+        "--partial-every", "0.2", "--tracking-uri", "none",
     ],
     "emotion_deeparc-toy",
 )  # fmt: skip
@@ -25,46 +23,28 @@ SWEEP = KillableSweep(
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    storage = tmp_path_factory.mktemp("undisturbed")
-    SWEEP.run_here(storage)
-    rows = SWEEP.rows(storage)
+def test_a_killed_driver_changes_nothing(tmp_path):
+    """kill -9 while a removal is retrained, and again while Wanda's round is: the same command, at last on Ray,
+    computes no finished round again and ends with an undisturbed one's bits."""
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    SWEEP.run(undisturbed, "--local")
+    rows = SWEEP.rows(undisturbed)
     removals = [row for row in rows if row["round"] == 1]
     assert {row["frozen_blocks"] > 0 for row in removals} == {True, False}, "one arm must freeze blocks"
     assert all(row["blocks"] < 6 for row in removals), "the example must remove blocks"
-    assert SWEEP.finished(storage) == ROUNDS
-    return rows, SWEEP.digests(storage)
+    assert SWEEP.finished(undisturbed) == ROUNDS
 
-
-def in_a_pruned_round(storage: Path) -> bool:
-    """A round after the dense one has saved a state."""
-    return SWEEP.finished(storage) >= 1 and bool(SWEEP.partials(storage))
-
-
-def in_a_second_pruned_round(storage: Path) -> bool:
-    return SWEEP.finished(storage) >= 3 and bool(SWEEP.partials(storage))
-
-
-@pytest.mark.parametrize(("moment", "more"), [(in_a_pruned_round, ()), (in_a_second_pruned_round, ("--local",))])
-def test_a_killed_driver_changes_nothing(moment, more, undisturbed, tmp_path):
-    """kill -9 of the driver in mid-round, the same command again: equal bits, one interval of work lost at most."""
-    process = SWEEP.start(tmp_path, *more)
-    wait_for(moment, tmp_path, process, 0.5)
-    process.kill()
-    process.wait()
-    killed_at = time.time()
-    there = SWEEP.finished(tmp_path)
-    assert there < ROUNDS
-    saved = [path.stat().st_mtime for path in SWEEP.partials(tmp_path)]
-    finished = [path.stat().st_mtime for path in (tmp_path / SWEEP.name / "rounds").glob("*/manifest.json")]
-    assert killed_at - max(saved + finished) < INTERVAL_S + SLACK_S
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / SWEEP.name).glob("rounds/*/manifest.json")}
-    if more:
-        SWEEP.run_here(tmp_path)
-    else:
-        SWEEP.run(tmp_path)
-    assert {path: path.stat().st_mtime_ns for path in before} == before, "a finished round was computed again"
-    assert SWEEP.rows(tmp_path) == undisturbed[0]
-    assert SWEEP.digests(tmp_path) == undisturbed[1]
-    assert not SWEEP.partials(tmp_path)
+    written: dict[str, int] = {}
+    # Two epochs of the dense round and one of a removal; then what is left of that, an epoch at most, and a part of
+    # Wanda's first one.
+    for done, step in ((1, 3 * STEPS + 20), (2, STEPS + 80)):
+        SWEEP.killed(killed, "--local", at=Moment(A_STEP, step))
+        assert SWEEP.finished(killed) == done, "it was to be killed in a pruned round"
+        assert SWEEP.partials(killed)
+        assert SWEEP.written(killed) == SWEEP.written(killed) | written, "a finished round was computed again"
+        written = SWEEP.written(killed)
+    SWEEP.run(killed)
+    assert SWEEP.written(killed) == SWEEP.written(killed) | written, "a finished round was computed again"
+    assert SWEEP.rows(killed) == rows
+    assert SWEEP.digests(killed) == SWEEP.digests(undisturbed)
+    assert not SWEEP.partials(killed)

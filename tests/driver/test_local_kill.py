@@ -2,61 +2,20 @@
 
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-from forking import SAVED, Moment, Process
-from killing import ROOT, KillableSweep, assert_recorded_once
-from mlflow import MlflowClient
-
-CYCLES, ROUNDS, EPOCHS = 2, 3, 4
-DISTINCT = CYCLES * ROUNDS - 1
-"""Rounds: the dense one is of both cycles [count]"""
-STEPS = 14
-"""Of an epoch; with `--partial-every 0` a state is saved after each, and one at the epoch's end [count]"""
-SWEEP = KillableSweep(
-    [
-        "sweeps/imdb_lt.py", "--toy", "--rounds", "2", "--set", "training.lr=0.005", "--set", "model.dropout=0.3",
-        "--set", "magnitude.rewind_epoch=1", "--set", f"training.epochs={EPOCHS}", "--set", "training.patience=null",
-        "--set", "training.batch_size=6", "--set", f"task.train={6 * STEPS}", "--set", "task.validation=30",
-        "--set", "task.test=30", "--partial-every", "0",
-    ],
-    "imdb_lt-toy",
-)  # fmt: skip
+from forking import ROOT, SAVED, Moment
+from small_sweep import STEPS, SWEEP, assert_as, assert_interrupted, assert_nothing_runs, undisturbed
 
 pytestmark = pytest.mark.slow
 
 
-def start(storage: Path, *moments: Moment) -> Process:
-    storage.mkdir(exist_ok=True)
-    return Process(SWEEP.command(storage, "--local")[1:], storage / "told.log", moments)
-
-
-def run(storage: Path) -> None:
-    process = start(storage)
-    assert process.wait() == 0, process.told
-
-
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Rows and digests of the sweep without Ray."""
-    storage = tmp_path_factory.mktemp("undisturbed")
-    run(storage)
-    assert_whole(storage)
-    return SWEEP.rows(storage), SWEEP.digests(storage)
-
-
-def assert_whole(storage: Path) -> None:
-    assert SWEEP.finished(storage) == DISTINCT
-    assert not SWEEP.partials(storage)
-    assert_recorded_once(storage, cycles=CYCLES, rounds=ROUNDS, epochs=EPOCHS)
-
-
-def assert_as(undisturbed: tuple[list, dict], storage: Path) -> None:
-    assert SWEEP.rows(storage) == undisturbed[0]
-    assert SWEEP.digests(storage) == undisturbed[1]
-    assert_whole(storage)
+def expected(tmp_path_factory):
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"))
 
 
 KILLS = [
@@ -71,18 +30,17 @@ KILLS = [
 ]
 
 
-def test_a_driver_killed_at_each_of_its_steps_changes_nothing(undisturbed, tmp_path):
+def test_a_driver_killed_at_each_of_its_steps_changes_nothing(expected, tmp_path):
     """kill -9 without Ray at eight moments, after each the same command: no finished round is computed again, equal
     bits in the store, each record in MLflow once."""
     written: dict[str, int] = {}
     for moment in KILLS:
-        process = start(tmp_path, moment)
-        assert process.wait() == -signal.SIGKILL, f"{moment} did not come: {process.told}"
+        SWEEP.killed(tmp_path, "--local", at=moment)
         now = SWEEP.written(tmp_path)
         assert now == now | written, "a finished round was computed again"
         written = now
-    run(tmp_path)
-    assert_as(undisturbed, tmp_path)
+    SWEEP.run(tmp_path, "--local")
+    assert_as(expected, tmp_path)
 
 
 STOPS = [
@@ -95,26 +53,12 @@ STOPS = [
 ]
 
 
-def assert_interrupted(code: int, told: str) -> None:
-    assert code == 75, told
-    assert "stopping; again ends at once" in told
-    assert "Interrupted" in told
-    assert "resume  python sweeps/imdb_lt.py" in told
-    assert "Traceback" not in told
-
-
-def assert_nothing_runs(storage: Path) -> None:
-    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
-    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    assert "RUNNING" not in {run.info.status for run in runs}
-
-
-def test_a_signal_at_any_step_ends_in_order_and_costs_nothing(undisturbed, tmp_path):
+def test_a_signal_at_any_step_ends_in_order_and_costs_nothing(expected, tmp_path):
     """SIGINT or SIGTERM without Ray at six moments, reading the data included: 75, the resuming command, all that is
     finished and saved is kept, no run RUNNING; at last equal bits."""
     written: dict[str, int] = {}
     for moment in STOPS:
-        process = start(tmp_path, moment)
+        process = SWEEP.start(tmp_path, "--local", at=[moment])
         assert_interrupted(process.wait(), process.told)
         now = SWEEP.written(tmp_path)
         assert now == now | written, "a finished round was computed again"
@@ -124,19 +68,34 @@ def test_a_signal_at_any_step_ends_in_order_and_costs_nothing(undisturbed, tmp_p
             epoch, step = divmod(moment.count - 1, STEPS + 1)
             # the first state of the process was that of the moment before, or none
             assert saved.name >= f"{epoch:06d}-{step:09d}", "an interval of work is lost"
-        if moment is not STOPS[0] and "MLflow was not told everything" not in process.told:  # in the 5 s it is given
-            assert_nothing_runs(tmp_path)
-    run(tmp_path)
-    assert_as(undisturbed, tmp_path)
+        if moment is not STOPS[0]:
+            assert_nothing_runs(tmp_path, process.told)
+    SWEEP.run(tmp_path, "--local")
+    assert_as(expected, tmp_path)
 
 
 def test_a_signal_while_torch_is_loaded_ends_in_order(tmp_path):
     """SIGTERM in the first seconds, imports: 75 and the resuming command."""
     log = tmp_path / "told.log"
     with log.open("w") as file:
-        process = subprocess.Popen(SWEEP.command(tmp_path / "runs", "--local"), cwd=ROOT, stdout=file, stderr=file)
+        words = [sys.executable, *SWEEP.command(tmp_path / "runs", "--local")]
+        process = subprocess.Popen(words, cwd=ROOT, stdout=file, stderr=file)
     while "libtorch_cpu" not in Path(f"/proc/{process.pid}/maps").read_text():
         assert process.poll() is None, log.read_text()
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert_interrupted(process.wait(timeout=120), log.read_text())
+
+
+def test_a_truncated_newest_round_is_computed_again(expected, tmp_path):
+    """The newest round cut short is set aside with a warning and computed again, and nothing else is."""
+    SWEEP.run(tmp_path, "--local")
+    written = SWEEP.written(tmp_path)
+    newest = max(written, key=lambda key: written[key])
+    weights = tmp_path / SWEEP.name / "rounds" / newest / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    told = SWEEP.run(tmp_path, "--local")
+    assert "set aside as damaged" in told
+    assert "Computed 1 round," in told
+    assert {key for key, at in SWEEP.written(tmp_path).items() if at != written[key]} == {newest}
+    assert_as(expected, tmp_path)

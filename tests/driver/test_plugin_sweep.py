@@ -2,13 +2,12 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from killing import KillableSweep, wait_for
+from forking import TOLD, Moment, Process
+from killing import KillableSweep
 from readme import PLUGINS, SECTION, registries_kept
 
 from lt_ray.cycle.tasks import TASKS
@@ -65,15 +64,11 @@ def test_readmes_plugins_run_as_printed(words, tmp_path):
 def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
     """Four trials on two processes, killed -9 and resumed by the same command, end with the rows of an undisturbed
     local run; the report from MLflow alone is the store's; an exported round measures what was recorded of it."""
-    sweep = KillableSweep([*words, "--set", "training.epochs=40", "--partial-every", "1"], "rings")
+    sweep = KillableSweep([*words, "--set", "training.epochs=4", "--partial-every", "0"], "rings")
     storages = [tmp_path / name for name in ("local", "killed")]
-    for storage in storages:
-        storage.mkdir()
     sweep.run(storages[0], "--local")
-    process = sweep.start(storages[1], "--max-concurrent", "2")
-    wait_for(lambda storage: sweep.finished(storage) >= 5, storages[1], process, delay=0.5)
-    process.kill()
-    process.wait()
+    sweep.killed(storages[1], "--max-concurrent", "2", at=Moment(TOLD, 25))
+    assert 0 < sweep.finished(storages[1]) < sweep.finished(storages[0])
     sweep.run(storages[1], "--max-concurrent", "2")
     rows = sweep.rows(storages[0])
     assert len({row["cycle"] for row in rows}) == 4
@@ -82,12 +77,12 @@ def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
     uri = f"sqlite:///{storages[1] / 'mlflow.db'}"
     recorded = ["--tracking-uri", uri, *(f"--plugin={path}" for path in plugins)]
     for out, more in (("store", []), ("mlflow", recorded)):
-        _lt_ray("report", sweep.name, "--storage", storages[1], "--out", tmp_path / out, *more)
+        _lt_ray(tmp_path, "report", sweep.name, "--storage", storages[1], "--out", tmp_path / out, *more)
     report = (tmp_path / "store" / "report.md").read_text()
     assert report == (tmp_path / "mlflow" / "report.md").read_text()
     assert "share missed" in report
     row = rows[-1]
-    _lt_ray("export", sweep.name, row["cycle"], "--storage", storages[1], "--out", tmp_path / "model")
+    _lt_ray(tmp_path, "export", sweep.name, row["cycle"], "--storage", storages[1], "--out", tmp_path / "model")
     module, tree = export.load(tmp_path / "model")
     task = TASKS.parse(tree["cycle"]["task"])
     rings, _ = registry.load(task, 1)
@@ -97,8 +92,7 @@ def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
     assert meter.values() == {metric.name: row[f"test_{metric.name}"] for metric in task.metrics}
 
 
-def _lt_ray(*words) -> None:
+def _lt_ray(folder: Path, *words) -> None:
     """A command of `lt-ray`, in a process that knows none of the plugins."""
-    command = [Path(sys.executable).parent / "lt-ray", *words]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = Process(["-m", "lt_ray", *map(str, words)], folder / "told.log")
+    assert process.wait() == 0, process.told

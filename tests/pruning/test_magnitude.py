@@ -99,7 +99,7 @@ def test_roundings_differ_by_name(rounding, removed):
     assert int((~after["w"]).sum()) == removed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values=st.lists(st.integers(-20, 20), min_size=2, max_size=60), fraction=st.floats(0.01, 0.95), data=st.data())
 def test_percentile_is_numpys_percentile(values, fraction, data):
     """With or without ties, the percentile rule removes what `|w| < numpy.percentile(|w|)` removes in float64."""
@@ -147,7 +147,7 @@ def test_ties_go_by_position():
     assert local["a"].tolist() == [False, False, True, True]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     fraction=st.floats(0.05, 0.95),
@@ -196,7 +196,7 @@ def test_random_pruning_takes_as_many_of_each_tensor_elsewhere():
     assert not any(bool((drawn[name] & ~before[name]).any()) for name in drawn)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shape=st.lists(st.integers(1, 9), min_size=1, max_size=3), seed=st.integers(0, 99))
 def test_packed_masks_come_back_in_an_eighth_of_the_bytes(shape, seed):
     """A mask of any shape survives packing bit for bit, and takes ⌈n/8⌉ bytes."""

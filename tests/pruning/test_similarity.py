@@ -169,7 +169,7 @@ def test_batches_of_unequal_sizes():
     assert apart(minibatch(made), minibatch_reference(made)) <= 2e-6
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     widths=st.lists(st.integers(2, 40), min_size=1, max_size=4),
     n=st.integers(6, 70),
@@ -562,7 +562,7 @@ def test_options_out_of_range(options, message):
         plan(alike(3), **options)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), blocks=st.integers(1, 9), rule=st.sampled_from(["anchor", "chain"]), freeze=st.booleans())
 def test_laws_of_plans(data, blocks, rule, freeze):
     """Of any matrix: clusters cover all blocks in order, first and fixed ones stay, a larger stride removes no more."""

@@ -132,7 +132,7 @@ def test_pruned_weights_are_not_looked_at():
     assert wanda.select_pattern(weight, norms, mask, 1, 3).tolist() == [[False, False, True, True, False, False]]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     out=st.integers(1, 6),
     features=st.integers(1, 24),
@@ -154,7 +154,7 @@ def test_masks_only_shrink_and_nest(out, features, seed, levels, pruned, shares)
         outer = after
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), pruned=st.floats(0, 1), levels=st.sampled_from([None, 2]))
 def test_several_sparsities_are_one_at_a_time(seed, pruned, levels):
     """One call with several sparsities, in any order and repeated, gives each one's own masks."""
@@ -165,7 +165,7 @@ def test_several_sparsities_are_one_at_a_time(seed, pruned, levels):
         assert torch.equal(after, wanda.select(weight, norms, mask, [share])[0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), first=st.sampled_from(SHARES), more=st.floats(0, 0.4))
 def test_pruning_on_from_a_mask_is_pruning_at_once(seed, first, more):
     """On unchanged weights and norms, pruning to 0.x and then on to more gives the mask of more at once."""
@@ -257,7 +257,7 @@ def test_norms_by_hand():
     assert norms.norms.dtype == torch.float64
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 1000), cut=st.integers(0, 9), garbage=st.sampled_from([0.0, 1e30, math.inf, math.nan]))
 def test_norms_over_batches_are_those_of_all_tokens(seed, cut, garbage):
     """However tokens are batched and whatever stands in the padding, norms are ‖x_j‖₂ over the kept ones."""

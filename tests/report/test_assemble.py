@@ -167,7 +167,6 @@ def test_draws_of_a_seed_are_one_value_of_it():
     assert {point.low for curve in curves.lines for point in curve.points} == {None}
 
 
-@examples(deadline=None)
 @given(st.lists(st.floats(-1, 1).filter(lambda value: abs(value) > 1e-6), min_size=2, max_size=9, unique=True))
 def test_intervals_and_p_are_scipys(values):
     """Of any values: the interval and the p of scipy's one-sample t-test."""
@@ -626,7 +625,7 @@ def holey(draw):
     return replace(cycle, results=results)
 
 
-@examples(max_examples=60, deadline=None)
+@examples(max_examples=60)
 @given(st.lists(holey(), max_size=8, unique_by=lambda cycle: cycle.id), st.sampled_from([SPACE, {}]))
 def test_any_part_of_a_sweep_can_be_told(cycles, space):
     """Whatever cycles and rounds are there: no error, equal documents of equal input, bills that add up."""

@@ -204,7 +204,7 @@ def test_only_linear_layers_of_blocks_are_pruned():
 
 
 @pytest.mark.parametrize("mode", ["sequential", "one_pass"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 1000))
 def test_padding_does_not_matter(mode, seed):
     """Documents padded with garbage to a longer batch give the masks of the documents alone."""

@@ -45,7 +45,7 @@ def test_a_suggestion_is_a_pure_function_of_what_was_told():
 
 
 @given(st.integers(1, 6), st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_what_was_told_of_the_last_points_changes_nothing(delay, data):
     """With a delay of d, the last d − 1 points may be unknown or told anything: the suggestion is the same."""
     asked = searched(13, delay=delay)

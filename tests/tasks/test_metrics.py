@@ -115,7 +115,7 @@ def test_no_outputs_are_better_than_right_ones(facts: Facts) -> None:
 
 
 @given(n=st.integers(1, 30), width=st.integers(2, 6), cut=st.integers(0, 30), seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_interrupted_meter_goes_on(n: int, width: int, cut: int, seed: int) -> None:
     """A meter told of as JSON and taken up again gives the same values, bit for bit, as one that was not."""
     for kind, inputs in (("classes", "text"), ("classes", "images"), ("labels", "text"), ("numbers", "text")):

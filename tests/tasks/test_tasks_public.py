@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -17,8 +16,6 @@ from lt_ray.errors import DataError
 from lt_ray.tasks import public, registry
 from lt_ray.tasks.corpus import Corpus
 from lt_ray.tasks.hub import BRANCH
-
-DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 
 LAYOUTS = {
     "imdb": ("plain_text", ("neg", "pos")),
@@ -499,17 +496,6 @@ def test_every_cut_of_a_public_set_is_stratified(tmp_path: Path, task: Imdb) -> 
     corpus = public.corpus(task, tmp_path)
     for texts in (corpus.train, corpus.validation, corpus.test):
         assert abs(int(texts.labels.sum()) - len(texts) / 4) < 1
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not (DATA / "imdb").is_dir(), reason="no IMDb: name its folder's parent with LT_RAY_DATA")
-def test_the_real_reviews() -> None:
-    """IMDb's 50,000 reviews are pooled into 28,000/12,000/10,000, and 25,000 words make 25,002 rows (methods §2)."""
-    data, directory = registry.load(Imdb(), 25_000, DATA)
-    assert [len(split) for split in (data.train, data.validation, data.test)] == [28_000, 12_000, 10_000]
-    assert data.rows == 25_002
-    assert data.facts.width == 2
-    assert directory is None
 
 
 def glue(directory: Path) -> Path:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
+from servers import database
 
 from lt_ray.cli.main import app, main
 from lt_ray.cycle.cycle import Cycle
@@ -40,6 +41,7 @@ SPACE = {"similarity.max_drop": {"grid": [0.0, 0.9]}, "wanda.sparsity": {"grid":
 def storage(tmp_path_factory) -> Path:
     """Four cycles: removals that are rolled back where nothing may be lost, and that stand where much may."""
     path = tmp_path_factory.mktemp("blocks")
+    database(path / "mlflow.db")
     (path / "space.yaml").write_text(yaml.safe_dump(SPACE))
     threads = torch.get_num_threads()
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from servers import database
 
 from lt_ray.cli.main import app, main
 from lt_ray.cycle.cycle import Cycle
@@ -50,6 +51,7 @@ def sweep(storage: Path, *options: str) -> int:
 def storage(tmp_path_factory) -> Path:
     """A sweep with finished, stopped and failed cycles, recorded in a database of its own."""
     path = tmp_path_factory.mktemp("reports")
+    database(path / "mlflow.db")
     assert sweep(path, "--max-drop", "0.1", "--drop-rounds", "1") == 1
     return path
 

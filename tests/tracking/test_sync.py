@@ -1,8 +1,6 @@
 """The record survives its server and its process: what was not delivered is told again from the store."""
 
 import http.client
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -12,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from forking import Process
 from mlflow import MlflowClient
-from servers import free_port, serving
+from servers import database, free_port, serving
 from typer.testing import CliRunner
 
 from lt_ray.cli.main import app, main
@@ -177,9 +176,10 @@ def test_a_server_away_for_the_whole_sweep_receives_all_by_sync(tmp_path, capfd)
         names = {item.path for item in client.list_artifacts(parent.info.run_id)}
         report = {"report.html", "report.md", "tables", "curves", "settings"}
         assert names == {"rounds.csv", "sweep.json"} | report
-    code, said = sync("--tracking-uri", f"sqlite:///{tmp_path}/other.db")
+    other = database(tmp_path / "other.db")
+    code, said = sync("--tracking-uri", other)
     assert code == 0, said
-    assert recorded(f"sqlite:///{tmp_path}/other.db") == everything()
+    assert recorded(other) == everything()
 
 
 @pytest.mark.slow
@@ -230,19 +230,19 @@ def test_answers_500_lose_nothing_and_double_nothing(kind, tmp_path, capfd):
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking.records import Record
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
-directory = SweepDirectory(Path("runs/tiny"))
+directory = SweepDirectory(Path(sys.argv[2]))
 record = Record(directory)
 tracker = Tracker(Target(sys.argv[1], record.parent.name, directory.read()["id"]), record.parent, warn=lambda _: None)
-for event in record.events():
+for event, _ in zip(record.events(), range(8)):
     tracker.put(event)
     print(type(event).__name__, flush=True)
-sys.stdin.read()
+os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
@@ -253,16 +253,13 @@ def test_what_a_killed_process_did_not_deliver_is_delivered_once(alive, tmp_path
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     assert sweep("none") == 0
+    (tmp_path / "killed.py").write_text(KILLED)
     with serving(tmp_path, port) if alive else nullcontext():
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        told = [process.stdout.readline().strip() for _ in range(8)]
-        assert "RoundDone" in told
-        time.sleep(0.2)
+        process = Process([str(tmp_path / "killed.py"), uri, str(tmp_path / "runs/tiny")], tmp_path / "told.log")
+        process.wait_until_stopped()
+        assert "RoundDone" in process.told
         process.kill()
-        process.communicate()
+        process.wait()
         if alive:
             assert sweep(uri) == 0
             assert recorded(uri) == everything()
@@ -369,11 +366,11 @@ def starts(uri: str) -> list[tuple[float, float, float]]:
 def test_a_cycle_starts_with_its_first_trial(tmp_path):
     """One at a time, each cycle's run starts after all rounds of the cycle before and before its own first one, told
     while it ran or from the store; a command that goes on, and a later `lt-ray sync`, move no start."""
-    uri = f"sqlite:///{tmp_path}/live.db"
+    uri, later = database(tmp_path / "live.db"), database(tmp_path / "later.db")
     assert sweep(uri) == 0
-    assert sync("--tracking-uri", f"sqlite:///{tmp_path}/later.db")[0] == 0
-    for database in ("live", "later"):
-        found = starts(f"sqlite:///{tmp_path}/{database}.db")
+    assert sync("--tracking-uri", later)[0] == 0
+    for held in (uri, later):
+        found = starts(held)
         assert len(found) == CYCLES
         ended = 0.0
         for start, first, last in found:
