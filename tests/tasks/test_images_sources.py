@@ -7,13 +7,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
+import torch
 from picturing import encoded, folder, header, picture
 from pyarrow import parquet
 
+from lt_ray.cycle.metrics import METRICS
+from lt_ray.cycle.models import ResNet
 from lt_ray.cycle.tasks import Cifar10, ImageNet, Images
 from lt_ray.errors import DataError
+from lt_ray.models.model import model_of
 from lt_ray.tasks import registry
 from lt_ray.tasks.images_data import ImageData, check_of
+from lt_ray.training.randomness import generators
 
 DATA = Path(os.environ.get("LT_RAY_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 TASK = Images(size=8, crop="none", flip=False)
@@ -228,6 +233,23 @@ def test_no_pictures_at_all(tmp_path: Path) -> None:
     assert ["12 of 16 pictures of test are in train, too" in note for note in told] == [True, False]
 
 
+@torch.no_grad()
+def top1(path: Path) -> float:
+    """Top-1 of test by a random ResNet-18 whose head takes a picture for the class of the nearest of train."""
+    data, _ = registry.load(ImageNet(size=32, validation_share=0.5), 1, path)
+    model = model_of(ResNet(path="microsoft/resnet-18"), data.facts)
+    module = model.live(model.drawn(generators(0, "init")), None, torch.device("cpu")).double().eval()
+    assert module.classifier[1].weight.shape == (1000, 512)
+    for batch in data.some("train", np.arange(1000), 250):
+        features = module.resnet(batch.inputs.double()).pooler_output.flatten(1)
+        module.classifier[1].weight[batch.targets] = features
+        module.classifier[1].bias[batch.targets] = -features.square().sum(1) / 2
+    meter = data.meter([METRICS["accuracy"]])
+    for batch in data.measuring("test"):
+        meter.add(model.forward(module, batch.inputs.double()), batch.targets)
+    return meter.values()["accuracy"]
+
+
 def numbers_of(path: Path, known: dict[int, int]) -> list[tuple[int, int]]:
     """Of each tested picture of an ImageNet in folders: its number by its bytes, and the one that it was given."""
     data, _ = registry.load(ImageNet(size=8, validation_share=0.5), 1, path)
@@ -240,7 +262,8 @@ def numbers_of(path: Path, known: dict[int, int]) -> list[tuple[int, int]]:
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "imagenet_sample").is_dir(), reason="no pictures: name their folder with LT_RAY_DATA")
 def test_every_class_of_imagenet_has_its_number(tmp_path: Path) -> None:
-    """1,000 folders called by WordNet ids get the usual numbers; where two folders are exchanged, two are wrong."""
+    """1,000 folders called by WordNet ids get the usual numbers, in data and in a model's top-1; where two folders are
+    exchanged, two are wrong."""
     names = json.loads((DATA / "imagenet_sample" / "labels.json").read_text())
     rows = parquet.read_table(DATA / "imagenet_sample" / "test.parquet").to_pydict()
     known = {check_of(data): label for data, label in zip(rows["image"], rows["label"], strict=True)}
@@ -254,8 +277,10 @@ def test_every_class_of_imagenet_has_its_number(tmp_path: Path) -> None:
     numbers = numbers_of(tmp_path, known)
     assert len(numbers) == 1000
     assert all(right == given for right, given in numbers)
+    assert top1(tmp_path) == 1
     one, other = (tmp_path / "validation" / names[label]["wnid"] for label in (3, 900))
     one.rename(tmp_path / "aside")
     other.rename(one)
     (tmp_path / "aside").rename(other)
     assert [pair for pair in numbers_of(tmp_path, known) if pair[0] != pair[1]] == [(900, 3), (3, 900)]
+    assert top1(tmp_path) == 0.998
