@@ -82,6 +82,27 @@ def test_arms_that_are_alike_to_three_digits_are_two():
     assert [len(arm) for arm in by_arm(cycles, ("training.lr",), "all").values()] == [1, 1]
 
 
+# What is told
+
+
+@pytest.mark.parametrize(
+    ("schedule", "blocks", "pictures", "own"),
+    [
+        ("magnitude", (12, 12), ("curves",), "after-pruning"),
+        ("wanda", (12, 12), ("curves", "front", "front"), "wanda"),
+        ("similarity", (12, 8), ("curves", "front", "front"), "similarity-pruning"),
+    ],
+)
+def test_a_method_that_prunes_blocks_is_told_by_what_they_cost(schedule, blocks, pictures, own):
+    """A lottery on a model that has blocks has tables of arms × rounds and tickets as any other; where blocks are
+    pruned, or what is within them, there are tables of blocks and fronts."""
+    found = section(a_cycle(schedule=schedule, blocks=blocks))
+    assert tuple(sorted(chart.kind for chart in found.charts if chart.kind != "settings")) == pictures
+    assert own in {table.slug for table in found.tables}
+    in_short = [column.name for column in found.summary[0].columns]
+    assert ("sparsest ticket" in in_short) == (schedule == "magnitude")
+
+
 # Schedules
 
 

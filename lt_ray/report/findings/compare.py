@@ -56,8 +56,8 @@ class Group:
 
     @cached_property
     def has_blocks(self) -> bool:
-        """Whether its models are encoders, whose blocks can be removed."""
-        return any(result.blocks is not None for cycle in self.cycles for result in cycle.results)
+        """Whether blocks are pruned, or what is within them: models are then told by what they cost."""
+        return any(pruning.needs_blocks for cycle in self.cycles for pruning in cycle.cycle.schedule)
 
     @cached_property
     def arm_keys(self) -> tuple[str, ...]:
