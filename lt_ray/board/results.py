@@ -1,10 +1,9 @@
-"""What a sweep came to: tables of arms, winning tickets, the best point."""
+"""What a sweep came to, by the findings of its report: tables of arms, winning tickets, the best point."""
 
 from __future__ import annotations
 
 import itertools
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,11 +11,16 @@ from rich.table import Table
 from lt_ray.board.layout import figure
 from lt_ray.board.tables import listing, many, some_of, table
 from lt_ray.board.terminal import console
-from lt_ray.cycle.names import arm_names
-from lt_ray.cycle.results import RoundResult, accepted_rounds, not_above_chance, sparsest_on_test, winning_round
-from lt_ray.sweep.objective import sign
+from lt_ray.cycle.names import cycle_name
+from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test
+from lt_ray.report.findings.block_tables import dense_models, model_cells
+from lt_ray.report.findings.compare import Group, at_rounds, curve, groups
+from lt_ray.report.findings.document import Cell
+from lt_ray.report.findings.headline import best_points
+from lt_ray.report.findings.words import Wording
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.sweep.outcome import PlannedPoint
-from lt_ray.sweep.plan import Plan, PlannedCycle
+from lt_ray.sweep.plan import Plan
 
 _WINNERS = 10
 _MODELS = 50
@@ -29,127 +33,116 @@ Results = Mapping[str, Sequence[RoundResult]]
 
 
 def show_results(plan: Plan, results: Results) -> None:
-    """Print the table of arms × rounds, or of models with blocks that of arms, and the winning tickets; nothing where
-    no round is finished."""
-    rounds = [result for each in results.values() for result in each]
-    if not rounds:
-        return
-    if any(result.blocks is not None for result in rounds):
-        _show_models(plan, results)
-    else:
-        _show_rounds(plan, _with_shared(plan, results))
-    if any(result.round for result in rounds):
-        _show_winners(plan, results)
+    """Print the table of arms × rounds, or where blocks are pruned that of models, and the winning tickets; nothing
+    where no round is finished."""
+    for group in groups(_reported(plan, results)):
+        if not any(cycle.results for cycle in group.cycles):
+            continue
+        if group.has_blocks:
+            _show_models(group)
+        else:
+            _show_rounds(group)
+        if any(cycle.has_pruned for cycle in group.cycles):
+            _show_winners(group)
 
 
-def _show_rounds(plan: Plan, results: Results) -> None:
-    arms = _by_arm(plan, plan.cycles)
-    last = max(planned.rounds[-1].index for planned in plan.cycles)
-    room = console.width - min(_ARM_WIDTH, max(map(len, arms)))
+def _reported(plan: Plan, results: Results) -> ReportedSweep:
+    """The sweep, each cycle's rounds continued by finished ones that it shares and has not reached yet."""
+    finished = {result.key: result for rounds in results.values() for result in rounds}
+    cycles = []
+    for planned in plan.cycles:
+        own = {result.key: result for result in results.get(planned.id, ())}
+        keys = itertools.takewhile(finished.__contains__, planned.keys)
+        rounds = tuple(own.get(key) or finished[key] for key in keys)
+        cycles.append(ReportedCycle(planned.id, planned.cycle, planned.settings, "", rounds))
+    sweep = plan.sweep
+    return reported_sweep(
+        name=sweep.name,
+        space={key: distribution.model_dump() for key, distribution in sweep.space.distributions.items()},
+        tolerance=sweep.tolerance,
+        task=sweep.cycle.task.name,
+        cycles=cycles,
+        environment={},
+        data={},
+    )
+
+
+def _show_rounds(group: Group) -> None:
+    lines = [curve(arm, cycles) for arm, cycles in group.arms.items()]
+    last = max(cycle.cycle.rounds for cycle in group.cycles)
+    room = console.width - min(_ARM_WIDTH, max(len(line.arm) for line in lines))
     indices = some_of(last, most=max(2, min(9, room // _CELL_WIDTH)))
-    shown = table("<arm", *(f"r{index}\n{_sparsity(_of_round(plan.cycles, results, index))}" for index in indices))
-    for arm, members in list(arms.items())[:_ARMS]:
-        cells = (_values(_of_round(members, results, index), "test") for index in indices)
-        shown.add_row(escape(arm), *(f"{_mean(values)} ({len(values)})" if values else "–" for values in cells))
-    _show(f"[italic]Test {plan.sweep.cycle.metric.label}, {plan.sweep.name}, mean over seeds (n)[/]", shown)
+    sparsities = [{f"{p.x:.3f}" for line in lines for p in line.points if p.round == index} for index in indices]
+    heads = ["various" if len(values) > 1 else "".join(values) for values in sparsities]
+    shown = table("<arm", *(f"r{index}\n{head}" for index, head in zip(indices, heads, strict=True)))
+    for line in lines[:_ARMS]:
+        cells = {point.round: f"{point.mean:.4f} ({len(point.members)})" for point in line.points}
+        shown.add_row(escape(line.arm), *(cells.get(index, "–") for index in indices))
+    _show(f"[italic]Test {group.words.name}, {group.sweep.name}{group.where}, mean over seeds (n)[/]", shown)
     hidden = ", ".join(f"r{index}" for index in range(last + 1) if index not in indices)
     if hidden:
         console.print(f"[bright_black]  not shown for want of width: {hidden}[/]")
-    _show_rest(len(arms), _ARMS, "lt-ray status")
+    _show_rest(len(lines), _ARMS, "lt-ray report")
 
 
-def _by_arm(plan: Plan, cycles: Sequence[PlannedCycle]) -> dict[str, list[PlannedCycle]]:
-    arms: dict[str, list[PlannedCycle]] = {}
-    for name, planned in zip(arm_names(planned.settings for planned in cycles), cycles, strict=True):
-        arms.setdefault(name or plan.sweep.name, []).append(planned)
-    return dict(sorted(arms.items()))
+def _show_models(group: Group) -> None:
+    """Print what each arm came to, its last accepted round: blocks, parameters, before and after retraining."""
+    words = group.words
+    shown = table(
+        "<arm", "blocks", "frozen", "parameters", "nonzero", "before", "test", f"± dense{words.head}", "n"
+    )  # fmt: skip
+    for dense in dense_models(group):
+        cycles = [cycle for arm in dense.arms for cycle in group.arms[arm]]
+        cells = model_cells("", 0, cycles, dense.results, words)
+        shown.add_row(f"[italic]{escape(dense.name)}[/]", *_model(cells, words))
+    shown.add_section()
+    for arm, cycles in list(group.arms.items())[:_MODELS]:
+        if rounds := at_rounds(cycles, accepted=True):
+            last = max(rounds)
+            shown.add_row(escape(arm), *_model(model_cells(arm, last, cycles, rounds[last], words), words))
+    title = f"Test {words.name} (before: as pruned, where it was retrained), {group.sweep.name}{group.where}"
+    _show(f"[italic]{title}, mean over seeds (n)[/]", shown)
+    _show_rest(len(group.arms), _MODELS, "lt-ray report")
 
 
-def _with_shared(plan: Plan, results: Results) -> Results:
-    """The results, each cycle's continued by finished rounds that it shares and has not reached yet."""
-    finished = {result.key: result for rounds in results.values() for result in rounds}
-    continued: dict[str, list[RoundResult]] = {}
-    for planned in plan.cycles:
-        by_key = {result.key: result for result in results.get(planned.id, ())}
-        keys = itertools.takewhile(finished.__contains__, (round.key for round in planned.rounds))
-        continued[planned.id] = [by_key.get(key) or finished[key] for key in keys]
-    return continued
+def _model(cells: Mapping[str, Cell], words: Wording) -> list[str]:
+    """The cells of a row that a terminal has room for."""
+    before, after = cells["before"], cells["after"]
+    values = (before, after) if after is not None else (None, before)
+    return [
+        *(_shown(cells[name], ",") for name in ("blocks", "frozen", "parameters", "nonzero")),
+        *(_shown(value, ".4f") for value in values),
+        _shown(cells["difference"], f"+.{words.digits}f").replace("-", "−"),
+        _shown(cells["n"], ""),
+    ]
 
 
-def _of_round(cycles: Iterable[PlannedCycle], results: Results, index: int) -> list[RoundResult]:
-    return [result for planned in cycles for result in results.get(planned.id, ()) if result.round == index]
+def _shown(cell: Cell, form: str) -> str:
+    return "–" if cell is None else format(cell, form)
 
 
-def _sparsity(results: Iterable[RoundResult]) -> str:
-    values = {f"{result.sparsity:.3f}" for result in results}
-    return values.pop() if len(values) == 1 else "various" if values else ""
-
-
-def _show_models(plan: Plan, results: Results) -> None:
-    """Print what each arm of models with blocks came to: blocks, parameters, before and after retraining."""
-    metric = plan.sweep.cycle.metric
-    share = metric.unit == "[0, 1]"
-    difference = "± dense [points]" if share else "± dense"
-    shown = table("<arm", "blocks", "frozen", "parameters", "nonzero", "before", "test", difference, "n")
-    arms = _by_arm(plan, [planned for planned in plan.cycles if results.get(planned.id)])
-    dense = list({rounds[0].key: rounds[0] for rounds in results.values() if rounds}.values())
-    shown.add_row("[italic]dense[/]", *_model(dense), "–", str(len(dense)), end_section=True)
-    for arm, members in list(arms.items())[:_MODELS]:
-        ends = [accepted_rounds(results[planned.id])[-1] for planned in members]
-        starts = [results[planned.id][0] for planned in members]
-        gained = statistics.fmean(
-            (end.value("test") or 0) - (start.value("test") or 0) for end, start in zip(ends, starts, strict=True)
-        )
-        points = f"{100 * gained:+.2f}" if share else f"{gained:+.4f}"
-        shown.add_row(escape(arm), *_model(ends), points.replace("-", "−"), str(len(ends)))
-    title = f"Test {metric.label} (before: as pruned, where it was retrained), {plan.sweep.name}, mean over seeds (n)"
-    _show(f"[italic]{title}[/]", shown)
-    _show_rest(len(arms), _MODELS, "lt-ray report")
-
-
-def _model(ends: Sequence[RoundResult]) -> list[str]:
-    """One arm's counts, and its test values before and after retraining."""
-    counts = ([getattr(end, field) for end in ends] for field in ("blocks", "frozen_blocks", "parameters", "nonzero"))
-    before = _values([end for end in ends if end.epochs], "before_test")
-    return [*map(_mean_count, counts), _mean(before), _mean(_values(ends, "test"))]
-
-
-def _values(results: Iterable[RoundResult], split: str) -> list[float]:
-    return [value for result in results if (value := result.value(split)) is not None]
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{statistics.fmean(values):.4f}" if values else "–"
-
-
-def _mean_count(counts: Sequence[int | None]) -> str:
-    known = [count for count in counts if count is not None]
-    return f"{statistics.fmean(known):,.4g}" if known and len(set(known)) > 1 else f"{known[0]:,}" if known else "–"
-
-
-def _show_winners(plan: Plan, results: Results) -> None:
-    tolerance, metric = plan.sweep.tolerance, plan.sweep.cycle.metric
-    winners, chance = [], []
-    for planned in plan.cycles:
-        rounds = results.get(planned.id, ())
-        if rounds and (reason := not_above_chance(rounds[0] if rounds[0].round == 0 else None)):
-            chance.append((reason, planned))
-        winner = winning_round(rounds, tolerance)
-        if winner is not None:
-            winners.append((winner, rounds[0], planned, sparsest_on_test(rounds, tolerance)))
-    winners.sort(key=lambda item: (-item[0].sparsity, -item[0].score("test")))
+def _show_winners(group: Group) -> None:
+    tolerance, words = group.sweep.tolerance, group.words
+    winners = [(winner, cycle) for cycle in group.cycles if (winner := group.winner(cycle)) is not None]
+    winners.sort(key=lambda pair: (-pair[0].sparsity, -pair[0].score("test")))
     shown = listing("  round", "sparsity", "test", "dense", "sparsest on test", "<cycle")
-    for winner, dense, planned, on_test in winners[:_WINNERS]:
-        values = (f"{winner.sparsity:.3f}", figure(winner, "test"), figure(dense, "test"))
-        shown.add_row(str(winner.round), *values, str(on_test.round) if on_test else "–", escape(planned.name))
-    bound = f"≥ own dense − {tolerance:g}" if metric.best == "highest" else f"≤ own dense + {tolerance:g}"
-    count = f"{len(winners)} of {many(len(plan.cycles), 'cycle')}"
-    _show(f"[bold]Winning tickets[/]: {count} (sparsest round with validation {bound})", shown)
-    _show_rest(len(winners), _WINNERS, "lt-ray status")
-    for reason, planned in chance[:1]:
-        console.print(f"  no ticket with {escape(planned.name)}: {reason}")
+    for winner, cycle in winners[:_WINNERS]:
+        on_test = sparsest_on_test(cycle.results, tolerance)
+        values = (f"{winner.sparsity:.3f}", figure(winner, "test"), figure(cycle.dense, "test"))
+        shown.add_row(str(winner.round), *values, str(on_test.round) if on_test else "–", escape(_name(cycle)))
+    rule = f"sparsest round with validation {words.at_least} {words.bound('own dense', tolerance)}"
+    count = f"{len(winners)} of {many(len(group.cycles), 'cycle')}"
+    _show(f"[bold]Winning tickets[/]{group.where}: {count} ({rule})", shown)
+    _show_rest(len(winners), _WINNERS, "lt-ray report")
+    chance = [cycle for cycle in group.cycles if not_above_chance(cycle.dense)]
+    for cycle in chance[:1]:
+        console.print(f"  no ticket with {escape(_name(cycle))}: {not_above_chance(cycle.dense)}")
     if len(chance) > 1:
         console.print(f"  … nor with {len(chance) - 1} more whose dense models are not above chance (lt-ray report)")
+
+
+def _name(cycle: ReportedCycle) -> str:
+    return cycle_name(cycle.settings, cycle.seed)
 
 
 def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, str]) -> None:
@@ -165,14 +158,12 @@ def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, st
             seeds = "its cycle" if plan.sweep.seeds == 1 else f"all {plan.sweep.seeds} seeds"
             console.print(f"[bold]Best point[/]: of no point {seeds} ran to the last round")
         return
+    found = best_points(objectives, [(p.cycles[0].settings, p.result.values) for p in best if p.result])
     shown = listing(*(f"  {name}" for name in objectives), "<point")
-    names = arm_names(point.cycles[0].settings for point in best)
-    scored = [(point.result.values, name) for point, name in zip(best, names, strict=True) if point.result]
-    for scores, name in sorted(scored, key=lambda pair: pair[0], reverse=True)[:_WINNERS]:
-        values = [sign(objective) * score for objective, score in zip(objectives, scores, strict=True)]
-        shown.add_row(*(f"{value:.4f}" for value in values), escape(name or plan.sweep.name))
+    for *values, name in found.rows[:_WINNERS]:
+        shown.add_row(*(_shown(value, ".4f") for value in values), escape(str(name or plan.sweep.name)))
     metric = plan.sweep.cycle.metric
-    what = "Best point" if len(objectives) == 1 else f"Pareto front, {many(len(best), 'point')}"
+    what = found.title if len(objectives) == 1 else f"{found.title}, {many(len(best), 'point')}"
     last = f"validation {metric.label} at the last round"
     how = last if objectives == (f"val_{metric.name}",) else "of validation results"
     _show(f"[bold]{what}[/] ({how}, mean over seeds)", shown)

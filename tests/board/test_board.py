@@ -29,8 +29,8 @@ from lt_ray.board.live import LiveBoard
 from lt_ray.board.results import show_results
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.facts import Facts
-from lt_ray.cycle.models import Cnn
-from lt_ray.cycle.prunings import Magnitude
+from lt_ray.cycle.models import Cnn, Transformer
+from lt_ray.cycle.prunings import Magnitude, Wanda
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.cycle.tasks import Toy
 from lt_ray.cycle.training import Training
@@ -63,8 +63,9 @@ def planned(cycles: int) -> Plan:
     return plan
 
 
-def crossed(space: Space, seeds: int = 1) -> Plan:
-    return Planner(Sweep(name="reviews", cycle=BASE, space=space, seeds=seeds), Grounds(Facts(rows=100), "data")).plan()
+def crossed(space: Space, seeds: int = 1, cycle: Cycle = BASE) -> Plan:
+    sweep = Sweep(name="reviews", cycle=cycle, space=space, seeds=seeds)
+    return Planner(sweep, Grounds(Facts(rows=100), "data")).plan()
 
 
 def board_of(plan: Plan, **more) -> Board:
@@ -461,6 +462,21 @@ def test_points_whose_names_are_alike_are_not_averaged(capsys):
     for dropout in (0.3, 0.4):
         for rate, val in vals.items():
             assert re.search(rf"lr=0.00123 dropout={dropout} \(training.lr={rate}\) +{val:.4f} \(2\)", shown), shown
+
+
+@pytest.mark.parametrize(("pruning", "by_rounds"), [(Magnitude(), True), (Wanda(), False)])
+def test_blocks_are_told_where_a_method_prunes_them(pruning, by_rounds, capsys):
+    """Arms × rounds are shown of a lottery on a model with blocks, too; what arms came to where blocks are pruned, or
+    what is within them: 0.75 after 0.9 are −15 points."""
+    model = Transformer(vocabulary=100, embedding=4, layers=2, heads=2, hidden=4, positions=8)
+    plan = crossed(Space(), cycle=BASE.model_copy(update={"model": model, "schedule": (pruning,)}))
+    (item,) = plan.cycles
+    rounds = [done(item, 0, BEGUN), done(item, 1, BEGUN, val=0.75)]
+    own = {"blocks": 2, "nonzero": 600, "before_test_accuracy": 0.5}
+    show_results(plan, {item.id: [result.model_copy(update=own) for result in rounds]})
+    shown = capsys.readouterr().out
+    assert ("0.9000 (1)  0.7500 (1)" in shown) == by_rounds, shown
+    assert bool(re.search(r"2 +– +1,000 +600 +0.5000 +0.7500 +−15.00 +1\b", shown)) != by_rounds, shown
 
 
 # Runs

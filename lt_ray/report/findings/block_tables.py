@@ -77,7 +77,7 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
 
     for dense in dense_models(group):
         cycles = [cycle for arm in dense.arms for cycle in group.arms[arm]]
-        rows.append(_ours(dense.name, 0, cycles, dense.results, words))
+        rows.append(_row(words, model_cells(dense.name, 0, cycles, dense.results, words)))
     add_published("dense", ("dense", 0), group.cycles)
     for arm, members in group.arms.items():
         for index in at_rounds(members):
@@ -85,7 +85,7 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
             results = at_rounds(cycles).get(index)
             if not results:
                 continue
-            rows.append(_ours(arm, index, cycles, results, words))
+            rows.append(_row(words, model_cells(arm, index, cycles, results, words)))
             places = {published_place(cycle, index) for cycle in cycles}
             place = places.pop() if len(places) == 1 else None
             if place is not None:
@@ -97,7 +97,13 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
     return table_of(f"{group.slug}{slug}", title, rows, note, always=_ALWAYS)
 
 
-def _ours(arm: str, round: int, cycles: Sequence[ReportedCycle], results: Sequence[RoundResult], words: Wording) -> Row:
+def model_cells(
+    arm: str, round: int, cycles: Sequence[ReportedCycle], results: Sequence[RoundResult], words: Wording
+) -> Mapping[str, Cell]:
+    """Return what is told of an arm after a round, by the short names of `_row`: means over its distinct results.
+
+    - `cycles`: the arm's; `results`: of them, those after the round
+    """
     retrained = [result for result in results if result.epochs > 0]
     change = above_dense(cycles, round) if round else None
     half = None if change is None else change.half
@@ -107,7 +113,7 @@ def _ours(arm: str, round: int, cycles: Sequence[ReportedCycle], results: Sequen
         None if (mean := known_mean(getattr(result, name) for result in results)) is None else 1000 * mean
         for name in ("latency_s", "latency_low_s", "latency_high_s")
     )
-    return _row(words, {
+    return {
         "arm": arm, "round": round, "source": "ours", "model": _model(cycles), "n": len(results),
         "blocks": _counted(known_mean(result.blocks for result in results)),
         "frozen": _counted(known_mean(result.frozen_blocks for result in results)),
@@ -123,7 +129,7 @@ def _ours(arm: str, round: int, cycles: Sequence[ReportedCycle], results: Sequen
         "nonzero": _whole(known_mean(result.nonzero for result in results)),
         "latency": latency, "quartiles": None if low is None or high is None else f"{low:.2f}–{high:.2f}",
         "accepted": some,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def _published(arm: str, row: PublishedRow, known: _Known, words: Wording) -> Row:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lt_ray.cycle.names import arm_name
+from lt_ray.cycle.names import arm_name, arm_names
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.findings.compare import Comparison, Group, above_dense, at_rounds, known_mean, mean_sparsity
 from lt_ray.report.findings.document import Cell, ReportTable, Row, Searched, table_of
@@ -73,9 +73,10 @@ def best_points(
     - `points`: settings, and the score of each objective (`sweep.objective.score`), mean over seeds
     """
     rows: list[Row] = []
-    for settings, scores in sorted(points, key=lambda point: tuple(point[1]), reverse=True):
-        values: Row = {(name, 4): sign(name) * score for name, score in zip(objectives, scores, strict=True)}
-        rows.append({**values, "settings": arm_name(settings) or None})
+    ordered = sorted(points, key=lambda point: tuple(point[1]), reverse=True)
+    for name, (_, scores) in zip(arm_names(settings for settings, _ in ordered), ordered, strict=True):
+        values: Row = {(key, 4): sign(key) * score for key, score in zip(objectives, scores, strict=True)}
+        rows.append({**values, "settings": name or None})
     title = "Best point" if len(objectives) == 1 else "Pareto front"
     return table_of("best", title, rows, "Of validation results, mean over seeds.")
 
