@@ -13,7 +13,6 @@ from typing import Any
 
 from lt_ray.board.row import BoardRow, State
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.sweep.plan import PlannedCycle
 from lt_ray.sweep.recorded import RecordedCycle
 
 _ENDED = ("failed", "stopped", "done")
@@ -53,12 +52,11 @@ class Board:
 
     # What it is told
 
-    def add(self, planned: PlannedCycle | RecordedCycle) -> None:
+    def add(self, planned: RecordedCycle) -> None:
         """Take in a cycle of the sweep; a known one is nothing new."""
         cycle = planned.cycle
-        keys = planned.keys if isinstance(planned, RecordedCycle) else tuple(round.key for round in planned.rounds)
         if cycle.id not in self._rows:
-            self._rows[cycle.id] = BoardRow(len(self._rows) + 1, cycle, planned.settings, keys)
+            self._rows[cycle.id] = BoardRow(len(self._rows) + 1, cycle, planned.settings, planned.keys)
 
     def found(self, result: RoundResult) -> None:
         """Take in a round that was in the store when this run began."""

@@ -92,6 +92,4 @@ class Recording(Listener):
     def _open(self, cycle: str, began: float, *, begun: bool = True) -> None:
         if cycle in self._unopened:
             self._unopened.remove(cycle)
-            planned = self._planned[cycle]
-            keys = [round.key for round in planned.rounds]
-            self._tracker.put(self._record.opened(planned.cycle, planned.settings, keys, began, begun=begun))
+            self._tracker.put(self._record.opened(self._planned[cycle], began, begun=begun))

@@ -117,15 +117,13 @@ class Record:
             at_ms=milliseconds(float(tree["created_at"])),
         )
 
-    def opened(
-        self, cycle: Cycle, settings: Mapping[str, Scalar], keys: Sequence[str], began: float, *, begun: bool = True
-    ) -> Opened:
+    def opened(self, planned: RecordedCycle, began: float, *, begun: bool = True) -> Opened:
         """Return the event that begins a cycle's record.
 
-        - `settings`: its searched fields; `keys`: of its rounds
         - `began`: when, if its run is not there yet [Unix s]
         - `begun`: False for one that has had no place to run: its run begins anew once it has
         """
+        cycle, settings = planned.cycle, planned.settings
         arm = self._arm(settings)
         # In their own order, which is that of the words in an arm's name.
         fields = json.dumps({"settings": dict(settings), "cycle": cycle.model_dump(mode="json")})
@@ -133,7 +131,7 @@ class Record:
             cycle=cycle.id,
             name=cycle_name(settings, cycle.seed),
             params=cycle.flat(),
-            tags={FIELDS_TAG: fields, KEYS_TAG: " ".join(keys)} | ({ARM_TAG: arm} if arm else {}),
+            tags={FIELDS_TAG: fields, KEYS_TAG: " ".join(planned.keys)} | ({ARM_TAG: arm} if arm else {}),
             dataset=self.parent.dataset,
             at_ms=milliseconds(began),
             begun=begun,
@@ -167,7 +165,7 @@ class Record:
             cycle, results = recorded.cycle, reported.results
             began = first_start(results, otherwise=created_at)
             begun = bool(results) or reported.state != "unfinished"
-            yield self.opened(cycle, recorded.settings, recorded.keys, began, begun=begun)
+            yield self.opened(recorded, began, begun=begun)
             for result in results:
                 epochs = self._stored[result.key].epochs
                 yield self.round_done(cycle, result, [epoch_result(cycle, result.round, epoch) for epoch in epochs])

@@ -52,5 +52,5 @@ def test_an_arm_has_a_tag_of_its_own(rates, arms, tmp_path: Path):
     directory = SweepDirectory(tmp_path / "alike")
     directory.define(plan, sweep.definition("data"))
     record = Record(directory)
-    opened = [record.opened(planned.cycle, planned.settings, (), 0.0) for planned in plan.cycles]
+    opened = [record.opened(planned, 0.0) for planned in plan.cycles]
     assert sorted({event.tags[ARM_TAG] for event in opened}) == arms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -92,9 +93,7 @@ def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 def _sign(one: float, other: float) -> int:
     """1 where the first is more than the second, −1 where it is less, 0 where they are equal but for rounding."""
-    if abs(one - other) <= _EQUAL * max(abs(one), abs(other)):
-        return 0
-    return 1 if one > other else -1
+    return 0 if math.isclose(one, other, rel_tol=_EQUAL) else 1 if one > other else -1
 
 
 def _note(cost: Cost, rejected: bool, words: Wording) -> str:
