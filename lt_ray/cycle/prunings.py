@@ -4,100 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.models import ModelSettings
-from lt_ray.cycle.settings import Called, Settings, a_share
-
-_OF_THE_PRUNING = Called(text="{key}={value}")
-"""Of a field that says little without the pruning it is of"""
+from lt_ray.cycle.pruning import OF_THE_PRUNING
+from lt_ray.cycle.pruning import PruningSettings as PruningSettings
+from lt_ray.cycle.settings import Called, a_share
 
 OWN_MASKS = "random reinit, own masks"
 """The published arm that re-initialises and then prunes what it trained: no control (docs/methods.md §1)"""
-
-
-class PruningSettings(Settings):
-    """What all prunings have in common, and what their settings say besides their fields."""
-
-    implementation: ClassVar[str | Callable[..., Any]]
-    """`module:Class` of the `lt_ray.rounds.methods.method.Method` that they describe, or the class"""
-    needs_blocks: ClassVar[bool] = False
-    """Whether it prunes blocks, or what is within them"""
-    removes_blocks: ClassVar[bool] = False
-    """Whether it removes whole blocks"""
-    key_fields: ClassVar[Mapping[str, str]] = {}
-    """The fields that a report's introduction tells → what it calls them"""
-    method: str
-    epochs: Annotated[int | None, _OF_THE_PRUNING] = Field(default=None, ge=0)
-    """Epochs of retraining; 0 = measured as pruned, None = `training.epochs` [epochs]"""
-
-    @property
-    def label(self) -> str:
-        """What sentences and titles call the method."""
-        return f"{self.method.replace('_', ' ')} pruning"
-
-    @property
-    def applied(self) -> str:
-        """What sentences call this pruning, with how much it takes where one number says so: `Wanda at 0.5`."""
-        return self.label
-
-    @property
-    def published(self) -> str:
-        """What published tables call a model that it made (docs/methods.md §1); empty where they have no such model."""
-        return ""
-
-    @property
-    def is_random(self) -> bool:
-        """Whether weights or their positions are drawn anew: other arms are compared with it."""
-        return False
-
-    @property
-    def first_epoch(self) -> int:
-        """Epoch, on round 0's scale, at which retraining begins [epochs]."""
-        return 0
-
-    @property
-    def is_control(self) -> bool:
-        """Whether it takes masks, or their counts, from the ticket of the same round."""
-        return False
-
-    @property
-    def counts_alone(self) -> bool:
-        """Whether it takes of the ticket how many weights each tensor keeps, and no masks."""
-        return False
-
-    @property
-    def ticket(self) -> PruningSettings:
-        """The pruning that finds the ticket: this one, or the one that it is the control of."""
-        return self
-
-    @property
-    def one_shot(self) -> bool:
-        """Whether each round prunes the dense weights, as much as it and all before it would one after the other."""
-        return False
-
-    def at_once(self, before: Sequence[PruningSettings]) -> PruningSettings:
-        """Return the pruning that does in one cut what this one and those before it do; where it is `one_shot`."""
-        raise NotImplementedError
-
-    @property
-    def may_lose(self) -> float | None:
-        """How much worse than round 0 its round may be on validation before it is rejected, in the unit of the deciding
-        metric; None = any. Its field is called `max_drop`."""
-        return None
-
-    @property
-    def effect(self) -> str:
-        """What it does to a model, in two words."""
-        return "?"
-
-    def on(self, model: ModelSettings) -> PruningSettings:
-        """Return it without what means nothing for a model."""
-        return self
 
 
 class Restarting(PruningSettings):
@@ -273,7 +192,7 @@ class Snip(Ranked):
     fraction: float = Field(default=0.9, gt=0, lt=1)
     scope: Literal["local", "global"] = "global"
     rounding: Literal["percentile", "nearest", "ceil"] = "nearest"
-    calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=128, ge=1)
+    calibration: Annotated[int, OF_THE_PRUNING] = Field(default=128, ge=1)
     """Examples of train on which gradients are taken; all, where there are fewer [count]"""
 
     @property
@@ -308,7 +227,7 @@ class Similarity(PruningSettings):
     recalibrate: bool = False
     """Estimate the statistics of batch norms anew after a removal: their mean over the calibration batches, passed once
     through the shorter model; else they are those of the kept blocks"""
-    calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=2048, ge=4)
+    calibration: Annotated[int, OF_THE_PRUNING] = Field(default=2048, ge=4)
     """Examples of train on which blocks are compared; all, where there are fewer [count]"""
     calibration_batch: int = Field(default=256, ge=4)
     """Examples of one batch of the `minibatch` estimator [count]"""
@@ -387,7 +306,7 @@ class Wanda(PruningSettings):
     """`row` = anywhere in the row, `N:M` = N of every M inputs in a row stay, which says the sparsity, too"""
     mode: Literal["sequential", "one_pass"] = "sequential"
     """`sequential` = a block's inputs are measured with the blocks before it pruned, `one_pass` = all unpruned"""
-    calibration: Annotated[int, _OF_THE_PRUNING] = Field(default=1024, ge=1)
+    calibration: Annotated[int, OF_THE_PRUNING] = Field(default=1024, ge=1)
     """Examples of train on which inputs are measured; all, where there are fewer [count]"""
 
     _shares = field_validator("sparsity", mode="before")(a_share)
