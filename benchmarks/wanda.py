@@ -6,7 +6,6 @@
   without them; four layers of BERT-base's width.
 - *selection at 0.5*: `select` on a 3072 × 768 and a 768 × 3072 matrix against the paper's rule, a stable sort of each
   row of scores: torch.sort, as the paper's program, and numpy's, which is faster.
-- *five sparsities*: 0.1 … 0.5 by one call against five such sorts, and against one sort that serves all five.
 
 One thread; the jobs of a line alternate (A B A B …), the ratio is of the medians of processor seconds. First, all
 selections must give the same masks, and calibration the last layer's mask by its recorded inputs; it is timed without a
@@ -18,6 +17,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from lt_ray.pruning import wanda
 from lt_ray.rounds import calibration
 
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+SHARE = 0.5
 BATCH, TOKENS, BATCHES, REPEATS = 8, 128, 2, 7
 Job = Callable[[], object]
 
@@ -45,28 +45,21 @@ def seconds(jobs: Sequence[Job], repeats: int) -> list[float]:
     return [statistics.median(times) for times in taken]
 
 
-def by_torch(weight: Tensor, norms: Tensor, mask: Tensor, shares: Sequence[float]) -> list[Tensor]:
-    """The paper's program, in float64: a stable sort of each row for each sparsity."""
-    found = []
-    for share in shares:
-        scores = (weight.double().abs() * norms).masked_fill_(~mask, -1)
-        order = torch.sort(scores, dim=1, stable=True).indices
-        found.append(mask.scatter(1, order[:, : int(weight.shape[1] * share)], False))
-    return found
+def by_torch(weight: Tensor, norms: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The paper's program, in float64: a stable sort of each row."""
+    scores = (weight.double().abs() * norms).masked_fill_(~mask, -1)
+    order = torch.sort(scores, dim=1, stable=True).indices
+    return mask.scatter(1, order[:, : int(weight.shape[1] * share)], False)
 
 
-def by_numpy(weight: Tensor, norms: Tensor, mask: Tensor, shares: Sequence[float], *, once: bool) -> list[Tensor]:
-    """The same by numpy; with `once`, sorted once for all sparsities."""
-    found, order = [], None
-    for share in shares:
-        if order is None or not once:
-            scores = np.abs(weight.numpy()) * norms.numpy()
-            scores[~mask.numpy()] = -1
-            order = np.argsort(scores, axis=1, kind="stable")
-        after = mask.numpy().copy()
-        np.put_along_axis(after, order[:, : int(weight.shape[1] * share)], False, axis=1)
-        found.append(torch.from_numpy(after))
-    return found
+def by_numpy(weight: Tensor, norms: Tensor, mask: Tensor, share: float) -> Tensor:
+    """The same by numpy."""
+    scores = np.abs(weight.numpy()) * norms.numpy()
+    scores[~mask.numpy()] = -1
+    order = np.argsort(scores, axis=1, kind="stable")
+    after = mask.numpy().copy()
+    np.put_along_axis(after, order[:, : int(weight.shape[1] * share)], False, axis=1)
+    return torch.from_numpy(after)
 
 
 def selection(table: Table, out: int, features: int) -> None:
@@ -75,20 +68,12 @@ def selection(table: Table, out: int, features: int) -> None:
     weight = torch.randn(out, features, generator=generator) * 0.02
     norms = torch.rand(features, generator=generator, dtype=torch.float64) * 30 + 1
     known = weight, norms, torch.rand(out, features, generator=generator) > 0.05
-    for title, shares, repeats in (("at 0.5", SHARES[-1:], 15), ("at five", SHARES, 3)):
-        jobs: list[Callable[[], list[Tensor]]] = [
-            lambda shares=shares: wanda.select(*known, shares),
-            lambda shares=shares: by_torch(*known, shares),
-            lambda shares=shares: by_numpy(*known, shares, once=False),
-        ]
-        if len(shares) > 1:
-            jobs.append(lambda shares=shares: by_numpy(*known, shares, once=True))
-        ours, *theirs = [job() for job in jobs]
-        assert all(torch.equal(a, b) for other in theirs for a, b in zip(ours, other, strict=True))
-        own, *others = seconds(jobs, repeats)
-        names = ("torch.sort", "numpy.argsort", "numpy.argsort, once for all")
-        for name, goal, other in zip(names, ("≥ 8", "", ""), others, strict=False):
-            table.add_row(f"select {out} × {features} {title}", name, f"{own * 1e3:.1f}", f"{other / own:.1f}", goal)
+    jobs: list[Callable[[], Tensor]] = [partial(way, *known, SHARE) for way in (wanda.select, by_torch, by_numpy)]
+    ours, *theirs = [job() for job in jobs]
+    assert all(torch.equal(ours, other) for other in theirs)
+    own, *others = seconds(jobs, 15)
+    for name, goal, other in zip(("torch.sort", "numpy.argsort"), ("≥ 8", ""), others, strict=True):
+        table.add_row(f"select {out} × {features}", name, f"{own * 1e3:.1f}", f"{other / own:.1f}", goal)
 
 
 def bert() -> tuple[nn.Module, list[nn.Module], list[Tensor]]:
@@ -119,10 +104,11 @@ def calibrate(table: Table) -> None:
         for tokens in batches:
             forward(tokens)
 
-    masks = {name: torch.ones(p.shape, dtype=torch.bool) for name, p in module.named_parameters()}
+    def measured() -> dict[str, Tensor]:
+        return calibration.input_norms(module, blocks, forward, batches, kept)
 
-    def measured(shares: Sequence[float] = ()) -> list[dict[str, Tensor]]:
-        return calibration.wanda_masks(module, blocks, forward, batches, kept, masks, shares, mode="one_pass")
+    masks = {name: torch.ones(p.shape, dtype=torch.bool) for name, p in module.named_parameters()}
+    ours = calibration.one_pass_masks(module, measured(), masks, SHARE)
 
     recorded: list[Tensor] = []
     last = blocks[-1].output.dense
@@ -131,8 +117,7 @@ def calibrate(table: Table) -> None:
     handle.remove()
     x = torch.cat([x[kept(tokens)] for x, tokens in zip(recorded, batches, strict=True)])
     name = next(name for name, parameter in module.named_parameters() if parameter is last.weight)
-    (expected,) = by_torch(last.weight.detach(), x.double().norm(dim=0), masks[name], [0.5])
-    assert torch.equal(measured([0.5])[0][name], expected)
+    assert torch.equal(ours[name], by_torch(last.weight.detach(), x.double().norm(dim=0), masks[name], SHARE))
     without, with_norms = seconds([plain, measured], REPEATS)
     table.add_row(
         "calibration, one pass", "forward alone", f"{with_norms * 1e3:.0f}", f"{with_norms / without:.2f}", "≤ 1.3"

@@ -23,35 +23,6 @@ _SCORES, _TOKENS = 1 << 17, 128
 """Scores that are ranked and, on a CPU, tokens that are squared at a time: float64 copies stay in its cache."""
 
 
-class InputNorms:
-    """‖x_j‖₂ of each input feature j of a linear layer over all tokens added, padding left out.
-
-    - `features`: in_features of the layer [count]
-
-    The paper's program divides the squares by the number of batches, which ranks alike within a row.
-    """
-
-    def __init__(self, features: int) -> None:
-        self._sums = torch.zeros(features, dtype=torch.float64)
-
-    def add(self, x: Tensor, kept: Tensor | None) -> None:
-        """Add the tokens of one batch.
-
-        - `x`: inputs of the layer, any floating type (B, T, in) or (B, in)
-        - `kept`: True where a token is no padding, bool (B, T) or (B,); None = everywhere
-        """
-        self.add_sums(sums_of_squares(x, kept))
-
-    def add_sums(self, sums: Tensor) -> None:
-        """Add the `sums_of_squares` of one batch, float64 (in,), which layers of one input may share."""
-        self._sums = self._sums.to(sums.device) + sums
-
-    @property
-    def norms(self) -> Tensor:
-        """The norms so far, float64 (in,) on the CPU."""
-        return self._sums.sqrt().cpu()
-
-
 def sums_of_squares(x: Tensor, kept: Tensor | None) -> Tensor:
     """Return Σ x_j² of each feature over the kept tokens, float64 (in,) on the device of `x`.
 
@@ -95,37 +66,35 @@ def removed_count(in_features: int, sparsity: float) -> int:
     return math.floor(in_features * sparsity + 1e-9)
 
 
-def select(weight: Tensor, norms: Tensor, mask: Tensor, sparsities: Sequence[float]) -> list[Tensor]:
-    """Return, for each sparsity, the mask without the `removed_count` lowest |W_ij| · norm_j of each row.
+def select(weight: Tensor, norms: Tensor, mask: Tensor, sparsity: float) -> Tensor:
+    """Return the mask without the `removed_count` lowest |W_ij| · norm_j of each row.
 
     - `weight`: any floating type (out, in); values under a False mask are not looked at
     - `norms`: ‖x_j‖₂ of each input feature, float64 (in,)
     - `mask`: mask before, bool (out, in); what is pruned there stays pruned and counts among the lowest
-    - `sparsities`: shares of a row, each [0, 1)
+    - `sparsity`: share of a row, [0, 1)
 
-    Returns bool (out, in) per sparsity, on the device of `mask`. Ties go by column, the lower first, so the masks are
-    those of a stable sort of each row. Raises ValueError for norms that are not finite.
+    Returns bool (out, in) on the device of `mask`. Ties go by column, the lower first, so the mask is that of a stable
+    sort of each row. Raises ValueError for norms that are not finite.
     """
     _check(norms)
     features = weight.shape[1]
-    counts = [removed_count(features, sparsity) for sparsity in sparsities]
+    count = removed_count(features, sparsity)
+    if count == 0:
+        return mask.clone()
     before, weight, norms = mask.cpu().numpy(), weight.detach().cpu(), norms.cpu()
-    after = [before.copy() for _ in counts]
+    after = before.copy()
     step = max(_SCORES // max(features, 1), 1)
     for start in range(0, len(before), step):
         rows = slice(start, start + step)
         bits = _bits(weight[rows], norms, before[rows])
-        ranked = _ranked(bits, counts)
-        for count, smaller in zip(counts, after, strict=True):
-            if count == 0:
-                continue
-            threshold = ranked[:, count - 1]
-            np.greater(bits, threshold[:, None], out=smaller[rows])
-            # Where fewer stay than should, scores tie with the threshold, or pruned weights alone reach the count.
-            fewer = smaller[rows].sum(1, dtype=np.int32) < features - count
-            if len(unclear := start + np.flatnonzero(fewer & (threshold >= 0))):
-                smaller[unclear] = ~_first(_scores(weight[unclear], norms, before[unclear]), count)
-    return [torch.from_numpy(smaller).to(mask.device) for smaller in after]
+        threshold = np.partition(bits, count - 1, axis=1)[:, count - 1]
+        np.greater(bits, threshold[:, None], out=after[rows])
+        # Where fewer stay than should, scores tie with the threshold, or pruned weights alone reach the count.
+        fewer = after[rows].sum(1, dtype=np.int32) < features - count
+        if len(unclear := start + np.flatnonzero(fewer & (threshold >= 0))):
+            after[unclear] = ~_first(_scores(weight[unclear], norms, before[unclear]), count)
+    return torch.from_numpy(after).to(mask.device)
 
 
 def select_pattern(weight: Tensor, norms: Tensor, mask: Tensor, n: int, m: int) -> Tensor:
@@ -175,19 +144,6 @@ def _bits(weight: Tensor, norms: Tensor, before: Bools) -> Bits:
     bits &= np.int32(0x7FFFFFFF)
     bits |= before.view(np.int8) - np.int8(1)
     return bits
-
-
-def _ranked(bits: Bits, counts: Sequence[int]) -> Bits:
-    """Each row rearranged so that, for every count above 0, its `count` smallest come first and the last of these last.
-
-    numpy's partition at several places at once uses no vector instructions; one after the other, each within what the
-    one before left below it, is twice as fast.
-    """
-    ranked, end = bits.copy(), bits.shape[1]
-    for count in sorted({count for count in counts if count}, reverse=True):
-        ranked[:, :end].partition(count - 1, axis=1)
-        end = count - 1
-    return ranked
 
 
 def _first(scores: Scores, count: int) -> Bools:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,6 @@ from lt_ray.training.measure import evaluating
 Forward = Callable[[Tensor], object]
 Kept = Callable[[Tensor], Tensor | None]
 Reduce = Callable[[Tensor, Tensor | None], Tensor]
-Norms = dict[str, wanda.InputNorms]
-Mode = Literal["sequential", "one_pass"]
 Sparsity = float | tuple[int, int]
 """Share of each output row that is pruned, [0, 1), or a pattern (n, m): n of every m inputs stay."""
 _AT_A_TIME = 16
@@ -67,18 +65,17 @@ def block_outputs(
         yield [outputs[index] for index in range(len(blocks))], looked_at
 
 
-def wanda_masks(
+def sequential_masks(
     module: nn.Module,
     blocks: Sequence[nn.Module],
     forward: Forward,
     batches: Iterable[Tensor],
     kept: Kept,
     masks: Masks,
-    sparsities: Sequence[Sparsity],
-    *,
-    mode: Mode = "sequential",
-) -> list[dict[str, Tensor]]:
-    """Return, for each sparsity, smaller masks: Wanda's on the linear maps of the blocks, the others as they are.
+    sparsity: Sparsity,
+) -> dict[str, Tensor]:
+    """Return smaller masks: Wanda's on the linear maps of the blocks, the others as they are. Each block is measured
+    with the blocks before it already pruned.
 
     A convolution is a linear map of patches: the norm of a kernel's weight is that of what it is multiplied with at all
     places of all examples, its column of im2col; weights of one filter are a row.
@@ -89,53 +86,54 @@ def wanda_masks(
     - `batches`: calibration inputs (B, …), such as tokens int64 (B, T), read once
     - `kept`: inputs → True where a token is no padding, bool (B, T); None where there is no padding
     - `masks`: masks before, at least of the weights of the blocks' linear layers
-    - `sparsities`: shares of a row, or patterns (n, m)
-    - `mode`: `sequential` measures each block with the blocks before it already pruned, once per sparsity;
-      `one_pass` measures all blocks in the model as it is, once for all sparsities
 
-    Raises ValueError if no batch reaches a linear layer of the blocks and, when sequential, if the blocks are no
-    chain. `sequential` holds the hidden states of all batches, on their device.
+    Raises ValueError if no batch reaches a linear layer of the blocks, and if the blocks are no chain. It holds the
+    hidden states of all batches, on their device.
 
-    Source: Sun et al. 2023, arXiv:2306.11695, section 3, whose program is `sequential`.
+    Source: Sun et al. 2023, arXiv:2306.11695, section 3, whose program does so.
     """
-    linears = _linears(module, blocks)
+    smaller: dict[str, Tensor] = {}
     with evaluating(module), torch.no_grad():
-        if mode == "one_pass":
-            together = list(chain.from_iterable(linears))
-            norms = _norms(together, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
-            chosen = _select(together, norms, masks, sparsities)
-        else:
-            runs = [_record(blocks, forward, tokens, kept(tokens)) for tokens in batches]
-            chosen = [_sequential(blocks, linears, runs, masks, sparsity) for sparsity in sparsities]
-    return [{name: smaller.get(name, mask).clone() for name, mask in masks.items()} for smaller in chosen]
+        runs = [_record(blocks, forward, tokens, kept(tokens)) for tokens in batches]
+        hidden = [run.hidden for run in runs]
+        for index, (block, linears) in enumerate(zip(blocks, _linears(module, blocks), strict=True)):
+            passes = ((partial(run.calls[index], block, hidden[i], {}), run.kept) for i, run in enumerate(runs))
+            norms = _norms(linears, passes)
+            pruned = {}
+            for linear in linears:
+                mask = _smaller(linear.layer, norms[linear.name], masks[linear.name], sparsity)
+                weight = linear.layer.get_parameter("weight")
+                pruned[linear.name_in_block] = weight.where(mask.to(weight.device), 0)
+                smaller[linear.name] = mask
+            for i, run in enumerate(runs if index + 1 < len(blocks) else ()):
+                hidden[i] = run.calls[index](block, hidden[i], pruned)
+    return {name: smaller.get(name, mask).clone() for name, mask in masks.items()}
 
 
 def input_norms(
     module: nn.Module, blocks: Sequence[nn.Module], forward: Forward, batches: Iterable[Tensor], kept: Kept
 ) -> dict[str, Tensor]:
-    """Return the norms of the inputs of the blocks' linear layers in the model as it is: all that `one_pass` measures.
+    """Return the norms of the inputs of the blocks' linear layers in the model as it is, from one pass.
 
-    - `module`, `blocks`, `forward`, `batches`, `kept`: see `wanda_masks`
+    - `module`, `blocks`, `forward`, `batches`, `kept`: see `sequential_masks`
 
     Returns weight name → norm of each input over all kept tokens, float64 (in,); of a convolution over all places,
     (C · kernel,).
     """
     linears = list(chain.from_iterable(_linears(module, blocks)))
     with evaluating(module), torch.no_grad():
-        found = _norms(linears, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
-    return {name: norms.norms for name, norms in found.items()}
+        return _norms(linears, ((partial(forward, tokens), kept(tokens)) for tokens in batches))
 
 
-def selected(module: nn.Module, norms: Mapping[str, Tensor], masks: Masks, sparsity: Sparsity) -> dict[str, Tensor]:
-    """Return the masks of `wanda_masks` in `one_pass` mode, of norms that were measured before.
-
-    - `norms`: of `input_norms`
-    """
-    chosen = {}
+def one_pass_masks(
+    module: nn.Module, norms: Mapping[str, Tensor], masks: Masks, sparsity: Sparsity
+) -> dict[str, Tensor]:
+    """Return smaller masks by the `input_norms` of a model as it is: Wanda's on its linear maps, the others as they
+    are."""
+    smaller = {}
     for name, norm in norms.items():
-        layer = module.get_submodule(name.rpartition(".")[0])
-        (chosen[name],) = _smaller(layer, norm, masks[name], [sparsity])
-    return {name: chosen.get(name, mask).clone() for name, mask in masks.items()}
+        smaller[name] = _smaller(module.get_submodule(name.rpartition(".")[0]), norm, masks[name], sparsity)
+    return {name: smaller.get(name, mask).clone() for name, mask in masks.items()}
 
 
 @torch.no_grad()
@@ -193,21 +191,6 @@ class _Pass:
     kept: Tensor | None
 
 
-def _sequential(
-    blocks: Sequence[nn.Module], linears: list[list[_Linear]], runs: list[_Pass], masks: Masks, sparsity: Sparsity
-) -> dict[str, Tensor]:
-    """The linear layers' masks, each block measured on what the pruned ones before it return."""
-    chosen: dict[str, Tensor] = {}
-    hidden = [run.hidden for run in runs]
-    for index, (block, group) in enumerate(zip(blocks, linears, strict=True)):
-        passes = ((partial(run.calls[index], block, hidden[i], {}), run.kept) for i, run in enumerate(runs))
-        chosen |= _select(group, _norms(group, passes), masks, [sparsity])[0]
-        pruned = {e.name_in_block: _masked(e.layer.get_parameter("weight"), chosen[e.name]) for e in group}
-        for i, run in enumerate(runs if index + 1 < len(blocks) else ()):
-            hidden[i] = run.calls[index](block, hidden[i], pruned)
-    return chosen
-
-
 def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor | None) -> _Pass:
     """Run the model once and keep what its blocks are called with."""
     hidden: list[Tensor] = []
@@ -239,26 +222,30 @@ def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept:
     return _Pass(hidden[0], calls, kept)
 
 
-def _norms(linears: Sequence[_Linear], passes: Iterable[tuple[Callable[[], object], Tensor | None]]) -> Norms:
-    """Norms of the inputs of each linear layer over all passes (what to run, kept)."""
-    norms: Norms = {}
-    meter = _Meter(norms)
+def _norms(
+    linears: Sequence[_Linear], passes: Iterable[tuple[Callable[[], object], Tensor | None]]
+) -> dict[str, Tensor]:
+    """Norms of the inputs of each linear layer over all passes (what to run, kept), float64 (in,) on the CPU."""
+    meter = _Meter()
     with ExitStack() as hooks:
         for linear in linears:
             hooks.enter_context(linear.layer.register_forward_pre_hook(partial(meter, linear.name)))
         for run, kept in passes:
             meter.start(kept)
             run()
-    if missing := [linear.name for linear in linears if linear.name not in norms]:
+    if missing := [linear.name for linear in linears if linear.name not in meter.sums]:
         raise ValueError(f"calibration batches must reach each linear layer of the blocks, but {missing[0]} saw none.")
-    return norms
+    return {name: sums.sqrt().cpu() for name, sums in meter.sums.items()}
 
 
 class _Meter:
-    """Adds up the inputs of linear layers; query, key and value have one input in common, which is squared once."""
+    """Adds up the squared inputs of linear layers; query, key and value have one input in common, squared once.
 
-    def __init__(self, norms: Norms) -> None:
-        self._norms = norms
+    The paper's program divides the squares by the number of batches, which ranks alike within a row.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
 
     def start(self, kept: Tensor | None) -> None:
         self._kept = kept
@@ -283,7 +270,7 @@ class _Meter:
                 self._sums = wanda.sums_of_squares(x, kept)
                 self._last = None if version is None else (x, version)
             sums = self._sums
-        self._norms.setdefault(name, wanda.InputNorms(len(sums))).add_sums(sums)
+        self.sums[name] = self.sums[name] + sums if name in self.sums else sums
 
 
 def _patch_sums(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
@@ -295,42 +282,25 @@ def _patch_sums(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
     return wanda.sums_over_patches(maps.padded(layer, squares), layer.kernel_size, layer.stride, layer.dilation)
 
 
-def _select(
-    linears: Sequence[_Linear], norms: Norms, masks: Masks, sparsities: Sequence[Sparsity]
-) -> list[dict[str, Tensor]]:
-    """The linear layers' masks at each sparsity."""
-    chosen: list[dict[str, Tensor]] = [{} for _ in sparsities]
-    for linear in linears:
-        found = _smaller(linear.layer, norms[linear.name].norms, masks[linear.name], sparsities)
-        for smaller, after in zip(chosen, found, strict=True):
-            smaller[linear.name] = after
-    return chosen
-
-
-def _smaller(layer: nn.Module, norms: Tensor, mask: Tensor, sparsities: Sequence[Sparsity]) -> list[Tensor]:
-    """A linear map's masks at each sparsity, lying as its weight does; each of its groups has inputs of its own."""
+def _smaller(layer: nn.Module, norms: Tensor, mask: Tensor, sparsity: Sparsity) -> Tensor:
+    """A linear map's mask, lying as its weight does; each of its groups has inputs of its own."""
     parts, weight, mask = maps.groups(layer), maps.rows(layer, layer.get_parameter("weight")), maps.rows(layer, mask)
-    found: list[list[Tensor]] = [[] for _ in sparsities]
-    for known in zip(weight.chunk(parts), norms.chunk(parts), mask.chunk(parts), strict=True):
-        rows = iter(wanda.select(*known, [sparsity for sparsity in sparsities if not isinstance(sparsity, tuple)]))
-        for smaller, sparsity in zip(found, sparsities, strict=True):
-            smaller.append(wanda.select_pattern(*known, *sparsity) if isinstance(sparsity, tuple) else next(rows))
-    return [maps.from_rows(layer, torch.cat(smaller) if parts > 1 else smaller[0]) for smaller in found]
-
-
-def _masked(weight: Tensor, mask: Tensor) -> Tensor:
-    return weight.where(mask.to(weight.device), 0)
+    pruned = [
+        wanda.select_pattern(*group, *sparsity) if isinstance(sparsity, tuple) else wanda.select(*group, sparsity)
+        for group in zip(weight.chunk(parts), norms.chunk(parts), mask.chunk(parts), strict=True)
+    ]
+    return maps.from_rows(layer, torch.cat(pruned) if parts > 1 else pruned[0])
 
 
 def _linears(module: nn.Module, blocks: Sequence[nn.Module]) -> list[list[_Linear]]:
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    found = [
-        [(path, child) for path, child in b.named_modules() if maps.is_linear(child) or maps.is_convolution(child)]
-        for b in blocks
-    ]
     return [
-        [_Linear(child, names[id(child.get_parameter("weight"))], f"{path}.weight".lstrip(".")) for path, child in g]
-        for g in found
+        [
+            _Linear(child, names[id(child.get_parameter("weight"))], f"{path}.weight".lstrip("."))
+            for path, child in block.named_modules()
+            if maps.is_linear(child) or maps.is_convolution(child)
+        ]
+        for block in blocks
     ]
 
 

@@ -113,8 +113,8 @@ def test_wanda_is_the_papers_rule_on_every_family(family, tmp_path):
     model = of_family(FAMILIES[family], tmp_path)
     module = model.live(drawn(model), model.blocks, torch.device("cpu")).eval()
     forward, masks = partial(model.forward, module), model.initial_masks()
-    (found,) = calibration.wanda_masks(
-        module, model.blocks_of(module), forward, batches(model.facts.padding), model.kept, masks, [0.5]
+    found = calibration.sequential_masks(
+        module, model.blocks_of(module), forward, batches(model.facts.padding), model.kept, masks, 0.5
     )
     names = [f"{model.stacks[0].name}.{place}" for place in range(3)]
     expected = plain_masks(names, module, forward, model.facts.padding, 0.5)
@@ -135,11 +135,11 @@ def pruned_masks(model: Model, module: nn.Module, pruning) -> dict[str, torch.Te
             drawn(model), masks, pruning.fraction, scope=pruning.scope, rounding=pruning.rounding,
             names=method_of(pruning).touches(model),
         )  # fmt: skip
-    (after,) = calibration.wanda_masks(
-        module, model.blocks_of(module), partial(model.forward, module), batches(model.facts.padding), model.kept,
-        masks, [pruning.kept_of or pruning.sparsity], mode=pruning.mode,
-    )  # fmt: skip
-    return after
+    forward, sparsity = partial(model.forward, module), pruning.kept_of or pruning.sparsity
+    given = (module, model.blocks_of(module), forward, batches(model.facts.padding), model.kept)
+    if pruning.mode == "sequential":
+        return calibration.sequential_masks(*given, masks, sparsity)
+    return calibration.one_pass_masks(module, calibration.input_norms(*given), masks, sparsity)
 
 
 @pytest.mark.parametrize("name", PRUNINGS)

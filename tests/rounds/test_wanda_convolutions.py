@@ -51,10 +51,12 @@ def test_masks_are_those_of_im2col(name, mode):
     before = {key: torch.rand(p.shape) > 0.1 for key, p in module.named_parameters()}
     with torch.no_grad():
         module[0].weight *= before["0.weight"]
-    shares = [0.3, 0.5]
-    given = (module, [module[0]], module, pictures, lambda _: None, before, shares)
-    found = calibration.wanda_masks(*given, mode=mode)
-    for sparsity, masks in zip(shares, found, strict=True):
+    given = (module, [module[0]], module, pictures, lambda _: None)
+    for sparsity in (0.3, 0.5):
+        if mode == "sequential":
+            masks = calibration.sequential_masks(*given, before, sparsity)
+        else:
+            masks = calibration.one_pass_masks(module, calibration.input_norms(*given), before, sparsity)
         assert torch.equal(masks["0.weight"], stated(module[0], torch.cat(pictures), before["0.weight"], sparsity))
         assert torch.equal(masks["0.bias"], before["0.bias"])
 
@@ -63,8 +65,8 @@ def test_a_pattern_is_within_each_filter():
     """2:4 keeps two of every four consecutive weights of a filter."""
     module = nn.Sequential(nn.Conv2d(4, 6, 2, groups=2)).eval()
     masks = {key: torch.ones_like(p, dtype=torch.bool) for key, p in module.named_parameters()}
-    given = (module, [module[0]], module, [torch.randn(5, 4, 6, 6)], lambda _: None, masks, [(2, 4)])
-    (after,) = calibration.wanda_masks(*given)
+    given = (module, [module[0]], module, [torch.randn(5, 4, 6, 6)], lambda _: None, masks, (2, 4))
+    after = calibration.sequential_masks(*given)
     assert bool((after["0.weight"].reshape(-1, 4).sum(1) == 2).all())
 
 
@@ -74,7 +76,7 @@ def test_each_block_sees_what_the_pruned_ones_before_return():
     module = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.Conv2d(5, 4, 3)).eval()
     pictures = torch.randn(8, 3, 6, 6)
     masks = {key: torch.ones_like(p, dtype=torch.bool) for key, p in module.named_parameters()}
-    (after,) = calibration.wanda_masks(module, list(module), module, [pictures], lambda _: None, masks, [0.5])
+    after = calibration.sequential_masks(module, list(module), module, [pictures], lambda _: None, masks, 0.5)
     first = stated(module[0], pictures, masks["0.weight"], 0.5)
     with torch.no_grad():
         between = F.conv2d(pictures, module[0].weight * first, module[0].bias, padding=1)
@@ -92,6 +94,6 @@ def test_convolutions_of_one_axis():
     for layer, inputs in ((line, x), (plane, x.unsqueeze(2))):
         module = nn.Sequential(layer).eval()
         masks = {key: torch.ones_like(p, dtype=torch.bool) for key, p in module.named_parameters()}
-        (after,) = calibration.wanda_masks(module, [layer], module, [inputs], lambda _: None, masks, [0.4])
+        after = calibration.sequential_masks(module, [layer], module, [inputs], lambda _: None, masks, 0.4)
         found.append(after["0.weight"].flatten())
     assert torch.equal(*found)

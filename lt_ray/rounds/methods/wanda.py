@@ -28,44 +28,41 @@ class WandaMethod(Masking[Wanda]):
 
     def masks(self, parent: Parent, context: Context) -> dict[str, Tensor]:
         """Return the parent's masks without the lowest scores of each row."""
-        own, model = self.settings, context.model
+        settings, model = self.settings, context.model
         module = model.live(parent.weights, parent.blocks, context.device).eval()
         blocks, forward = model.blocks_of(module), partial(model.forward, module)
-        batches = (batch.inputs for batch in context.batches(context.examples(own.calibration)))
-        sparsity = own.kept_of or own.sparsity
-        if own.mode == "sequential":
-            (after,) = calibration.wanda_masks(
-                module, blocks, forward, batches, model.kept, parent.masks, [sparsity], mode="sequential"
-            )
-            return after
-        key = digest({"round": parent.key, "wanda": own.calibration, "seed": context.seed})[:24]
+        batches = (batch.inputs for batch in context.batches(context.examples(settings.calibration)))
+        sparsity = settings.kept_of or settings.sparsity
+        if settings.mode == "sequential":
+            return calibration.sequential_masks(module, blocks, forward, batches, model.kept, parent.masks, sparsity)
+        key = digest({"round": parent.key, "wanda": settings.calibration, "seed": context.seed})[:24]
         norms = context.store.statistics(key)
         if norms is None:
             norms = calibration.input_norms(module, blocks, forward, batches, model.kept)
             context.store.put_statistics(key, norms)
-        return calibration.selected(module, norms, parent.masks, sparsity)
+        return calibration.one_pass_masks(module, norms, parent.masks, sparsity)
 
     def check(self, model: Model[Any], surveyed: Callable[[], Survey]) -> None:
         """Raise `CycleError` where a row has no groups of the pattern's size, and `ModelError` where the blocks or
         their maps are not what it supposes."""
-        own = self.settings
-        for name in self.touches(model) if own.kept_of is not None else ():
+        settings = self.settings
+        for name in self.touches(model):
             _, inputs = maps.shape(model.dense, name)
-            if own.kept_of is not None and inputs % own.kept_of[1]:
+            if settings.kept_of is not None and inputs % settings.kept_of[1]:
                 raise CycleError(
-                    f"`wanda.pattern` N:M needs rows of a multiple of M inputs, but got {own.pattern} and {inputs} "
-                    f"inputs in {name}: take another pattern, or `row`"
+                    "`wanda.pattern` N:M needs rows of a multiple of M inputs, but got "
+                    f"{settings.pattern} and {inputs} inputs in {name}: take another pattern, or `row`"
                 )
         for name, kind in model.unknown_maps(in_blocks=True):
             raise ModelError(
                 "`wanda` needs blocks whose weights are linear maps of a known kind, but the model's "
                 f"{name} ({kind}) is none: {WAY_OUT}"
             )
-        found = surveyed()
-        found.check_blocks()
-        found.check_maps()
-        if own.mode == "sequential":
-            found.check_chain()
+        survey = surveyed()
+        survey.check_blocks()
+        survey.check_maps()
+        if settings.mode == "sequential":
+            survey.check_chain()
 
     def leaves(self, model: Model[Any], before: Left, counted: Collection[str]) -> Left:
         """Return what it leaves of rows that nothing pruned before; of others each row has its own number."""
