@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lt_ray.cycle.models import CifarResNet, CifarVgg, SmallPictureModel
 from lt_ray.errors import ModelError
-from lt_ray.models.model import Blocks, Model, Stack, stage_depths
+from lt_ray.models.model import Blocks, Model, Stack
 
 _STAGES = 3
 _VGG: dict[int, tuple[int, ...]] = {
@@ -174,9 +174,8 @@ class CifarResNetModel(SmallPictures[CifarResNet]):
 
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the module, with some of its blocks or all."""
-        own, channels = self.settings, self.facts.shape[0]
-        depths = stage_depths(self.stacks, blocks)
-        return ResNet(channels, depths, own.width, self.outputs, projects=own.shortcut == "projection")
+        projects = self.settings.shortcut == "projection"
+        return ResNet(self.facts.shape[0], self.depths(blocks), self.settings.width, self.outputs, projects=projects)
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,11 @@ from torch import Tensor, nn
 
 from lt_ray.cycle.facts import Reads
 from lt_ray.cycle.models import TOY_ENCODER, Encoder
-from lt_ray.errors import ModelError, StorageError
+from lt_ray.errors import ModelError
 from lt_ray.models import dropout as drop
 from lt_ray.models import positions, pretrained
-from lt_ray.models.model import Blocks, Generators, Model, Stack
+from lt_ray.models.hub import LABELS, HubModel, undrawn
+from lt_ray.models.model import Blocks, Stack
 from lt_ray.models.pretrained import Base, quiet
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def configuration(
     """
     from transformers import AutoConfig
 
-    tree = {key: value for key, value in tree.items() if key not in ("id2label", "label2id", "num_labels")}
-    kind = tree["model_type"]
     with quiet():
-        config = AutoConfig.for_model(kind, **{key: value for key, value in tree.items() if key != "model_type"})
+        fields = {name: value for name, value in tree.items() if name not in ("model_type", *LABELS)}
+        config = AutoConfig.for_model(tree["model_type"], **fields)
         config.num_labels = outputs
         if dropout is not None:
             drop.set_(config, dropout)
@@ -76,15 +75,14 @@ def build(config: PretrainedConfig, device: str | torch.device = "meta") -> nn.M
     Raises `ModelError` where the model does not have one stack of as many blocks as its configuration says, and where
     transformers makes no model of its configuration.
     """
-    from transformers import AutoModelForSequenceClassification, initialization
+    from transformers import AutoModelForSequenceClassification
 
     # Its buffers, such as positions, are made when it is: on the meta device they would have no values.
     made_on = torch.device("meta") if torch.device(device).type == "meta" else torch.device("cpu")
-    undrawn = getattr(initialization, "no_init_weights", contextlib.nullcontext)
     if getattr(config, "use_cache", False):
         config.use_cache = False  # each text is read once; blocks that are called again would see their own keys twice
     try:
-        with quiet(), undrawn(), made_on:
+        with undrawn(), made_on:
             module: nn.Module = AutoModelForSequenceClassification.from_config(config)
     except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())[:200].rstrip(".")
@@ -104,12 +102,12 @@ def readable(tree: Mapping[str, Any]) -> int | None:
 def stack_name(module: nn.Module) -> str:
     """Return the name of the stack of blocks, such as `bert.encoder.layer`; raises `ModelError` where there is none."""
     depth = int(getattr(module.config, "num_hidden_layers", 0))
-    found = [
+    stacks = [
         name
         for name, child in module.named_modules()
         if isinstance(child, nn.ModuleList) and len(child) == depth and depth > 0
     ]
-    outermost = [name for name in found if not any(name.startswith(f"{other}.") for other in found)]
+    outermost = [name for name in stacks if not any(name.startswith(f"{other}.") for other in stacks)]
     if len(outermost) != 1:
         kind = module.config.model_type  # type: ignore[union-attr]
         raise ModelError(
@@ -143,9 +141,10 @@ _PROBLEMS = {
 """What transformers calls the kinds of targets"""
 
 
-class EncoderModel(Model[Encoder]):
-    """A Hugging Face classifier: found on the hub or in a folder, cut shorter, saved for `from_pretrained`."""
+class EncoderModel(HubModel[Encoder]):
+    """A classifier of texts with one stack of blocks, which is cut shorter."""
 
+    configurations = KNOWN
     card = ("library_name: transformers", "pipeline_tag: text-classification")
 
     @property
@@ -153,19 +152,14 @@ class EncoderModel(Model[Encoder]):
         """What transformers calls its family."""
         return str(self._configuration(None).model_type)
 
-    @property
-    def outputs(self) -> int:
-        """Logits of one example: as transformers has them, one a class [count]."""
-        return self.facts.width
-
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the classifier; raises `ModelError` where it cannot be one, or is not what the settings say."""
         config = self._configuration(blocks)
-        path, own = self.settings.path, int(getattr(config, "vocab_size", self.facts.rows))
-        if self.facts.rows > own:
+        path, rows = self.settings.path, int(getattr(config, "vocab_size", self.facts.rows))
+        if self.facts.rows > rows:
             raise ModelError(
                 f"`--model {path}`: its tokenizer must have no more tokens than its embedding has rows, but has "
-                f"{self.facts.rows:,} for {own:,}: give the tokenizer that belongs to it."
+                f"{self.facts.rows:,} for {rows:,}: give the tokenizer that belongs to it."
             )
         module = build(config, torch.get_default_device())
         if self.settings.dropout is not None:
@@ -197,12 +191,6 @@ class EncoderModel(Model[Encoder]):
         inner = f"{self.dense.base_model_prefix}."
         return tuple(name for name in self.sizes if not name.startswith(inner))
 
-    def initial(self, generator: Generators) -> dict[str, Tensor]:
-        """Return the weights that were found where they have the module's shapes, and a draw of the rest."""
-        weights = self.drawn(generator)
-        found = self.base.weights() if self.base is not None else {}
-        return weights | {n: w for n, w in found.items() if n in weights and w.shape == weights[n].shape}
-
     def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
         """Write a draw: normal with the configuration's `initializer_range` for matrices, 0 for biases and for an
         embedding's padding row.
@@ -218,7 +206,7 @@ class EncoderModel(Model[Encoder]):
             weight[layer.padding_idx] = 0
 
     @classmethod
-    def found(cls, settings: Encoder, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[Encoder, Base]:
+    def fetch(cls, settings: Encoder, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[Encoder, Base]:
         """Return the encoder with its digest, and its files, kept once for all workers; see `pretrained`."""
         if settings.path != TOY_ENCODER:
             return pretrained.keep(pretrained.find(settings), settings, cache)
@@ -228,47 +216,23 @@ class EncoderModel(Model[Encoder]):
             return pretrained.keep(Path(folder), settings, cache)
 
     @classmethod
-    def kept_files(cls, settings: Encoder, cache: Path) -> Base:
-        """Return the files that `found` kept; raises `StorageError` where they are gone."""
-        found = sorted(cache.glob(f"{settings.digest[:16]}-*")) if settings.digest else []
-        if not found:
-            raise StorageError(
-                f"{cache} must hold the configuration and tokenizer of {settings.path}, but does not: run the sweep's "
-                "command again, which finds its rounds and writes them anew"
-            )
-        return Base(found[0])
-
-    @classmethod
-    def known(cls, settings: Encoder) -> bool:
-        """Whether its configuration is known without its files."""
-        return settings.path in KNOWN
-
-    @classmethod
     def reads(cls, settings: Encoder, base: Base | None) -> Reads:
         """Return the folder of its tokenizer, and how many tokens it can read."""
         return Reads(Path()) if base is None else Reads(base.directory, readable(base.config))
 
-    def export(self, state: Mapping[str, Tensor], blocks: Blocks, told: Mapping[str, Any], out: Path) -> None:
+    def export(self, state: Mapping[str, Tensor], blocks: Blocks, about: Mapping[str, Any], out: Path) -> None:
         """Write what `save_pretrained` writes, its tokenizer beside it: `from_pretrained` loads it as it is."""
         from transformers import AutoTokenizer
 
+        super().export(state, blocks, about, out)
         assert self.base is not None
-        config = self._configuration(blocks)
-        config.id2label = dict(enumerate(told["classes"]))
-        config.label2id = {name: index for index, name in enumerate(told["classes"])}
-        module = build(config, "cpu")
-        with torch.no_grad():
-            for name, parameter in module.named_parameters():
-                parameter.copy_(state[name])
         with quiet():
-            module.save_pretrained(out)  # type: ignore[operator] # transformers' own method
             tokenizer = AutoTokenizer.from_pretrained(self.base.directory, local_files_only=True)
-            tokenizer.model_max_length = told["longest"]
+            tokenizer.model_max_length = about["longest"]
             tokenizer.save_pretrained(out)
 
     def _configuration(self, blocks: Blocks) -> PretrainedConfig:
-        tree = self.base.config if self.base is not None else KNOWN[self.settings.path]
-        config = configuration(tree, self.outputs, self.settings.dropout, blocks, self.facts.padding)
+        config = configuration(self.tree, self.outputs, self.settings.dropout, blocks, self.facts.padding)
         config.problem_type = _PROBLEMS[self.facts.targets]
         return config
 

@@ -2,7 +2,7 @@
 
 A model is one class: it makes a torch module of its settings (`build`) and says how the module is called (`forward`).
 All else has a default that it may replace: how weights are drawn, which tensors are of which kind, which blocks can be
-removed, what it asks of texts, where its weights are found, how it is exported. Its settings name the class
+removed, what it asks of texts, where its weights are fetched from, how it is exported. Its settings name the class
 (`ModelSettings.implementation`), and `MODELS` has the settings: nothing else of lt_ray names a model.
 
 A model's *state* is its parameters and the buffers that are kept with them, such as the statistics of a batch norm, by
@@ -12,6 +12,7 @@ the names that the module gives them; tied tensors are one. Masks are of paramet
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,7 +29,8 @@ from lt_ray.cycle.facts import Facts, Reads
 from lt_ray.cycle.kinds import resolved
 from lt_ray.cycle.models import ModelSettings
 from lt_ray.models import maps
-from lt_ray.models.pretrained import Base
+from lt_ray.models.on_meta import on_meta
+from lt_ray.models.pretrained import Base, kept
 
 S = TypeVar("S", bound=ModelSettings)
 T = TypeVar("T")
@@ -58,7 +60,7 @@ class Model(Generic[S]):
 
     - `settings`: its fields
     - `facts`: what the data tell
-    - `base`: the files that it was found as, where it has any
+    - `base`: the files that it is made of, where it has any
     """
 
     output = "output"
@@ -117,8 +119,11 @@ class Model(Generic[S]):
         weight.fill_(float(name.endswith("weight")))
 
     def initial(self, generator: Generators) -> dict[str, Tensor]:
-        """Return the state that a training begins with, on the CPU: what was found, and a draw of the rest."""
-        return self.drawn(generator)
+        """Return the state that a training begins with, on the CPU: what `base` has in the module's shapes, and a draw
+        of the rest, such as the head where there are other classes."""
+        drawn = self.drawn(generator)
+        weights = {} if self.base is None else self.base.weights()
+        return drawn | {n: t for n, t in weights.items() if n in drawn and t.shape == drawn[n].shape}
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
@@ -141,7 +146,7 @@ class Model(Generic[S]):
         return tuple(name for name in self.sizes if name.startswith(f"{self.output}."))
 
     @classmethod
-    def found(cls, settings: S, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[S, Base | None]:
+    def fetch(cls, settings: S, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[S, Base | None]:
         """Return the settings with the digest of the files that the model is made of, and the files; None without any.
 
         - `cache`: where they are kept, on a path that every node sees
@@ -153,8 +158,9 @@ class Model(Generic[S]):
 
     @classmethod
     def kept_files(cls, settings: S, cache: Path) -> Base | None:
-        """Return the files that `found` kept; raises `StorageError` where they are gone."""
-        return None
+        """Return the files that `fetch` kept, None without any; raises `StorageError` where they are gone."""
+        digest = getattr(settings, "digest", None)
+        return None if digest is None else kept(digest, settings.title, cache)
 
     @classmethod
     def known(cls, settings: S) -> bool:
@@ -166,13 +172,13 @@ class Model(Generic[S]):
         """Return what it asks of texts."""
         return Reads(getattr(settings, "vocabulary", 1))
 
-    def export(self, state: Mapping[str, Tensor], blocks: Blocks, told: Mapping[str, Any], out: Path) -> None:
+    def export(self, state: Mapping[str, Tensor], blocks: Blocks, about: Mapping[str, Any], out: Path) -> None:
         """Write a state into a folder: weights as safetensors, and in `config.json` what they are loaded by.
 
-        - `told`: plain values: the cycle, the facts, the classes, what else the data tell
+        - `about`: plain values: the cycle, the facts, the classes, what else the data tell
         """
         safetensors.torch.save_file(dict(state), out / WEIGHTS)
-        tree = {**told, "blocks": blocks}
+        tree = {**about, "blocks": blocks}
         (out / CONFIG).write_text(json.dumps(tree, indent=1))
 
     # What follows from it
@@ -180,7 +186,7 @@ class Model(Generic[S]):
     @cached_property
     def dense(self) -> nn.Module:
         """The dense module on the meta device: shapes, no weights."""
-        with torch.device("meta"):
+        with on_meta():
             return self.build()
 
     @cached_property
@@ -197,13 +203,23 @@ class Model(Generic[S]):
     @cached_property
     def blocks(self) -> Blocks:
         """The dense model's blocks."""
-        return tuple(range(sum(stack.blocks for stack in self.stacks))) or None
+        return tuple(block for _, blocks in self.ranges for block in blocks) or None
+
+    @cached_property
+    def ranges(self) -> tuple[tuple[Stack, range], ...]:
+        """The stacks, each with its blocks' positions in the dense model."""
+        ends = itertools.accumulate(stack.blocks for stack in self.stacks)
+        return tuple((stack, range(end - stack.blocks, end)) for stack, end in zip(self.stacks, ends, strict=True))
+
+    def depths(self, blocks: Blocks) -> list[int]:
+        """Return how many blocks are left of each stack; all where `blocks` is None [count]."""
+        return [len(dense) if blocks is None else sum(block in dense for block in blocks) for _, dense in self.ranges]
 
     def module(self, blocks: Blocks) -> nn.Module:
         """Return the module with some blocks on the meta device."""
         if blocks == self.blocks:
             return self.dense
-        with torch.device("meta"):
+        with on_meta():
             return self.build(blocks)
 
     def blank(self, blocks: Blocks, device: torch.device) -> nn.Module:
@@ -320,8 +336,8 @@ class Model(Generic[S]):
         if after is None or after == before:
             return dict(tensors)
         names = self._renamed(before, after)
-        found = ((names(name), value) for name, value in tensors.items())
-        return {name: value for name, value in found if name is not None}
+        renamed = ((names(name), value) for name, value in tensors.items())
+        return {name: value for name, value in renamed if name is not None}
 
     def counts(self, masks: Mapping[str, Tensor], blocks: Blocks) -> dict[str, tuple[int, int]]:
         """Return the dense model's parameters: name → (weights that masks and blocks keep, weights) [count]."""
@@ -332,18 +348,16 @@ class Model(Generic[S]):
     def _names(self, blocks: Blocks) -> dict[int, str]:
         """Block, by its position in the dense model → its name in the model with some blocks."""
         names: dict[int, str] = {}
-        first = 0
-        for stack in self.stacks:
-            own = [block for block in blocks or () if first <= block < first + stack.blocks]
-            names |= {block: f"{stack.name}.{place}" for place, block in enumerate(own)}
-            first += stack.blocks
+        for stack, dense in self.ranges:
+            left = [block for block in blocks or () if block in dense]
+            names |= {block: f"{stack.name}.{place}" for place, block in enumerate(left)}
         return names
 
     def _block(self, name: str) -> str | None:
         """The block that a parameter's name begins with."""
         stacks = "|".join(re.escape(stack.name) for stack in self.stacks)
-        found = re.match(rf"(?:{stacks})\.\d+(?=\.)", name) if stacks else None
-        return None if found is None else found[0]
+        block = re.match(rf"(?:{stacks})\.\d+(?=\.)", name) if stacks else None
+        return None if block is None else block[0]
 
     def _renamed(self, before: Blocks, after: Blocks) -> Callable[[str], str | None]:
         """Name in the model with some blocks → in the one with others; None where its block is none of these."""
@@ -367,23 +381,10 @@ def model_of(settings: ModelSettings, facts: Facts, base: Base | None = None) ->
 
 def implementation(settings: ModelSettings) -> type[Model[Any]]:
     """Return the class of the model that settings describe."""
-    found = resolved(settings.implementation)
-    assert isinstance(found, type)
-    assert issubclass(found, Model)
-    return found
-
-
-def stage_depths(stacks: Iterable[Stack], blocks: Blocks) -> tuple[int, ...]:
-    """Return how many blocks are left of each stack [count].
-
-    - `blocks`: those that are kept; None = all
-    """
-    depths, first = [], 0
-    for stack in stacks:
-        last = first + stack.blocks
-        depths.append(stack.blocks if blocks is None else sum(first <= block < last for block in blocks))
-        first = last
-    return tuple(depths)
+    model = resolved(settings.implementation)
+    assert isinstance(model, type)
+    assert issubclass(model, Model)
+    return model
 
 
 def has_weights(layer: nn.Module) -> bool:
@@ -394,4 +395,4 @@ def has_weights(layer: nn.Module) -> bool:
 def norm_names(module: nn.Module) -> Sequence[str]:
     """Return the names of the parameters of normalising layers."""
     norms = [(name, child) for name, child in module.named_modules() if "norm" in type(child).__name__.lower()]
-    return [f"{name}.{own}" for name, child in norms for own, _ in child.named_parameters(recurse=False)]
+    return [f"{layer}.{name}" for layer, norm in norms for name, _ in norm.named_parameters(recurse=False)]

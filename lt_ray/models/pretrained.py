@@ -1,12 +1,10 @@
-"""Pretrained models: found on the hub or in a folder, kept once where all workers find them, known by their digest."""
+"""Pretrained models: fetched from the hub or a folder, kept once where all workers find them, known by their digest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +18,8 @@ from torch import Tensor
 
 from lt_ray.cycle.identity import canonical
 from lt_ray.cycle.models import MODELS, TOY_ENCODER, ModelSettings, Pretrained
-from lt_ray.errors import DamagedError, ModelError
+from lt_ray.errors import DamagedError, ModelError, StorageError
+from lt_ray.store.files import write_directory
 
 CONNECT_S = 10.0
 """Longest wait for the hub's first answer [s]"""
@@ -42,13 +41,13 @@ _NOISE = frozenset({"_name_or_path", "architectures", "transformers_version", "t
 
 @dataclass(frozen=True)
 class Base:
-    """What the models of one sweep start from: `config.json`, a tokenizer, and the weights that were found."""
+    """What the models of one sweep start from: `config.json`, a tokenizer, and pretrained weights."""
 
     directory: Path
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The configuration as it was found."""
+        """The configuration as the hub or the folder had it."""
         config: dict[str, Any] = json.loads((self.directory / _CONFIG).read_text())
         return config
 
@@ -59,7 +58,7 @@ class Base:
         return digest
 
     def weights(self) -> dict[str, Tensor]:
-        """Return the weights that were found, float32, by the classifier's own names; raises `DamagedError`."""
+        """Return the pretrained weights, float32, by the classifier's own names; raises `DamagedError`."""
         try:
             weights: dict[str, Tensor] = safetensors.torch.load_file(self.directory / _WEIGHTS)
         except (OSError, SafetensorError) as error:
@@ -71,65 +70,66 @@ P = TypeVar("P", bound=Pretrained)
 M = TypeVar("M", bound=ModelSettings)
 
 
-def keep(source: Path, settings: P, cache: Path) -> tuple[P, Base]:
+def keep(folder: Path, settings: P, cache: Path) -> tuple[P, Base]:
     """Copy what a model is made of into a cache, and return the model with its digest, and the copy.
 
-    - `source`: a folder as the hub lays it out: config.json, a tokenizer for texts, and weights as safetensors where
+    - `folder`: laid out as on the hub: config.json, a tokenizer for texts, and weights as safetensors where
       `settings.weights` is `pretrained`
     - `cache`: on a path that every node sees; `<cache>/<digest>/` appears whole or not at all
 
     Raises `ModelError` where something is missing or is no model of this kind.
     """
-    config = _read_config(source, settings)
-    weights = _found_weights(source, settings) if settings.weights == "pretrained" else {}
-    return _keep(config, weights, source, settings, settings.path, cache)
+    config = _read_config(folder, settings)
+    weights = _read_weights(folder, settings) if settings.weights == "pretrained" else {}
+    tokenizer = {name: (folder / name).read_bytes() for name in _TOKENIZER if (folder / name).exists()}
+    return _keep(config, weights, tokenizer, settings, cache)
 
 
-def keep_state(config: dict[str, Any], tensors: Mapping[str, Tensor], settings: M, cache: Path) -> tuple[M, Base]:
+def keep_state(config: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: M, cache: Path) -> tuple[M, Base]:
     """Keep a state and what else says what it is of, as `keep` does."""
-    return _keep(config, dict(tensors), None, settings, str(config["model_type"]), cache)
+    return _keep(config, tensors, {}, settings, cache)
 
 
 def _keep(
-    config: dict[str, Any], weights: dict[str, Tensor], tokenizer: Path | None, settings: M, path: str, cache: Path
+    config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Mapping[str, bytes], settings: M, cache: Path
 ) -> tuple[M, Base]:
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = cache / f".{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
-        (temporary / _CONFIG).write_text(json.dumps(config, indent=1))
-        for found in [] if tokenizer is None else [tokenizer / name for name in _TOKENIZER]:
-            if found.exists():
-                shutil.copyfile(found, temporary / found.name)
-        data = safetensors.torch.save(dict(sorted(weights.items())))
-        (temporary / _WEIGHTS).write_bytes(data)
-        kept = {key: value for key, value in config.items() if key not in _NOISE}
-        parts = canonical(kept).encode(), hashlib.sha256(data).hexdigest().encode()
-        digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
-        (temporary / _DIGEST).write_text(json.dumps({"digest": digest, "path": path}))
-        final = cache / _folder(digest, temporary)
-        if not final.exists():
-            try:
-                temporary.rename(final)
-            except OSError:
-                if not final.exists():
-                    raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    data = safetensors.torch.save(dict(sorted(weights.items())))
+    telling = {key: value for key, value in config.items() if key not in _NOISE}
+    parts = canonical(telling).encode(), hashlib.sha256(data).hexdigest().encode()
+    digest = hashlib.sha256(b"\n".join(parts)).hexdigest()
+    words = hashlib.sha256(b"".join(name.encode() + b"\0" + text for name, text in tokenizer.items())).hexdigest()
+    final = cache / f"{digest[:16]}-{words[:8]}"  # equal models with other tokenizers are two
+    plain = {_CONFIG: json.dumps(config, indent=1), _DIGEST: json.dumps({"digest": digest, "model": settings.title})}
+    files = {name: text.encode() for name, text in plain.items()}
+    write_directory(final, {**files, **tokenizer, _WEIGHTS: data}, {})
     return settings.model_copy(update={"digest": digest}), Base(final)
+
+
+def kept(digest: str, title: str, cache: Path) -> Base:
+    """Return the files of a model that `keep` or `keep_state` gave this digest; raises `StorageError`.
+
+    - `title`: what the message calls it
+    """
+    folders = sorted(cache.glob(f"{digest[:16]}-*"))
+    if not folders:
+        raise StorageError(
+            f"{cache} must hold what {title} is made of, but does not: run the sweep's command again, which finds its "
+            "rounds and writes it anew"
+        )
+    return Base(folders[0])
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, float32 where they are floats; raises `ModelError`."""
     try:
-        found = safetensors.torch.load_file(path)
+        tensors = safetensors.torch.load_file(path)
     except (OSError, SafetensorError) as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(
             f"`model.path` must be a state dict as safetensors, but {path} cannot be read ({said}); convert one of "
             "torch's with safetensors.torch.save_file, or leave it out to draw the weights from the seed."
         ) from None
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
 def find(encoder: Pretrained) -> Path:
@@ -148,7 +148,9 @@ def find(encoder: Pretrained) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     revision = encoder.revision or REVISIONS.get(encoder.path, "main")
-    wanted = [*_TOKENIZER, _CONFIG, *(["*.safetensors", "*.safetensors.index.json"] if _needs_weights(encoder) else [])]
+    wanted = [*_TOKENIZER, _CONFIG]
+    if encoder.weights == "pretrained":
+        wanted += ["*.safetensors", "*.safetensors.index.json"]
     try:
         return Path(snapshot_download(encoder.path, revision=revision, allow_patterns=wanted, local_files_only=True))
     except Exception:  # the hub's client raises many kinds for "not cached"; the hub is asked next
@@ -174,7 +176,7 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    own = logging.getLogger("transformers").propagate
+    propagates = logging.getLogger("transformers").propagate
     transformers_logging.set_verbosity(logging.CRITICAL)
     transformers_logging.disable_progress_bar()
     try:
@@ -183,30 +185,17 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-        logging.getLogger("transformers").propagate = own
+        logging.getLogger("transformers").propagate = propagates
 
 
-def _folder(digest: str, copy: Path) -> str:
-    """The copy's name: equal models with other tokenizers are two."""
-    tokenizer = hashlib.sha256()
-    for name in _TOKENIZER:
-        if (copy / name).exists():
-            tokenizer.update(name.encode() + b"\0" + (copy / name).read_bytes())
-    return f"{digest[:16]}-{tokenizer.hexdigest()[:8]}"
-
-
-def _needs_weights(encoder: Pretrained) -> bool:
-    return encoder.weights == "pretrained"
-
-
-def _read_config(source: Path, encoder: Pretrained) -> dict[str, Any]:
+def _read_config(folder: Path, encoder: Pretrained) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((source / _CONFIG).read_text())
+        config: dict[str, Any] = json.loads((folder / _CONFIG).read_text())
         kind = config["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise ModelError(
-            f"`--model {encoder.path}`: {source} must hold a model's config.json with `model_type`, but it cannot be "
+            f"`--model {encoder.path}`: {folder} must hold a model's config.json with `model_type`, but it cannot be "
             f"read ({said}); name another one."
         ) from None
     if encoder.inputs == "images":
@@ -239,13 +228,13 @@ def _check_plain(config: dict[str, Any], encoder: Pretrained) -> None:
         )
 
 
-def _found_weights(source: Path, encoder: Pretrained) -> dict[str, Tensor]:
-    """The weights at `source` by the names of the classifier; those that it lacks are not there."""
-    if not any(source.glob("*.safetensors")):
+def _read_weights(folder: Path, encoder: Pretrained) -> dict[str, Tensor]:
+    """The weights in a folder by the names of the classifier; those that it lacks are not there."""
+    if not any(folder.glob("*.safetensors")):
         if encoder.path == TOY_ENCODER:
             return {}
         raise ModelError(
-            f"`--model {encoder.path}`: {source} must hold weights as safetensors, but there is no such file: convert "
+            f"`--model {encoder.path}`: {folder} must hold weights as safetensors, but there is no such file: convert "
             "them, or say --from-config to draw them from the seed."
         )
     from transformers import AutoModelForImageClassification, AutoModelForSequenceClassification
@@ -254,8 +243,8 @@ def _found_weights(source: Path, encoder: Pretrained) -> dict[str, Tensor]:
     loader = AutoModelForImageClassification if pictures else AutoModelForSequenceClassification
     try:
         with quiet():
-            model, told = loader.from_pretrained(
-                source,
+            model, report = loader.from_pretrained(
+                folder,
                 output_loading_info=True,
                 local_files_only=True,
                 use_safetensors=True,
@@ -265,16 +254,18 @@ def _found_weights(source: Path, encoder: Pretrained) -> dict[str, Tensor]:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"`--model {encoder.path}`: the weights in {source} cannot be loaded ({said}); get them again, or name "
+            f"`--model {encoder.path}`: the weights in {folder} cannot be loaded ({said}); get them again, or name "
             "another model."
         ) from None
-    missing = set(told["missing_keys"]) | {key for key, *_ in told.get("mismatched_keys", ())}
-    found = {name: p.detach().float().contiguous() for name, p in model.named_parameters() if name not in missing}
+    missing = set(report["missing_keys"]) | {key for key, *_ in report.get("mismatched_keys", ())}
+    weights = {name: p.detach().float().contiguous() for name, p in model.named_parameters() if name not in missing}
     if pictures:  # whose batch norms have statistics
-        found |= {name: t.contiguous() for name, t in model.state_dict().items() if name not in missing | found.keys()}
-    if len(found) < len(missing):
+        others = model.state_dict().keys() - missing - weights.keys()
+        weights |= {name: t.contiguous() for name, t in model.state_dict().items() if name in others}
+    if len(weights) < len(missing):
         raise ModelError(
-            f"`--model {encoder.path}`: the weights in {source} must be the model's own, but {len(missing)} of "
-            f"{len(missing) + len(found)} of its tensors are not among them; name another model, or say --from-config."
+            f"`--model {encoder.path}`: the weights in {folder} must be the model's own, but {len(missing)} of "
+            f"{len(missing) + len(weights)} of its tensors are not among them; name another model, or say "
+            "--from-config."
         )
-    return found
+    return weights

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.models import TOY_RESNET, ResNet, StagedModel, TorchvisionResNet
-from lt_ray.errors import ModelError, StorageError
+from lt_ray.errors import ModelError
 from lt_ray.models import pretrained
-from lt_ray.models.model import Blocks, Generators, Model, Stack, stage_depths
-from lt_ray.models.pretrained import Base, quiet
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+from lt_ray.models.hub import LABELS, HubModel, undrawn
+from lt_ray.models.model import Blocks, Model, Stack
+from lt_ray.models.pretrained import Base
 
 _BASIC = {"model_type": "resnet", "layer_type": "basic", "hidden_sizes": [64, 128, 256, 512]}
 _BOTTLENECK = {"model_type": "resnet", "layer_type": "bottleneck", "hidden_sizes": [256, 512, 1024, 2048]}
@@ -36,35 +31,16 @@ KNOWN: dict[str, dict[str, Any]] = {
     TOY_RESNET: _BASIC | {"embedding_size": 8, "hidden_sizes": [8, 16, 32], "depths": [2, 4, 2]},
 }
 """Configurations that need no file: enough to plan with, and all that is needed where weights are drawn"""
-_TORCHVISION: dict[str, tuple[str, tuple[int, ...], dict[str, int]]] = {
-    "resnet18": ("BasicBlock", (2, 2, 2, 2), {}),
-    "resnet34": ("BasicBlock", (3, 4, 6, 3), {}),
-    "resnet50": ("Bottleneck", (3, 4, 6, 3), {}),
-    "resnet101": ("Bottleneck", (3, 4, 23, 3), {}),
-    "resnet152": ("Bottleneck", (3, 8, 36, 3), {}),
-    "resnext50_32x4d": ("Bottleneck", (3, 4, 6, 3), {"groups": 32, "width_per_group": 4}),
-    "resnext101_32x8d": ("Bottleneck", (3, 4, 23, 3), {"groups": 32, "width_per_group": 8}),
-    "wide_resnet50_2": ("Bottleneck", (3, 4, 6, 3), {"width_per_group": 128}),
-}
-"""torchvision's name → its kind of block, blocks of each stage, and what else its class is given"""
-
 S = TypeVar("S", bound=StagedModel)
 
 
 class StagedNetwork(Model[S]):
-    """What both have in common: four stages, how they are drawn, weights that were found."""
+    """What both have in common: how they are drawn, and a logit a class."""
 
     @property
     def outputs(self) -> int:
         """Logits of one example: one a class, as in what they are loaded from [count]."""
         return self.facts.width
-
-    def initial(self, generator: Generators) -> dict[str, Tensor]:
-        """Return the state that was found where it has the module's shapes, and a draw of the rest: of the head, where
-        there are other classes."""
-        drawn = self.drawn(generator)
-        found = self.base.weights() if self.base is not None else {}
-        return drawn | {n: t for n, t in found.items() if n in drawn and t.shape == drawn[n].shape}
 
     def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
         """Write a draw: Kaiming normal by outputs for kernels, and uniform within 1/√inputs for the linear layer.
@@ -78,21 +54,11 @@ class StagedNetwork(Model[S]):
         bound = 1 / math.sqrt(inputs)
         weight.uniform_(-bound, bound, generator=generator)
 
-    @classmethod
-    def kept_files(cls, settings: S, cache: Path) -> Base | None:
-        """Return the files that `found` kept; raises `StorageError` where they are gone."""
-        found = sorted(cache.glob(f"{settings.digest[:16]}-*")) if settings.digest else []
-        if not found:
-            raise StorageError(
-                f"{cache} must hold what {settings.title} is made of, but does not: run the sweep's command again, "
-                "which finds its rounds and writes it anew"
-            )
-        return Base(found[0])
 
+class ResNetModel(StagedNetwork[ResNet], HubModel[ResNet]):
+    """transformers' ResNet."""
 
-class ResNetModel(StagedNetwork[ResNet]):
-    """transformers' ResNet: found on the hub or in a folder, saved for `from_pretrained`."""
-
+    configurations = KNOWN
     output = "classifier"
     card = ("library_name: transformers", "pipeline_tag: image-classification")
 
@@ -103,7 +69,13 @@ class ResNetModel(StagedNetwork[ResNet]):
 
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the classifier, with some of its blocks or all."""
-        return _classifier(self._configuration(blocks))
+        from transformers import ResNetConfig, ResNetForImageClassification
+
+        changed = {"depths": self.depths(blocks), "num_channels": self.facts.shape[0], "dtype": torch.float32}
+        with undrawn():
+            config = ResNetConfig(**{**self._fields, **changed}, num_labels=self.outputs)
+            module: nn.Module = ResNetForImageClassification(config)
+        return module
 
     def forward(self, module: nn.Module, inputs: Tensor) -> Tensor:
         """Return logits, float (B, outputs), of pictures, float (B, 3, H, W)."""
@@ -113,65 +85,26 @@ class ResNetModel(StagedNetwork[ResNet]):
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
         """Its stages; the first block of each stays."""
-        depths = self._tree["depths"]
+        depths = self._fields["depths"]
         return tuple(Stack(f"resnet.encoder.stages.{i}.layers", depth, fixed=(0,)) for i, depth in enumerate(depths))
 
     @classmethod
-    def found(cls, settings: ResNet, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[ResNet, Base]:
+    def fetch(cls, settings: ResNet, cache: Path, write_tokenizer: Callable[[Path], None]) -> tuple[ResNet, Base]:
         """Return the model with its digest, and its files, kept once for all workers; see `pretrained`."""
         drawn = settings.weights == "random" or settings.path == TOY_RESNET
-        if not (drawn and settings.path in KNOWN):
-            return pretrained.keep(pretrained.find(settings), settings, cache)
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "config.json").write_text(json.dumps(KNOWN[settings.path]))
-            found = settings.model_copy(update={"weights": "random"})
-            kept, base = pretrained.keep(Path(folder), found, cache)
-        return settings.model_copy(update={"digest": kept.digest}), base
-
-    @classmethod
-    def known(cls, settings: ResNet) -> bool:
-        """Whether its configuration is known without its files."""
-        return settings.path in KNOWN
-
-    def export(self, state: Mapping[str, Tensor], blocks: Blocks, told: Mapping[str, Any], out: Path) -> None:
-        """Write what `save_pretrained` writes: `from_pretrained` loads it as it is."""
-        config = self._configuration(blocks)
-        config.id2label = dict(enumerate(told["classes"]))
-        config.label2id = {name: index for index, name in enumerate(told["classes"])}
-        module = _classifier(config)
-        module.load_state_dict(dict(state))
-        with quiet():
-            module.save_pretrained(out)  # type: ignore[operator] # transformers' own method
+        if drawn and settings.path in KNOWN:
+            return pretrained.keep_state(KNOWN[settings.path], {}, settings, cache)
+        return pretrained.keep(pretrained.find(settings), settings, cache)
 
     @cached_property
-    def _tree(self) -> dict[str, Any]:
-        """Its configuration, with transformers' defaults where its file says nothing."""
+    def _fields(self) -> dict[str, Any]:
+        """Its configuration's fields, with transformers' defaults where its file says nothing; those that its depths
+        decide are left out."""
         from transformers import ResNetConfig
 
-        tree = self.base.config if self.base is not None else KNOWN[self.settings.path]
         defaults: dict[str, Any] = ResNetConfig().to_dict()
-        return {name: tree.get(name, default) for name, default in defaults.items()}
-
-    def _configuration(self, blocks: Blocks) -> PretrainedConfig:
-        from transformers import ResNetConfig
-
-        tree = {name: value for name, value in self._tree.items() if name not in ("id2label", "label2id", "num_labels")}
-        depths = list(stage_depths(self.stacks, blocks))
-        tree |= {"depths": depths, "num_channels": self.facts.shape[0], "dtype": torch.float32}
-        stages = {"out_features": None, "out_indices": None, "stage_names": None}
-        return ResNetConfig(
-            **{name: value for name, value in tree.items() if name not in stages}, num_labels=self.outputs
-        )
-
-
-def _classifier(config: PretrainedConfig) -> nn.Module:
-    """The classifier on torch's default device, its weights without meaning."""
-    from transformers import ResNetForImageClassification, initialization
-
-    undrawn = getattr(initialization, "no_init_weights", contextlib.nullcontext)
-    with quiet(), undrawn():
-        module: nn.Module = ResNetForImageClassification(config)
-    return module
+        decided = {"out_features", "out_indices", "stage_names", *LABELS}
+        return {name: self.tree.get(name, default) for name, default in defaults.items() if name not in decided}
 
 
 class TorchvisionModel(StagedNetwork[TorchvisionResNet]):
@@ -180,21 +113,22 @@ class TorchvisionModel(StagedNetwork[TorchvisionResNet]):
     output = "fc"
 
     def build(self, blocks: Blocks = None) -> nn.Module:
-        """Return torchvision's class, with some of its blocks or all."""
-        classes = _torchvision()
-        kind, _, more = _TORCHVISION[self.settings.architecture]
-        depths = list(stage_depths(self.stacks, blocks))
-        made: nn.Module = classes.ResNet(getattr(classes, kind), depths, num_classes=self.outputs, **more)
-        return made
+        """Return torchvision's module, with some of its blocks or all."""
+        module: nn.Module = _torchvision()(self.settings.architecture, num_classes=self.outputs)
+        for stack, dense in () if blocks is None else self.ranges:
+            stage = list(module.get_submodule(stack.name).children())
+            left = [stage[block - dense.start] for block in blocks or () if block in dense]
+            module.register_module(stack.name, nn.Sequential(*left))
+        return module
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
         """Its stages; the first block of each stays."""
-        _, depths, _ = _TORCHVISION[self.settings.architecture]
-        return tuple(Stack(f"layer{stage}", depth, fixed=(0,)) for stage, depth in enumerate(depths, 1))
+        stages = {name: part for name, part in self.dense.named_children() if isinstance(part, nn.Sequential)}
+        return tuple(Stack(name, len(stage), fixed=(0,)) for name, stage in stages.items())
 
     @classmethod
-    def found(
+    def fetch(
         cls, settings: TorchvisionResNet, cache: Path, write_tokenizer: Callable[[Path], None]
     ) -> tuple[TorchvisionResNet, Base | None]:
         """Return the model with the digest of its weights' file, and the file, kept once for all workers.
@@ -206,8 +140,8 @@ class TorchvisionModel(StagedNetwork[TorchvisionResNet]):
             return settings, None
         tensors = pretrained.state_dict(Path(settings.path).expanduser())
         classes = tensors["fc.weight"].shape[0] if "fc.weight" in tensors else 1
-        own = cls(settings, Facts(inputs="images", width=classes, shape=(3, 224, 224)))
-        expected = {name: tensor.shape for name, tensor in own.state(own.dense).items()}
+        model = cls(settings, Facts(inputs="images", width=classes, shape=(3, 224, 224)))
+        expected = {name: tensor.shape for name, tensor in model.state(model.dense).items()}
         differing = [name for name, shape in expected.items() if name not in tensors or tensors[name].shape != shape]
         counted = [name for name in differing if not name.endswith("num_batches_tracked")]
         if counted or tensors.keys() - expected.keys():
@@ -218,18 +152,14 @@ class TorchvisionModel(StagedNetwork[TorchvisionResNet]):
             )
         return pretrained.keep_state({"model_type": settings.architecture}, tensors, settings, cache)
 
-    @classmethod
-    def kept_files(cls, settings: TorchvisionResNet, cache: Path) -> Base | None:
-        """Return the file that `found` kept, where there is one; raises `StorageError` where it is gone."""
-        return None if settings.path is None else super().kept_files(settings, cache)
-
 
 def _torchvision() -> Any:
+    """torchvision's maker of modules by name."""
     try:
-        from torchvision.models import resnet
+        from torchvision.models import get_model
     except ImportError:
         raise ModelError(
             "`--model torchvision` needs torchvision, which is not installed: pip install torchvision, or take --model "
             "microsoft/resnet-50"
         ) from None
-    return resnet
+    return get_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -22,7 +22,6 @@ class TextCnn(nn.Module):
 
     - `rows`: embedding rows, words and the unknown and padding rows together
     - `outputs`: 1 for two classes (a logit of class 1), else the number of classes
-    - `padding`: id of the padding row, which stays 0
 
     Source: Kim 2014 (arXiv:1408.5882), as the logs use it; Conv1d over words equals their Conv2d over (width × all
     features). Differences: `max(widths)` padding words follow every document, so its logits do not depend on how
@@ -30,31 +29,22 @@ class TextCnn(nn.Module):
     elsewhere by the convolutions themselves.
     """
 
-    def __init__(
-        self,
-        rows: int,
-        embedding: int,
-        filters: int,
-        widths: Sequence[int],
-        dropout: float,
-        outputs: int,
-        padding: int,
-    ) -> None:
+    def __init__(self, settings: Cnn, rows: int, outputs: int) -> None:
         super().__init__()
-        self.widths = tuple(widths)
-        self.embedding = nn.Embedding(rows, embedding, padding_idx=padding)
-        self.convolutions = nn.ModuleList(nn.Conv1d(embedding, filters, width) for width in widths)
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(filters * len(self.widths), outputs)
-        self._padding = padding
+        features, filters = settings.embedding, settings.filters
+        self.embedding = nn.Embedding(rows, features, padding_idx=PADDING)
+        self.convolutions = nn.ModuleList(nn.Conv1d(features, filters, width) for width in settings.widths)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.output = nn.Linear(filters * len(settings.widths), outputs)
+        self._widest = max(settings.widths)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits, float (B, outputs), for token ids, int64 (B, T)."""
-        tokens = F.pad(tokens, (0, max(self.widths)), value=self._padding)
+        tokens = F.pad(tokens, (0, self._widest), value=PADDING)
         if tokens.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
             kernels = [convolution.get_parameter("weight") for convolution in self.convolutions]
             biases = [convolution.get_parameter("bias") for convolution in self.convolutions]
-            pooled = max_over_time(tokens, self._padding, self.embedding.weight, kernels, biases)
+            pooled = max_over_time(tokens, PADDING, self.embedding.weight, kernels, biases)
         else:
             features = self.embedding(tokens).transpose(1, 2)
             pooled = torch.cat([convolution(features).amax(dim=2) for convolution in self.convolutions], dim=1)
@@ -65,46 +55,36 @@ class TextCnn(nn.Module):
 class TextRecurrent(nn.Module):
     """Embedding → dropout → recurrent layers, with dropout between them → last states → dropout → linear.
 
-    - `kind`: `nn.LSTM`, or `nn.RNN` with its tanh
     - `rows`: embedding rows, words and the unknown and padding rows together
-    - `hidden`: features of a state, in each direction
     - `outputs`: 1 for two classes (a logit of class 1), else the number of classes
-    - `padding`: id of the padding, which follows a document and never stands within one
 
-    Source: the logs' LSTM and RNN. The last states are the top layer's, forward after the last word and backward after
-    the first, side by side. Differences: one torch layer for each layer instead of one for all, which has the same
-    tensors in the same order under other names (`recurrent.1.weight_ih_l0` is their `weight_ih_l1`): the dropout
-    between them is ours, since cuDNN's keeps a state of its own that no reseeding reaches. On the CPU `through_time`
-    computes the layers, elsewhere torch. The layers compute in float32 under autocast too: cuDNN's autocast would
-    choose float16, whatever it is asked for.
+    The padding follows a document and never stands within one.
+
+    Source: the logs' LSTM and RNN, the latter with tanh. The last states are the top layer's, forward after the last
+    word and backward after the first, side by side. Differences: one torch layer for each layer instead of one for all,
+    which has the same tensors in the same order under other names (`recurrent.1.weight_ih_l0` is their
+    `weight_ih_l1`): the dropout between them is ours, since cuDNN's keeps a state of its own that no reseeding reaches.
+    On the CPU `through_time` computes the layers, elsewhere torch. The layers compute in float32 under autocast too:
+    cuDNN's autocast would choose float16, whatever it is asked for.
     """
 
-    def __init__(
-        self,
-        kind: type[nn.LSTM] | type[nn.RNN],
-        rows: int,
-        embedding: int,
-        hidden: int,
-        layers: int,
-        bidirectional: bool,
-        dropout: float,
-        outputs: int,
-        padding: int,
-    ) -> None:
+    def __init__(self, settings: Recurrent, rows: int, outputs: int) -> None:
         super().__init__()
-        features = hidden * (2 if bidirectional else 1)
-        self.embedding = nn.Embedding(rows, embedding, padding_idx=padding)
+        kind = nn.LSTM if isinstance(settings, Lstm) else nn.RNN
+        hidden, both = settings.hidden, settings.bidirectional
+        features = hidden * (2 if both else 1)
+        self.embedding = nn.Embedding(rows, settings.embedding, padding_idx=PADDING)
         self.recurrent = nn.ModuleList(
-            kind(features if layer else embedding, hidden, bidirectional=bidirectional) for layer in range(layers)
+            kind(features if layer else settings.embedding, hidden, bidirectional=both)
+            for layer in range(settings.layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(features, outputs)
         self._hidden = hidden
-        self._padding = padding
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits, float (B, outputs), for token ids, int64 (B, T), each document of at least one token."""
-        lengths = (tokens != self._padding).sum(dim=1).cpu()
+        lengths = (tokens != PADDING).sum(dim=1).cpu()
         packed = pack_padded_sequence(tokens, lengths, batch_first=True, enforce_sorted=False)
         sizes = packed.batch_sizes
         states = self.embedding(packed.data)
@@ -154,8 +134,7 @@ class CnnModel(TextModel[Cnn]):
 
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the module; it has no blocks."""
-        own, rows = self.settings, self.facts.rows
-        return TextCnn(rows, own.embedding, own.filters, own.widths, own.dropout, self.outputs, padding=PADDING)
+        return TextCnn(self.settings, self.facts.rows, self.outputs)
 
 
 class RecurrentModel(TextModel[Recurrent]):
@@ -163,18 +142,7 @@ class RecurrentModel(TextModel[Recurrent]):
 
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the module; it has no blocks."""
-        own = self.settings
-        return TextRecurrent(
-            nn.LSTM if isinstance(own, Lstm) else nn.RNN,
-            self.facts.rows,
-            own.embedding,
-            own.hidden,
-            own.layers,
-            own.bidirectional,
-            own.dropout,
-            self.outputs,
-            padding=PADDING,
-        )
+        return TextRecurrent(self.settings, self.facts.rows, self.outputs)
 
     def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
         """As the text models, but for the weights from state to state where they are orthogonal."""

@@ -51,36 +51,27 @@ class TextTransformer(nn.Module):
     """Words + learned positions → dropout → blocks → norm → mean over the words → dropout → linear.
 
     - `rows`: embedding rows, words and the unknown and padding rows together
-    - `blocks`: how many
-    - `positions`: most tokens of a document
+    - `blocks`: how many are left
     - `outputs`: 1 for two classes (a logit of class 1), else the number of classes
-    - `padding`: id of the padding, which follows a document and never stands within one
+
+    The padding follows a document and never stands within one.
 
     Source: the encoder of Vaswani et al. 2017 (arXiv:1706.03762), norms as Xiong et al. 2020 (arXiv:2002.04745) place
     them: before each part of a block, and once at the end. Differs: positions are learned, the MLP has GELU, and the
     mean over the words is classified.
     """
 
-    def __init__(
-        self,
-        rows: int,
-        features: int,
-        blocks: int,
-        heads: int,
-        hidden: int,
-        positions: int,
-        dropout: float,
-        outputs: int,
-        padding: int,
-    ) -> None:
+    def __init__(self, settings: Transformer, rows: int, blocks: int, outputs: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(rows, features, padding_idx=padding)
-        self.positions = nn.Embedding(positions, features)
-        self.blocks = nn.ModuleList(Block(features, heads, hidden, dropout) for _ in range(blocks))
+        features = settings.embedding
+        self.embedding = nn.Embedding(rows, features, padding_idx=PADDING)
+        self.positions = nn.Embedding(settings.positions, features)
+        self.blocks = nn.ModuleList(
+            Block(features, settings.heads, settings.hidden, settings.dropout) for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(features)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(settings.dropout)
         self.output = nn.Linear(features, outputs)
-        self._padding = padding
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return logits, float (B, outputs), for token ids, int64 (B, T), each document of at least one token.
@@ -93,7 +84,7 @@ class TextTransformer(nn.Module):
                 f"documents must have at most `model.positions` tokens, but got (tokens={length}, positions={most}): "
                 "load them with what `Model.reads` says, or say --set model.positions=N"
             )
-        kept = tokens != self._padding
+        kept = tokens != PADDING
         states = self.dropout(self.embedding(tokens) + self.positions(torch.arange(length, device=tokens.device)))
         for block in self.blocks:
             states = block(states, kept)
@@ -108,18 +99,8 @@ class TransformerModel(TextModel[Transformer]):
 
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the module, with some of its blocks or all."""
-        own, count = self.settings, self.settings.layers if blocks is None else len(blocks)
-        return TextTransformer(
-            self.facts.rows,
-            own.embedding,
-            count,
-            own.heads,
-            own.hidden,
-            own.positions,
-            own.dropout,
-            self.outputs,
-            padding=PADDING,
-        )
+        (count,) = self.depths(blocks)
+        return TextTransformer(self.settings, self.facts.rows, count, self.outputs)
 
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:

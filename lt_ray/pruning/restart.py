@@ -7,12 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import Tensor
 
-from lt_ray.pruning.masks import Masks, Weights, masked
-
-
-def ticket(masks: Masks, start: Weights) -> dict[str, Tensor]:
-    """Return the weights a round starts from: `start` where a mask keeps them, exactly 0 elsewhere."""
-    return masked(start, masks)
+from lt_ray.pruning.masks import Weights
 
 
 def sharing(drawn: Weights, initial: Weights, patterns: Collection[str]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The pretrained model of a sweep: found once, kept where every worker finds it."""
+"""The pretrained model of a sweep: fetched once, kept where every worker finds it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def prepare(cycle: Cycle, cache: Path) -> tuple[Cycle, Base | None]:
 
     Raises `ModelError` where the model cannot be had or used.
     """
-    model, base = implementation(cycle.model).found(cycle.model, cache, toy.write_tokenizer)
+    model, base = implementation(cycle.model).fetch(cycle.model, cache, toy.write_tokenizer)
     return cycle.model_copy(update={"model": model}), base
 
 

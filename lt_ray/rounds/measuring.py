@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from lt_ray.cycle.metrics import Metric
 from lt_ray.tasks.task import Data, SplitName
@@ -41,16 +42,6 @@ class Measured:
         both = {"val": self.val, "test": self.test}
         losses = {f"{before}{split}_loss": measured.loss for split, measured in both.items()}
         return losses | {f"{before}{s}_{name}": value for s, m in both.items() for name, value in m.values.items()}
-
-    def tree(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return asdict(self)
-
-    @classmethod
-    def loaded(cls, tree: Mapping[str, Any]) -> Measured:
-        """Return what `tree` told of."""
-        val, test = (Measure(tree[s]["loss"], tree[s]["values"], _rows(tree[s]["confusion"])) for s in ("val", "test"))
-        return cls(val, test, tree["test_s"], tree["both_s"])
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class Measuring:
         first = np.arange(min(_LATENCY_BATCH, self.data.examples("validation")))
         (batch,) = self.data.some("validation", first, _LATENCY_BATCH)
         with self.autocast():
-            return measure.latency(trainee.model, batch.inputs, self.device, trainee.outputs)
+            return measure.latency(trainee.model, batch.inputs, self.device, trainee.forward)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of every forward pass."""
@@ -98,8 +89,8 @@ class Measuring:
     def _split(self, trainee: Trainee, split: SplitName) -> Measure:
         batches = self.data.measuring(split)
         with self.autocast():
-            return measure.measure(trainee.model, batches, self.device, trainee.outputs, self.data, self.meter())
+            return measure.measure(trainee.model, batches, self.device, trainee.forward, self.data, self.meter())
 
 
-def _rows(confusion: Sequence[Sequence[int]] | None) -> tuple[tuple[int, ...], ...] | None:
-    return None if confusion is None else tuple(map(tuple, confusion))
+MEASURED: TypeAdapter[Measured | None] = TypeAdapter(Measured | None)
+"""Writes what was measured as plain values, and reads it from them"""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,10 @@ from lt_ray.cycle.prunings import Restarting
 from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, RoundResult
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
-from lt_ray.pruning.masks import ZeroPruned
-from lt_ray.pruning.restart import sharing, ticket
+from lt_ray.pruning.masks import ZeroPruned, masked
+from lt_ray.pruning.restart import sharing
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
-from lt_ray.rounds.measuring import Measured, Measuring
+from lt_ray.rounds.measuring import MEASURED, Measured, Measuring
 from lt_ray.rounds.methods.method import Context, Parent, method_of
 from lt_ray.rounds.outcome import Trained, epoch_result, round_result, stored_round
 from lt_ray.rounds.start import Start
@@ -37,6 +37,7 @@ from lt_ray.training.randomness import generators, order, seed_step
 log = logging.getLogger("lt_ray")
 
 Event = EpochResult | RoundResult
+R = TypeVar("R")
 PARTIAL_EVERY_S = 60.0
 _SIGN_OF_LIFE_S = 1.0
 
@@ -118,36 +119,29 @@ class _Run:
     def prunable(self) -> tuple[str, ...]:
         return prunable_names(self.cycle, self.model)
 
-    def result(self, round: Round, stored: StoredRound) -> RoundResult:
-        return round_result(self.cycle, round.key, stored, self.prunable)
-
     def events(self, round: Round) -> Generator[Event, None, None]:
         """Load or compute a round, yielding its epochs and itself."""
-        told = 0
+        yielded = 0
         stored = self.store.find(round.key, thorough=True)
         if stored is None:
             if round.taken or round.counted is not None:
-                self._find_ticket(round)
+                self._store_ticket(round)
             with self.store.claim(round.key):
                 stored = self.store.find(round.key, thorough=True)
                 if stored is None:
-                    computing = self.compute(round)
-                    while stored is None:
-                        try:
-                            epoch = next(computing)
-                        except StopIteration as finished:
-                            stored = finished.value
-                        else:
-                            told += 1
-                            yield epoch_result(self.cycle, round.index, epoch)
-        for epoch in stored.epochs[told:]:
+                    computing = _Returning(self.compute(round))
+                    for epoch in computing:
+                        yielded += 1
+                        yield epoch_result(self.cycle, round.index, epoch)
+                    stored = computing.returned
+        for epoch in stored.epochs[yielded:]:
             yield epoch_result(self.cycle, round.index, epoch)
-        yield self.result(round, stored)
+        yield round_result(self.cycle, round.key, stored, self.prunable)
 
-    def _find_ticket(self, round: Round) -> None:
+    def _store_ticket(self, round: Round) -> None:
         """See to it that the store has the origin's rounds up to the one whose ticket is taken."""
-        for found in self.origin.rounds[: round.index + 1]:
-            for _ in self.origin.events(found):
+        for earlier in self.origin.rounds[: round.index + 1]:
+            for _ in self.origin.events(earlier):
                 pass
 
     def compute(self, round: Round) -> Generator[Epoch, None, StoredRound]:
@@ -162,8 +156,7 @@ class _Run:
         pruning = round.pruning
         if pruning is None or pruning.may_lose is None:
             return None
-        dense = self.store.find(round.dense)
-        assert dense is not None
+        dense = self._stored(round.dense)
         metric = self.cycle.metric
         value = after.val.values[metric.name]
         score = value if metric.best == "highest" else -value
@@ -182,15 +175,15 @@ class _Run:
             if start.goes_on:
                 before = self.measuring.both(trainee)
         else:
-            tensors, told = partial[0], json.loads(partial[1])
+            tensors, tree = partial[0], json.loads(partial[1])
             weights = {name.removeprefix("model/"): t for name, t in tensors.items() if name.startswith("model/")}
-            start = Start.loaded(tensors, told["start"], weights)
-            before = None if told["before"] is None else Measured.loaded(told["before"])
+            start = Start.loaded(tensors, tree["start"], weights)
+            before = MEASURED.validate_python(tree["before"])
             trainee = self._trainee(start)
-            trainee.restore(tensors, Progress.loads(told["progress"]))
+            trainee.restore(tensors, Progress.loads(tree["progress"]))
             log.info("round %s goes on at epoch %d", round.key, trainee.progress.epoch)
         fixed = start.tensors()
-        told = {"start": start.tree(), "before": None if before is None else before.tree()}
+        fixed_tree = {"start": start.tree(), "before": MEASURED.dump_python(before)}
         last = self.cycle.epochs_of(round.pruning) if start.trains else start.epoch
         durable = len(trainee.progress.history)
         yield from trainee.progress.history
@@ -204,7 +197,7 @@ class _Run:
             due_s = self.partial_every_s / 12 if epoch_ended else self.partial_every_s
             if time.monotonic() - saved_at >= due_s:
                 position = (progress.epoch, progress.step)
-                whole = json.dumps({**told, "progress": progress.dumps()})
+                whole = json.dumps({**fixed_tree, "progress": progress.dumps()})
                 self.store.save_partial(round.key, trainee.state() | fixed, whole, position)
                 saved_at = time.monotonic()
                 yield from progress.history[durable:]
@@ -253,7 +246,7 @@ class _Run:
             meter=self.measuring.meter,
             metric=self.cycle.metric,
             batches=self._batches,
-            validate=lambda _: self.measuring.validation(trainee),
+            validate=lambda: self.measuring.validation(trainee),
             seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
             after_step=zero_pruned,
             patience=training.patience,
@@ -277,7 +270,7 @@ class _Run:
         pruning = round.pruning
         if pruning is None:
             masks = self.model.initial_masks()
-            return Start(ticket(masks, self._initial()), masks, self.model.blocks)
+            return Start(masked(self._initial(), masks), masks, self.model.blocks)
         finding = self.origin if round.taken else self
         start = finding._ticket(round)
         if not isinstance(pruning, Restarting) or pruning.restart == "final":
@@ -289,7 +282,7 @@ class _Run:
             first, epoch = 0, None
             drawn = self.model.drawn(generators(self.cycle.seed, "reinit", round.index))
             weights = sharing(drawn, self._initial(), pruning.shared_start)
-        weights = ticket(start.masks, self.model.cut(weights, start.blocks))
+        weights = masked(self.model.cut(weights, start.blocks), start.masks)
         return dataclasses.replace(start, weights=weights, epoch=first, restart_epoch=epoch, goes_on=False)
 
     def _initial(self) -> dict[str, Tensor]:
@@ -302,9 +295,9 @@ class _Run:
         assert round.parent is not None
         parent = self.by_key[round.parent]
         if round.taken:
-            weights, found = self._trained(parent) if round.needs_weights else {}, self._found(parent)
-            masks = self.store.masks(parent.key)
-            return Start(weights, masks, found.blocks, found.frozen, goes_on=round.needs_weights)
+            weights = self._trained(parent) if round.needs_weights else {}
+            masks, stored = self.store.masks(parent.key), self._stored(parent.key)
+            return Start(weights, masks, stored.blocks, stored.frozen, goes_on=round.needs_weights)
         context = Context(
             self.model,
             self.data,
@@ -313,7 +306,7 @@ class _Run:
             self.store,
             self.device,
             initial=self._initial,
-            earlier=lambda: [self._found(ancestor).measurement for ancestor in self._ancestors(round)],
+            earlier=lambda: [self._stored(ancestor.key).measurement for ancestor in self._ancestors(round)],
             counts=None if round.counted is None else self._kept(round.counted),
         )
         return method_of(round.pruning).prune(self._parent(round), context)
@@ -324,10 +317,10 @@ class _Run:
 
     def _parent(self, round: Round) -> Parent:
         """The round whose model a round prunes: the latest one before it that was not rejected."""
-        accepted = next(a for a in self._ancestors(round) if self._found(a).measurement.accepted is not False)
-        found = self._found(accepted)
+        accepted = next(a for a in self._ancestors(round) if self._stored(a.key).measurement.accepted is not False)
+        stored = self._stored(accepted.key)
         weights, masks = self._trained(accepted), self.store.masks(accepted.key)
-        return Parent(accepted.key, accepted.index, weights, masks, found.blocks, found.frozen)
+        return Parent(accepted.key, accepted.index, weights, masks, stored.blocks, stored.frozen)
 
     def _ancestors(self, round: Round) -> Iterator[Round]:
         """The rounds that a round comes from, the latest first."""
@@ -335,17 +328,18 @@ class _Run:
             round = self.by_key[round.parent]
             yield round
 
-    def _found(self, round: Round) -> StoredRound:
-        found = self.store.find(round.key)
-        assert found is not None
-        return found
+    def _stored(self, key: str) -> StoredRound:
+        """A round that is finished."""
+        stored = self.store.find(key)
+        assert stored is not None
+        return stored
 
     def _trained(self, round: Round) -> dict[str, Tensor]:
         """The weights a finished round ended with; trained again where they were dropped."""
         weights = self.store.weights(round.key)
         if weights is None:
             log.warning("the weights of round %s were dropped and are trained again", round.key)
-            weights = dict(_drained(self._train(round, keep=())).weights)
+            weights = dict(_Returning(self._train(round, keep=())).drained().weights)
             self.store.put_weights_back(round.key, weights)
             self.store.drop_partial(round.key)
         return weights
@@ -355,27 +349,34 @@ class _Run:
         if wanted == 0:
             return 0, self._initial()
         dense = self.rounds[0]
-        stored = self.store.find(dense.key)
-        assert stored is not None
-        trained = stored.measurement.epochs
+        trained = self._stored(dense.key).measurement.epochs
         epoch = trained if wanted == "last" else min(wanted, trained)
         weights = self.store.rewind(dense.key, epoch)
         if weights is None:
             log.warning("epoch %d of round %s was not kept and is trained again", epoch, dense.key)
-            _drained(self._train(dense, keep={epoch}, last_epoch=epoch))
+            _Returning(self._train(dense, keep={epoch}, last_epoch=epoch)).drained()
             self.store.drop_partial(dense.key)
             weights = self.store.rewind(dense.key, epoch)
             assert weights is not None
         return epoch, weights
 
 
-def _drained(computing: Generator[Epoch, None, Trained]) -> Trained:
-    while True:
-        try:
-            next(computing)
-        except StopIteration as finished:
-            outcome: Trained = finished.value
-            return outcome
+class _Returning(Generic[R]):
+    """Gives the epochs that a computation yields, and keeps what it returns."""
+
+    returned: R
+
+    def __init__(self, computing: Generator[Epoch, None, R]) -> None:
+        self._computing = computing
+
+    def __iter__(self) -> Iterator[Epoch]:
+        self.returned = yield from self._computing
+
+    def drained(self) -> R:
+        """Run the computation to its end and return what it returns."""
+        for _ in self:
+            pass
+        return self.returned
 
 
 def channels_last(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

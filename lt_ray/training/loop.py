@@ -69,20 +69,12 @@ class Trainee:
     model: nn.Module
     optimizer: Optimizer
     progress: Progress
+    forward: Callable[[Tensor], Tensor]
+    """Inputs → outputs"""
+    live: Mapping[str, Tensor]
+    """The tensors of the model's state, which training writes to"""
     best_weights: dict[str, Tensor] | None = None
     """A model's state, as all that is called weights here: its buffers, such as a batch norm's statistics, too"""
-    forward: Callable[[Tensor], Tensor] | None = None
-    """Inputs → outputs; None = the model itself"""
-    live: Mapping[str, Tensor] = field(default_factory=dict)
-    """The tensors of the model's state, which training writes to; empty = its parameters"""
-
-    def __post_init__(self) -> None:
-        self.live = self.live or dict(self.model.named_parameters())
-
-    @property
-    def outputs(self) -> Callable[[Tensor], Tensor]:
-        """Inputs → outputs."""
-        return self.model if self.forward is None else self.forward
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor of the running training, on the CPU, under names that `restore` understands."""
@@ -125,8 +117,8 @@ class Recipe:
     """The one that decides"""
     batches: Callable[[int, int], Iterable[Batch]]
     """(epoch, first step) → the epoch's batches from that step on"""
-    validate: Callable[[nn.Module], Measure]
-    """Model → its measure on the validation split"""
+    validate: Callable[[], Measure]
+    """Gives the model's measure on the validation split"""
     seed_step: Callable[[int, int], None]
     """Called before each step with (epoch, step); the only source of the step's random draws"""
     after_step: Callable[[], None]
@@ -137,13 +129,13 @@ class Recipe:
     device: torch.device
     autocast: Callable[[], AbstractContextManager[object]]
     """Gives the context of a forward pass"""
-    lr_at: Callable[[int, int], float] | None = None
+    lr_at: Callable[[int, int], float] | None
     """(epoch, step) → the step's learning rate; None = the optimizer's own"""
-    gradient_norm: float | None = None
+    gradient_norm: float | None
     """Norm to which the gradient of all parameters together is clipped; None = never"""
-    before_clipping: Callable[[], None] | None = None
+    before_clipping: Callable[[], None]
     """Called when a step's gradient is whole; what it makes 0 there is not in the norm"""
-    accumulation: int = 1
+    accumulation: int
     """Parts in which a batch goes through the model one after the other [count]"""
 
 
@@ -197,8 +189,7 @@ def _step(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Te
     optimizer.zero_grad(set_to_none=True)
     loss = _backward(trainee, recipe, meter, batch)
     if recipe.gradient_norm is not None:
-        if recipe.before_clipping is not None:
-            recipe.before_clipping()
+        recipe.before_clipping()
         nn.utils.clip_grad_norm_(trainee.model.parameters(), recipe.gradient_norm)
     optimizer.step()
     recipe.after_step()
@@ -212,7 +203,7 @@ def _backward(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -
     for part in batch.parts(recipe.accumulation):
         part = part.to(recipe.device)
         with recipe.autocast():
-            outputs = trainee.outputs(part.inputs)
+            outputs = trainee.forward(part.inputs)
         loss, weight = learnt.loss(outputs, part), learnt.weight(part)
         if weight < whole:
             loss = loss * (weight / whole)
@@ -225,7 +216,7 @@ def _backward(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -
 def _finish_epoch(trainee: Trainee, recipe: Recipe, meter: Metering) -> None:
     progress, patience = trainee.progress, recipe.patience
     started = time.perf_counter()
-    validation = recipe.validate(trainee.model)
+    validation = recipe.validate()
     record = Epoch(
         metric=recipe.metric.name,
         best=recipe.metric.best,

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 
 from lt_ray.training.batch import Batch
 
+_WARM_UP, _FEWEST_PASSES, _PASSES = 3, 5, 15
+"""Passes whose time does not count, and that do, at least and at most [count]"""
+_MOST_S = 5.0
+"""Once the fewest are done, no further pass is begun after so long [s]"""
+
 
 class Metering(Protocol):
     """Adds up one split batch by batch for its metrics; `tasks.task.Data.meter` makes it."""
@@ -31,7 +36,7 @@ class Metering(Protocol):
         """Return the sums as plain values."""
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up the sums that `state` told of."""
+        """Take up the sums that `state` returned."""
 
 
 class Learnt(Protocol):
@@ -113,30 +118,25 @@ def latency(
     model: nn.Module,
     inputs: Tensor,
     device: torch.device,
-    logits: Callable[[Tensor], Tensor],
-    *,
-    warm_up: int = 3,
-    repeats: int = 15,
-    most_s: float = 5.0,
+    forward: Callable[[Tensor], Tensor],
 ) -> Latency:
     """Return how long a batch takes, dropout off, after passes that do not count.
 
     - `inputs`: the batch
-    - `warm_up`, `repeats`: passes that do not count, and that do, at least 5 [count]
-    - `most_s`: no further pass is begun after so long [s]
+    - `forward`: inputs → outputs
     """
     inputs = inputs.to(device)
     taken: list[float] = []
     began = time.perf_counter()
     with evaluating(model):
-        for place in range(warm_up + repeats):
-            if len(taken) >= 5 and time.perf_counter() - began > most_s:
+        for place in range(_WARM_UP + _PASSES):
+            if len(taken) >= _FEWEST_PASSES and time.perf_counter() - began > _MOST_S:
                 break
             started = time.perf_counter()
-            logits(inputs)
+            forward(inputs)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            if place >= warm_up:
+            if place >= _WARM_UP:
                 taken.append(time.perf_counter() - started)
     low, _, high = statistics.quantiles(taken, n=4)
     return Latency(statistics.median(taken), low, high)

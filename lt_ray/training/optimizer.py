@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 
@@ -25,10 +26,16 @@ def optimizer(
     if any(name in spared for name in trained):
         groups.append({"params": [p for name, p in trained.items() if name in spared], "weight_decay": 0.0})
     if training.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=lr, weight_decay=decay, fused=True)
+        return _eager(torch.optim.Adam)(groups, lr=lr, weight_decay=decay, fused=True)
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, weight_decay=decay, fused=True)
-    return torch.optim.SGD(groups, lr=lr, momentum=training.momentum, weight_decay=decay, fused=True)
+        return _eager(torch.optim.AdamW)(groups, lr=lr, weight_decay=decay, fused=True)
+    return _eager(torch.optim.SGD)(groups, lr=lr, momentum=training.momentum, weight_decay=decay, fused=True)
+
+
+def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """The class without its guards against torch.compile: the first call of one loads torch._dynamo, 4 s of a core."""
+    guarded = ("add_param_group", "zero_grad")
+    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in guarded})
 
 
 def rate(training: Training, steps: int, last_epoch: int) -> Callable[[int, int], float] | None:

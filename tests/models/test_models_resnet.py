@@ -84,7 +84,7 @@ def tiny(tmp_path_factory) -> Path:
 
 
 def found(settings, cache) -> tuple:
-    return implementation(settings).found(settings, cache, lambda _: None)
+    return implementation(settings).fetch(settings, cache, lambda _: None)
 
 
 def test_what_was_found_is_what_training_begins_with(tiny, tmp_path):

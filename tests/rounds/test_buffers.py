@@ -254,7 +254,7 @@ def test_masks_counts_and_the_optimizer_are_of_parameters_alone(data, tmp_path):
         assert row.parameters == sum(parameters.values()) == row.prunable
         assert row.nonzero == row.remaining
     net = Net(3)
-    trainee = Trainee(net, torch.optim.Adam(net.parameters()), Progress(epoch=0), live=net.state_dict(keep_vars=True))
+    trainee = Trainee(net, torch.optim.Adam(net.parameters()), Progress(epoch=0), net, net.state_dict(keep_vars=True))
     net(torch.randn(5, 4)).sum().backward()
     trainee.optimizer.step()
     held = {name.split("/")[1] for name in trainee.state() if name.startswith("optimizer/")}

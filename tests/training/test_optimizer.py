@@ -1,5 +1,9 @@
 """The learning rate is a function of the step, and decay spares what it is told to."""
 
+import subprocess
+import sys
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -66,3 +70,47 @@ def test_decay_of_matrices_spares_what_is_named_and_frozen_parameters_are_not_th
     assert moved == {"matrix": True, "vector": False, "frozen": False}
     everything = optimizer(training.model_copy(update={"decayed": "all"}), parameters, {"vector"})
     assert len(everything.param_groups) == 1
+
+
+_STEP = """
+import sys
+import torch
+from lt_ray.cycle.facts import Facts
+from lt_ray.cycle.models import Cnn, Lstm
+from lt_ray.cycle.training import Training
+from lt_ray.models.model import model_of
+from lt_ray.training.optimizer import optimizer
+from lt_ray.training.randomness import generators
+
+for settings in (Cnn(embedding=4, filters=2), Lstm(embedding=4, hidden=3)):
+    model = model_of(settings, Facts(rows=9))
+    module = model.live(model.initial(generators(0, "init")), None, torch.device("cpu"))
+    made = optimizer(Training(), dict(module.named_parameters()), frozenset())
+    module(torch.tensor([[2, 3, 4]])).sum().backward()
+    made.step()
+    made.zero_grad()
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_step_loads_no_compiler():
+    """Neither making a model nor training it loads torch._dynamo, which costs each process seconds."""
+    done = subprocess.run([sys.executable, "-c", _STEP], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_an_optimizer_steps_as_torchs_own(name):
+    """Without its guards an optimizer takes torch's steps, bit for bit, and leaves no gradient."""
+    training = Training(optimizer=name, lr=0.1, weight_decay=0.01, momentum=0.9 if name == "sgd" else 0.0)
+    theirs_of = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
+    ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    pairs = (ours, optimizer(training, {"w": ours}, ())), (theirs, theirs_of[name]([theirs], lr=0.1, weight_decay=0.01))
+    for weight, made in pairs:
+        for _ in range(3):
+            made.zero_grad()
+            (weight**3).sum().backward()
+            made.step()
+        made.zero_grad()
+        assert weight.grad is None
+    assert torch.equal(ours, theirs)

@@ -163,9 +163,9 @@ class Masking(Method[P]):
 
 def method_of(settings: PruningSettings) -> Method[Any]:
     """Return the method that settings describe."""
-    found = resolved(settings.implementation)(settings)
-    assert isinstance(found, Method)
-    return found
+    method = resolved(settings.implementation)(settings)
+    assert isinstance(method, Method)
+    return method
 
 
 def calibrating(data: Data, seed: int, count: int) -> Integers:

@@ -34,13 +34,13 @@ class Ranking(Masking[R]):
 
     def masks(self, parent: Parent, context: Context) -> dict[str, Tensor]:
         """Return the parent's masks without the smallest scores."""
-        own, model = self.settings, context.model
+        settings, model = self.settings, context.model
         return magnitude.prune(
             self.scores(parent, context),
             parent.masks,
-            own.fraction,
-            scope=own.scope,
-            rounding=own.rounding,
+            settings.fraction,
+            scope=settings.scope,
+            rounding=settings.rounding,
             names=model.cut(dict.fromkeys(self.touches(model)), parent.blocks),
             fractions=model.cut(self._fractions(model), parent.blocks),
         )
@@ -48,33 +48,37 @@ class Ranking(Masking[R]):
     def check(self, model: Model[Any], surveyed: Callable[[], Survey]) -> None:
         """Raise `CycleError` for a pattern that names no parameter or leaves nothing to prune, and `ModelError` for
         weights in layers of an unknown kind."""
-        own, names = self.settings, list(model.sizes)
-        for field, patterns in (("exclude", own.exclude), ("shared_start", own.shared_start)):
+        settings, names = self.settings, list(model.sizes)
+        for field, patterns in (("exclude", settings.exclude), ("shared_start", settings.shared_start)):
             for pattern in patterns:
                 if not any(matches(name, [pattern]) for name in names):
                     raise CycleError(
-                        f"`{own.method}.{field}` must name parameters of the model, but got {pattern!r}."
+                        f"`{settings.method}.{field}` must name parameters of the model, but got {pattern!r}."
                         f"{nearest(pattern, names) or ' There are: ' + ', '.join(names[:_MOST_NAMED]) + '.'}"
                     )
         if not self.touches(model):
-            raise CycleError(f"`{own.method}.exclude` must leave something to prune, but got {', '.join(own.exclude)}")
-        for name, kind in model.unknown_maps() if own.parameters == "weights" else ():
+            raise CycleError(
+                f"`{settings.method}.exclude` must leave something to prune, but got {', '.join(settings.exclude)}"
+            )
+        for name, kind in model.unknown_maps() if settings.parameters == "weights" else ():
             raise ModelError(
-                f"`{own.method}.parameters: weights` needs weights in layers of a known kind, but the model's "
+                f"`{settings.method}.parameters: weights` needs weights in layers of a known kind, but the model's "
                 f"{name or 'own parameters'} ({kind}) is none: take `all`, or name another model."
             )
 
     def leaves(self, model: Model[Any], before: Left, counted: Collection[str]) -> Left:
         """Return what it leaves where no two scores are equal: of each tensor, or of all that are ranked together."""
-        own, names = self.settings, self.touches(model)
-        if own.scope == "global" and before.remaining is not None and set(names) == set(counted):
-            gone = magnitude.removed_count(before.remaining, own.fraction, own.rounding)
+        settings, names = self.settings, self.touches(model)
+        if settings.scope == "global" and before.remaining is not None and set(names) == set(counted):
+            gone = magnitude.removed_count(before.remaining, settings.fraction, settings.rounding)
             nonzero = None if before.nonzero is None else before.nonzero - gone
             return Left(None, before.remaining - gone, before.parameters, nonzero)
-        if own.scope == "global" or before.counts is None:
+        if settings.scope == "global" or before.counts is None:
             return super().leaves(model, before, counted)
         shares, counts = self._fractions(model), before.counts
-        removed = {n: magnitude.removed_count(counts[n], shares.get(n, own.fraction), own.rounding) for n in names}
+        removed = {
+            n: magnitude.removed_count(counts[n], shares.get(n, settings.fraction), settings.rounding) for n in names
+        }
         return before.without(removed, counted)
 
     def _fractions(self, model: Model[Any]) -> dict[str, float]:

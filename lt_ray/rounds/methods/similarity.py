@@ -38,19 +38,25 @@ class SimilarityMethod(Method[Similarity]):
 
         Raises `DegenerateError` where a block's output is the same for all examples.
         """
-        own, blocks = self.settings, parent.blocks
+        settings, blocks = self.settings, parent.blocks
         assert blocks is not None
-        earlier = context.earlier() if own.max_drop is not None else ()
-        stride, over = next_stride(own, [(row.stride, row.accepted) for row in earlier])
+        earlier = context.earlier() if settings.max_drop is not None else ()
+        stride, over = next_stride(settings, [(row.stride, row.accepted) for row in earlier])
         start = replace(parent.start(), stride=stride)
-        decided = {"threshold": own.threshold, "stride": stride, "origins": blocks}
+        decided = {"threshold": settings.threshold, "stride": stride, "origins": blocks}
         if over:
             undecided = BlockDecision(**decided, cka=(), clusters=(), removed=(), frozen=(), reason=over)
             return replace(start, trains=False, decision=undecided)
         cka = self._compared(parent, context)
         rows, fixed = _compared_together(context.model, blocks)
         plan = similarity.plan(
-            cka, threshold=own.threshold, stride=stride, rule=own.clusters, freeze=own.freeze, fixed=fixed, rows=rows
+            cka,
+            threshold=settings.threshold,
+            stride=stride,
+            rule=settings.clusters,
+            freeze=settings.freeze,
+            fixed=fixed,
+            rows=rows,
         )
         decision = BlockDecision(
             **decided,
@@ -58,9 +64,9 @@ class SimilarityMethod(Method[Similarity]):
             clusters=plan.clusters,
             removed=plan.removed,
             frozen=plan.frozen,
-            reason=_reason(plan, own.threshold, stride),
-            features=None if context.model.facts.inputs == "text" else own.features,
-            recalibrated=own.recalibrate and bool(plan.removed),
+            reason=_reason(plan, settings.threshold, stride),
+            features=None if context.model.facts.inputs == "text" else settings.features,
+            recalibrated=settings.recalibrate and bool(plan.removed),
         )
         if not plan.removed:
             return replace(start, trains=False, decision=decision)
@@ -68,7 +74,7 @@ class SimilarityMethod(Method[Similarity]):
         weights = context.model.cut(start.weights, kept, blocks)
         return replace(
             start,
-            weights=self._recalibrated(weights, kept, context) if own.recalibrate else weights,
+            weights=self._recalibrated(weights, kept, context) if settings.recalibrate else weights,
             masks=context.model.cut(start.masks, kept, blocks),
             blocks=kept,
             frozen=tuple(blocks[place] for place in plan.frozen),
@@ -78,13 +84,13 @@ class SimilarityMethod(Method[Similarity]):
     def check(self, model: Model[Any], surveyed: Callable[[], Survey]) -> None:
         """Raise `CycleError` where blocks cannot be compared in this way, and `ModelError` where they do not return
         states of the examples, or of the documents' tokens."""
-        own, inputs = self.settings, model.facts.inputs
-        if own.cka == "tokens" and inputs != "text":
+        settings, inputs = self.settings, model.facts.inputs
+        if settings.cka == "tokens" and inputs != "text":
             raise CycleError(
                 f"`similarity.cka: tokens` compares the tokens of texts, but the task has {inputs}: say --set "
                 "similarity.cka=minibatch"
             )
-        if own.features == "flattened" and inputs == "text":
+        if settings.features == "flattened" and inputs == "text":
             raise CycleError(
                 "`similarity.features: flattened` needs examples of one shape, but texts are of many lengths: say "
                 "`pooled`"
@@ -93,18 +99,18 @@ class SimilarityMethod(Method[Similarity]):
 
     def check_data(self, data: Data, seed: int) -> None:
         """Raise `CycleError` where blocks could not be compared on the calibration examples."""
-        own = self.settings
-        examples = calibrating(data, seed, own.calibration)
+        settings = self.settings
+        examples = calibrating(data, seed, settings.calibration)
         texts = data.facts.inputs == "text"
         examples_of, ways_out = (
             ("texts", "texts, or take `tokens`, which one text is enough for") if texts else ("examples", "of them")
         )
-        if own.cka == "minibatch" and len(examples) < similarity.SMALLEST_BATCH:
+        if settings.cka == "minibatch" and len(examples) < similarity.SMALLEST_BATCH:
             raise CycleError(
                 f"`similarity.cka: minibatch` compares blocks on at least {similarity.SMALLEST_BATCH} {examples_of} of "
                 f"train, but train has {len(examples)}: give more {ways_out}"
             )
-        if own.cka != "tokens" or not texts:
+        if settings.cka != "tokens" or not texts:
             return
         longest = (batch.inputs.shape[1] for batch in data.some("train", examples, BATCH))
         if max(longest, default=0) < similarity.FEWEST_TOKENS:
@@ -116,17 +122,17 @@ class SimilarityMethod(Method[Similarity]):
 
     def _compared(self, parent: Parent, context: Context) -> Tensor:
         """CKA of every two blocks, float64 (L, L)."""
-        own, model = self.settings, context.model
-        meaning, names = own.meaning(), ("cka", "features", "calibration", "calibration_batch")
-        settings = {name: meaning[name] for name in names if name in meaning}
-        key = digest({"round": parent.key, "seed": context.seed, **settings})[:24]
-        known = context.store.statistics(key)
-        if known is not None:
-            return known["cka"]
+        settings, model = self.settings, context.model
+        meaning, names = settings.meaning(), ("cka", "features", "calibration", "calibration_batch")
+        compared_by = {name: meaning[name] for name in names if name in meaning}
+        key = digest({"round": parent.key, "seed": context.seed, **compared_by})[:24]
+        measured = context.store.statistics(key)
+        if measured is not None:
+            return measured["cka"]
         module = model.live(parent.weights, parent.blocks, context.device).eval()
         blocks, forward = model.blocks_of(module), partial(model.forward, module)
-        if own.cka == "tokens":
-            batches = (batch.inputs for batch in context.batches(context.examples(own.calibration)))
+        if settings.cka == "tokens":
+            batches = (batch.inputs for batch in context.batches(context.examples(settings.calibration)))
             tokens = similarity.TokenCka(len(blocks))
             for outputs, kept in calibration.block_outputs(blocks, forward, batches, model.kept):
                 assert kept is not None
@@ -134,7 +140,7 @@ class SimilarityMethod(Method[Similarity]):
             cka = tokens.matrix()
         else:
             samples = similarity.MinibatchCka(len(blocks))
-            reduce = _flattened if own.features == "flattened" else _pooled
+            reduce = _flattened if settings.features == "flattened" else _pooled
             for grams, _ in calibration.block_outputs(blocks, forward, self._batches(context), model.kept, reduce):
                 samples.add_grams(grams)
             cka = samples.matrix()
@@ -164,12 +170,10 @@ def _compared_together(model: Model[Any], blocks: tuple[int, ...]) -> tuple[list
     """
     rows: dict[str, tuple[int, ...]] = {}
     fixed: list[int] = []
-    first = 0
-    for stack in model.stacks:
-        own = tuple(place for place, block in enumerate(blocks) if first <= block < first + stack.blocks)
-        rows[stack.compared] = rows.get(stack.compared, ()) + own
-        fixed += [place for place in own if blocks[place] - first in stack.fixed]
-        first += stack.blocks
+    for stack, dense in model.ranges:
+        left = tuple(place for place, block in enumerate(blocks) if block in dense)
+        rows[stack.compared] = rows.get(stack.compared, ()) + left
+        fixed += [place for place in left if blocks[place] - dense.start in stack.fixed]
     return list(rows.values()), fixed
 
 
