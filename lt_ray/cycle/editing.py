@@ -18,21 +18,21 @@ from lt_ray.errors import CycleError, nearest
 
 MOST_ROUNDS = 1000
 """Most prunings of one cycle; a thousand of 1 % leave 0.004 % [count]"""
-_OWN = ("seed", "tickets", "ticket_every")
+_CYCLE_FIELDS = ("seed", "tickets", "ticket_every")
 """Fields of the cycle itself"""
 
 
 def keys() -> tuple[str, ...]:
     """Return every dotted key that `Cycle.with_settings` understands, whatever the task."""
     dotted = [f"{group}.{name}" for group, kind in _groups() for name in kind.model_fields if name != "method"]
-    return tuple(dict.fromkeys([*_OWN, "rounds", "schedule", *dotted]))
+    return tuple(dict.fromkeys([*_CYCLE_FIELDS, "rounds", "schedule", *dotted]))
 
 
 def field_of(key: str) -> FieldInfo | None:
     """Return the field that a dotted key sets, of the first task, model or pruning that has it, or None."""
     group, _, name = key.partition(".")
     return next(
-        (kind.model_fields[name] for own, kind in _groups() if own == group and name in kind.model_fields), None
+        (kind.model_fields[name] for part, kind in _groups() if part == group and name in kind.model_fields), None
     )
 
 
@@ -81,7 +81,7 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     if key not in keys():
         raise CycleError(f"`{key}` is not a field of a cycle.{nearest(key, keys())}")
     group, _, name = key.partition(".")
-    if key in _OWN:
+    if key in _CYCLE_FIELDS:
         tree[key] = value
     elif key == "schedule":
         tree["schedule"] = _scheduled(tree["schedule"], value)

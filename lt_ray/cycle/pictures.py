@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.metrics import Inputs
 from lt_ray.cycle.settings import Share
-from lt_ray.cycle.task import Columns, Implementation, TaskSettings
+from lt_ray.cycle.task import Columns, Generated, Implementation, Public, TaskSettings, check_cut
 
 
 class Pictures(TaskSettings):
@@ -38,7 +38,7 @@ class Pictures(TaskSettings):
         return super().meaning() | padding | ({} if self.crop == "resized" else {"least_area": 0.08})
 
 
-class ToyImages(Pictures):
+class ToyImages(Generated, Pictures):
     """Built-in pictures: bars, crosses and squares on noise, generated, seeded, offline."""
 
     implementation: ClassVar[Implementation] = "lt_ray.tasks.images_toy:data"
@@ -47,14 +47,6 @@ class ToyImages(Pictures):
     name: Literal["toy_images"] = "toy_images"
     size: int = Field(default=16, ge=12)
     """Side of a picture [pixels]"""
-    train: int = Field(default=2000, ge=20)
-    """Pictures in the train split [count]"""
-    validation: int = Field(default=500, ge=20)
-    """Pictures in the validation split [count]"""
-    test: int = Field(default=1000, ge=20)
-    """Pictures in the test split [count]"""
-    data_seed: int = Field(default=0, ge=0)
-    """Seed of the generator; the cycle's own seed does not touch the data"""
 
     @field_validator("crop")
     @classmethod
@@ -97,28 +89,15 @@ class Images(FilePictures):
 
     @model_validator(mode="after")
     def _shares_leave_a_train_split(self) -> Images:
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError(
-                "`validation_share + test_share < 1` must hold, but got "
-                f"(validation_share={self.validation_share}, test_share={self.test_share})"
-            )
+        check_cut(self.validation_share, self.test_share)
         return self
 
 
-class PublicPictures(FilePictures):
-    """What the public sets of pictures have in common: where they are."""
+class PublicPictures(Public, FilePictures):
+    """What the public sets of pictures have in common."""
 
-    folders: ClassVar[tuple[str, ...]]
-    """Folders of a data directory that may hold it; the first that is there does"""
     hub_columns: ClassVar[tuple[str, str]]
     """Columns of the hub's table"""
-    tests_on: ClassVar[str] = "test"
-    """The official split that tests; another one where the hub keeps the labels of `test` to itself"""
-
-    dataset: str
-    """Where the hub keeps it; not used with a data directory"""
-    revision: str
-    """Commit of that data set"""
 
 
 class Cifar10(PublicPictures):

@@ -120,10 +120,10 @@ def _lies_beside(folder: Path, name: str) -> bool:
     """Whether a module is a file or a folder here, unless it is known from elsewhere."""
     if name == "lt_ray" or not ((folder / f"{name}.py").exists() or (folder / name).is_dir()):
         return False
-    found = importlib.util.find_spec(name)
-    if found is None:
+    spec = importlib.util.find_spec(name)
+    if spec is None:
         return True
-    places = [found.origin] if found.has_location else [*(found.submodule_search_locations or ())]
+    places = [spec.origin] if spec.has_location else [*(spec.submodule_search_locations or ())]
     return any(place is not None and Path(place).resolve().is_relative_to(folder) for place in places)
 
 

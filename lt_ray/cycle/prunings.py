@@ -314,8 +314,8 @@ class Wanda(PruningSettings):
     @field_validator("pattern")
     @classmethod
     def _pattern_is_known(cls, value: str) -> str:
-        found = re.fullmatch(r"(\d+):(\d+)", value)
-        if value != "row" and not (found and 0 < int(found[1]) < int(found[2])):
+        pattern = re.fullmatch(r"(\d+):(\d+)", value)
+        if value != "row" and not (pattern and 0 < int(pattern[1]) < int(pattern[2])):
             raise ValueError(f"`pattern` must be `row` or N:M with 0 < N < M, such as 2:4, but got {value!r}")
         return value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lt_ray.cycle.metrics import METRICS, Inputs, Metric, Targets, measured
 from lt_ray.cycle.settings import Settings
@@ -39,8 +39,8 @@ class TaskSettings(Settings):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """All that a split is measured by, the deciding one first."""
-        found = measured(self.targets, self.inputs, self.class_count)
-        return tuple(sorted(found, key=lambda metric: metric.name != (self.metric or found[0].name)))
+        metrics = measured(self.targets, self.inputs, self.class_count)
+        return tuple(sorted(metrics, key=lambda metric: metric.name != (self.metric or metrics[0].name)))
 
     @model_validator(mode="after")
     def _metric_is_measured(self) -> Self:
@@ -54,6 +54,39 @@ class TaskSettings(Settings):
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
         return self.model_dump(mode="json") | {"metric": self.metrics[0].name}
+
+
+class Generated(TaskSettings):
+    """What built-in data have in common: generated, seeded, offline."""
+
+    train: int = Field(default=2000, ge=20)
+    """Examples in the train split [count]"""
+    validation: int = Field(default=500, ge=20)
+    """Examples in the validation split [count]"""
+    test: int = Field(default=1000, ge=20)
+    """Examples in the test split [count]"""
+    data_seed: int = Field(default=0, ge=0)
+    """Seed of the generator; the cycle's own seed does not touch the data"""
+
+
+class Public(TaskSettings):
+    """What public data sets have in common: where they are."""
+
+    folders: ClassVar[tuple[str, ...]]
+    """Folders of a data directory that may hold it; the first that is there does"""
+    tests_on: ClassVar[str] = "test"
+    """The official split that tests; another one where the hub keeps the labels of `test` to itself"""
+
+    dataset: str
+    """Where the hub keeps it; not used with a data directory"""
+    revision: str
+    """Commit of that data set"""
+
+
+def check_cut(validation_share: float, test_share: float) -> None:
+    """Raise ValueError unless what validates and tests leaves a train split."""
+    if validation_share + test_share >= 1:
+        raise ValueError(f"`validation_share + test_share < 1` must hold, but got ({validation_share=}, {test_share=})")
 
 
 def _text_and_label(columns: tuple[str, ...] | None) -> tuple[str, ...] | None:

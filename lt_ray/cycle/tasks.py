@@ -9,25 +9,17 @@ from pydantic import Field, field_validator, model_validator
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import Targets
 from lt_ray.cycle.pictures import Cifar10, ImageNet, Images, ToyImages
-from lt_ray.cycle.task import Columns, Implementation
+from lt_ray.cycle.task import Columns, Generated, Implementation, Public, check_cut
 from lt_ray.cycle.task import TaskSettings as TaskSettings
 
 
-class Toy(TaskSettings):
+class Toy(Generated):
     """The built-in corpus: generated, seeded, offline."""
 
     implementation: ClassVar[Implementation] = "lt_ray.tasks.toy:corpus"
     class_count: ClassVar[int | None] = 2
 
     name: Literal["toy"] = "toy"
-    train: int = Field(default=2000, ge=20)
-    """Examples in the train split [count]"""
-    validation: int = Field(default=500, ge=20)
-    """Examples in the validation split [count]"""
-    test: int = Field(default=1000, ge=20)
-    """Examples in the test split [count]"""
-    data_seed: int = Field(default=0, ge=0)
-    """Seed of the generator; the cycle's own seed does not touch the data"""
 
 
 class FileTexts(TaskSettings):
@@ -42,7 +34,7 @@ class FileTexts(TaskSettings):
     `label`, or the hub's own"""
 
 
-class PublicTexts(FileTexts):
+class PublicTexts(Public, FileTexts):
     """What the public text sets have in common: where they are, and how they are cut.
 
     The research logs' cuts (docs/methods.md §2) are the defaults: 30 % of what is not test validates, and a pooled cut
@@ -50,19 +42,11 @@ class PublicTexts(FileTexts):
     """
 
     implementation: ClassVar[Implementation] = "lt_ray.tasks.public:corpus"
-    folders: ClassVar[tuple[str, ...]]
-    """Folders of a data directory that may hold it; the first that is there does"""
     hub_columns: ClassVar[tuple[str, ...]] = ("text", "label")
     """Columns of the hub's table: texts, then the label"""
     configuration: ClassVar[str | None] = None
     """Of the hub's, where it has several: the one it takes by default"""
-    tests_on: ClassVar[str] = "test"
-    """The official split that tests; another one where the hub keeps the labels of `test` to itself"""
 
-    dataset: str
-    """Where the hub keeps it; not used with a data directory"""
-    revision: str
-    """Commit of that data set"""
     split: Literal["pooled", "official"] = "official"
     """`pooled` = all official splits together, cut anew; `official` = the official test, and a validation split cut
     from the official train where none is given"""
@@ -197,11 +181,7 @@ class Folder(FileTexts):
 
     @model_validator(mode="after")
     def _shares_leave_a_train_split(self) -> Folder:
-        if self.validation_share + self.test_share >= 1:
-            raise ValueError(
-                "`validation_share + test_share < 1` must hold, but got "
-                f"(validation_share={self.validation_share}, test_share={self.test_share})"
-            )
+        check_cut(self.validation_share, self.test_share)
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def set_(config: PretrainedConfig, dropout: float) -> None:
 def check(module: nn.Module, dropout: float, path: str) -> None:
     """Raise `ModelError` where a module drops another share than its configuration was given.
 
-    - `path`: where the model was found, for the message
+    - `path`: where the model is from, for the message
     """
     for name, share in _shares(module):
         if share not in (0, dropout):
@@ -43,6 +44,6 @@ def _shares(module: nn.Module) -> Iterator[tuple[str, float]]:
         if isinstance(child, nn.Dropout):
             yield name, child.p
             continue
-        for own, value in vars(child).items():
-            if "drop" in own and isinstance(value, float) and "layer" not in own and "path" not in own:
-                yield f"{name}.{own}", value
+        for attribute, value in vars(child).items():
+            if "drop" in attribute and isinstance(value, float) and not re.search("layer|path", attribute):
+                yield f"{name}.{attribute}", value

@@ -78,6 +78,6 @@ def unknown(
         kept = [p for _, p in child.named_parameters(recurse=False)]
         # Quantised layers keep their weights in buffers; what is made anew when a model is loaded is no weight.
         made_anew = child._non_persistent_buffers_set
-        kept += [b for own, b in child.named_buffers(recurse=False) if stack and own not in made_anew]
+        kept += [b for buffer, b in child.named_buffers(recurse=False) if stack and buffer not in made_anew]
         if any(tensor.dim() > 1 for tensor in kept):
             yield name, kind

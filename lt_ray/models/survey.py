@@ -48,11 +48,11 @@ class Survey:
                 f"{self.names[0].rpartition('.')[0]} ran as {', '.join(map(str, self.called)) or 'none'}: {WAY_OUT}"
             )
         states = "(documents, tokens, features)" if self.tokens else "(examples, …)"
-        for place, found in self.outputs.items():
-            if isinstance(found, str) or not self._is_state(found):
+        for place, output in self.outputs.items():
+            if isinstance(output, str) or not self._is_state(output):
                 raise ModelError(
                     f"`similarity` and `wanda` need blocks that return states {states}, but of {self._passed} "
-                    f"{self.names[place]} returns {_told(found)}: {WAY_OUT}"
+                    f"{self.names[place]} returns {_described(output)}: {WAY_OUT}"
                 )
 
     def check_maps(self) -> None:
@@ -91,27 +91,27 @@ def survey(model: Model[Any]) -> Survey:
     module = model.blank(model.blocks, torch.device("cpu")).eval()
     blocks = model.blocks_of(module)
     names = tuple(f"{stack.name}.{place}" for stack in model.stacks for place in range(stack.blocks))
-    found, watch = Survey(names, model.facts.inputs == "text"), _Watch()
+    surveyed, watch = Survey(names, model.facts.inputs == "text"), _Watch()
     with torch.no_grad(), ExitStack() as hooks, quiet():
         for place, block in enumerate(blocks):
-            before, after = partial(watch.before, found, place), partial(watch.after, found, place)
+            before, after = partial(watch.before, surveyed, place), partial(watch.after, surveyed, place)
             hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
             hooks.enter_context(block.register_forward_hook(after))
         for name in model.linear_names:
             layer = name.removesuffix(".weight")
-            found.inputs[layer] = []
+            surveyed.inputs[layer] = []
             hooks.enter_context(
-                module.get_submodule(layer).register_forward_pre_hook(partial(_note_input, found.inputs[layer]))
+                module.get_submodule(layer).register_forward_pre_hook(partial(_note_input, surveyed.inputs[layer]))
             )
         try:
             model.forward(module, model.probe(DOCUMENTS, TOKENS, _SHORT))
         except Exception as error:  # a model's own code raises whatever it likes
             said = " ".join(str(error).split())[:200] or type(error).__name__
             raise ModelError(
-                f"a model must take {DOCUMENTS} {'documents of different lengths' if found.tokens else 'examples'} at "
-                f"once, but {model.kind} does not ({said}); name another model."
+                f"a model must take {DOCUMENTS} {'documents of different lengths' if surveyed.tokens else 'examples'} "
+                f"at once, but {model.kind} does not ({said}); name another model."
             ) from None
-    return found
+    return surveyed
 
 
 class _Watch:
@@ -122,18 +122,18 @@ class _Watch:
         self._others: list[Tensor] = []
 
     def before(
-        self, found: Survey, place: int, _block: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]
+        self, surveyed: Survey, place: int, _block: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]
     ) -> None:
         state = named["hidden_states"] if "hidden_states" in named else (args[0] if args else None)
         given = [value for value in (*args, *named.values()) if isinstance(value, Tensor)]
         handed_on = any(value is other for value in given for other in self._others)
-        if (found.called and state is not self._hidden) or handed_on:
-            found.broken.append(place)
-        found.called.append(place)
+        if (surveyed.called and state is not self._hidden) or handed_on:
+            surveyed.broken.append(place)
+        surveyed.called.append(place)
 
-    def after(self, found: Survey, place: int, _block: nn.Module, _args: object, output: object) -> None:
+    def after(self, surveyed: Survey, place: int, _block: nn.Module, _args: object, output: object) -> None:
         state = output[0] if isinstance(output, tuple) and output else output
-        found.outputs[place] = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
+        surveyed.outputs[place] = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
         if isinstance(self._hidden, Tensor):
             self._others.append(self._hidden)
         self._hidden = state if isinstance(state, Tensor) else None
@@ -146,5 +146,5 @@ def _note_input(shapes: list[Shape], _layer: nn.Module, inputs: tuple[Tensor, ..
     shapes.append(tuple(inputs[0].shape) if inputs else ())
 
 
-def _told(found: str | Shape) -> str:
-    return f"a {found}" if isinstance(found, str) else str(found)
+def _described(output: str | Shape) -> str:
+    return f"a {output}" if isinstance(output, str) else str(output)

@@ -62,8 +62,8 @@ def prune(
     chosen = [name for name in masks if names is None or name in names]
     bits = {name: _magnitude_bits(weights[name], masks[name]) for name in chosen}
     if scope == "local":
-        own = fractions or {}
-        gone = {name: _smallest(bits[name], own.get(name, fraction), rounding) for name in chosen}
+        shares = dict.fromkeys(chosen, fraction) | dict(fractions or {})
+        gone = {name: _smallest(bits[name], shares[name], rounding) for name in chosen}
     else:
         gone = _smallest_together(bits, fraction, rounding)
     return {name: _without(mask, gone[name]) if name in gone else mask.clone() for name, mask in masks.items()}

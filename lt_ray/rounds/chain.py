@@ -53,16 +53,16 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
     - `source_digest`: digest of the source task's data, where tickets come from there
     """
     dense = _round(cycle, data_digest, 0, None, None, None)
-    found = origin_chain(cycle, data_digest, source_digest)
+    origin = origin_chain(cycle, data_digest, source_digest)
     if cycle.tickets == "source":
-        return (dense, *(_taken(cycle, data_digest, found, index) for index in cycle.trained_rounds[1:]))
+        return (dense, *(_taken(cycle, data_digest, origin, index) for index in cycle.trained_rounds[1:]))
     rounds = [dense]
     for index, pruning in enumerate(cycle.schedule, 1):
         if pruning.is_control and not pruning.counts_alone:
-            rounds.append(_taken(cycle, data_digest, found, index))
+            rounds.append(_taken(cycle, data_digest, origin, index))
         elif pruning.is_control:
             parent = dense if pruning.one_shot else rounds[-1]
-            rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, found[index].key))
+            rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, origin[index].key))
         elif pruning.one_shot:
             at_once = pruning.at_once(cycle.schedule[: index - 1])
             rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))
@@ -103,12 +103,12 @@ def _round(
     return Round(index, key, pruning, inputs, parent.key if parent else None, dense_key, counted=counted)
 
 
-def _taken(cycle: Cycle, data_digest: str, found: Sequence[Round], index: int) -> Round:
+def _taken(cycle: Cycle, data_digest: str, origin: Sequence[Round], index: int) -> Round:
     pruning = cycle.schedule[index - 1]
     restart = {name: value for name, value in pruning.meaning().items() if name in _RESTART_FIELDS}
-    ticket = found[index].key
+    ticket = origin[index].key
     inputs = _common(cycle, data_digest) | {"parent": ticket, "pruning": {"method": "ticket", **restart}}
-    return Round(index, digest(inputs)[:24], pruning, inputs, ticket, found[0].key, taken=True)
+    return Round(index, digest(inputs)[:24], pruning, inputs, ticket, origin[0].key, taken=True)
 
 
 def _restart(pruning: PruningSettings | None) -> str:

@@ -40,5 +40,5 @@ def forecast(cycle: Cycle, rounds: Sequence[Round], model: Model[Any]) -> tuple[
             left[round.key] = dense
         else:
             left[round.key] = method_of(round.pruning).leaves(model, left[round.parent], counted)
-    found = [left[round.key] for round in rounds]
-    return tuple(Forecast(item.remaining, item.parameters, item.nonzero) for item in found)
+    after = [left[round.key] for round in rounds]
+    return tuple(Forecast(model.remaining, model.parameters, model.nonzero) for model in after)

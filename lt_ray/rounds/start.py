@@ -49,7 +49,7 @@ class Start:
 
     @classmethod
     def loaded(cls, tensors: Mapping[str, Tensor], tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Start:
-        """Return the start that `tensors` and `tree` told of, with the weights as they are now."""
+        """Return the start of which `tensors` and `tree` are, with the weights as they are now."""
         tree = dict(tree)
         shapes = {name: tuple(shape) for name, shape in tree.pop("shapes").items()}
         packed = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}

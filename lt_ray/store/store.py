@@ -182,14 +182,7 @@ class RoundStore:
 
     def rewind(self, key: str, epoch: int) -> dict[str, Tensor] | None:
         """Return the weights of one epoch of a round, or None where they were not kept or are damaged."""
-        try:
-            if read_manifest(self._rewind(key, epoch), optional=set()) is None:
-                return None
-            return tensors(read_file(self._rewind(key, epoch), _WEIGHTS))
-        except DamagedError as error:
-            log.warning("%s; they are trained again", error)
-            shutil.rmtree(self._rewind(key, epoch), ignore_errors=True)
-            return None
+        return _undamaged(self._rewind(key, epoch), _WEIGHTS, "they are trained again")
 
     def drop_rewinds(self, key: str) -> None:
         """Delete all weights kept to rewind to of one round."""
@@ -205,15 +198,7 @@ class RoundStore:
 
     def statistics(self, key: str) -> dict[str, Tensor] | None:
         """Return what was measured of a round's model, or None where it was not kept or is damaged."""
-        directory = self.root / "statistics" / key
-        try:
-            if read_manifest(directory, optional=set()) is None:
-                return None
-            return tensors(read_file(directory, _STATISTICS))
-        except DamagedError as error:
-            log.warning("%s; it is measured again", error)
-            shutil.rmtree(directory, ignore_errors=True)
-            return None
+        return _undamaged(self.root / "statistics" / key, _STATISTICS, "it is measured again")
 
     # Running rounds
 
@@ -298,3 +283,17 @@ class RoundStore:
 
     def _rewind(self, key: str, epoch: int) -> Path:
         return self.root / "rewind" / f"{key}-{epoch}"
+
+
+def _undamaged(directory: Path, name: str, way_out: str) -> dict[str, Tensor] | None:
+    """The tensors of a directory's file; None where there is no directory, and where it was damaged and so is deleted
+    with a warning.
+
+    - `way_out`: what happens then
+    """
+    try:
+        return None if read_manifest(directory, optional=set()) is None else tensors(read_file(directory, name))
+    except DamagedError as error:
+        log.warning("%s; %s", error, way_out)
+        shutil.rmtree(directory, ignore_errors=True)
+        return None
