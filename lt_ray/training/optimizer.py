@@ -34,8 +34,8 @@ def optimizer(
 
 def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
     """The class without its guards against torch.compile: the first call of one loads torch._dynamo, 4 s of a core."""
-    guarded = ("add_param_group", "zero_grad")
-    return type(kind.__name__, (kind,), {name: inspect.unwrap(getattr(kind, name)) for name in guarded})
+    unguarded = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad", "step")}
+    return type(kind.__name__, (kind,), unguarded | {"step": torch.no_grad()(unguarded["step"])})
 
 
 def rate(training: Training, steps: int, last_epoch: int) -> Callable[[int, int], float] | None:

@@ -105,7 +105,10 @@ def test_an_optimizer_steps_as_torchs_own(name):
     training = Training(optimizer=name, lr=0.1, weight_decay=0.01, momentum=0.9 if name == "sgd" else 0.0)
     theirs_of = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": partial(torch.optim.SGD, momentum=0.9)}
     ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
-    pairs = (ours, optimizer(training, {"w": ours}, ())), (theirs, theirs_of[name]([theirs], lr=0.1, weight_decay=0.01))
+    pairs = (
+        (ours, optimizer(training, {"w": ours}, ())),
+        (theirs, theirs_of[name]([theirs], lr=0.1, weight_decay=0.01, fused=True)),
+    )
     for weight, made in pairs:
         for _ in range(3):
             made.zero_grad()
