@@ -32,7 +32,7 @@ def test_two_epochs_of_the_dense_imdb_cnn_reach_the_logs_accuracy(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     words = [sys.executable, "-m", "lt_ray", "status", "imdb_lt", "--storage", str(tmp_path), "--json"]
     (row,) = map(json.loads, subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.splitlines())
-    _, facts = SweepDirectory(tmp_path / "imdb_lt").surroundings()
+    _, facts = SweepDirectory(tmp_path / "imdb_lt").environment()
     notes = facts.pop("notes", "")
     assert facts == {"train": 28_000, "validation": 12_000, "test": 10_000, "classes": 2}
     assert "unknown" not in notes
