@@ -373,20 +373,26 @@ def altered(split: text.Split) -> text.Split:
     return text.Split(tokens, np.concatenate([[0], np.cumsum(lengths)]), 1 - split.labels[order])
 
 
+def with_split(data: text.TextData, split: str, given: text.Split) -> text.TextData:
+    """The data with one split exchanged."""
+    changed = {f"{split}.{part}": getattr(given, part) for part in text.TextData.PARTS}
+    return dataclasses.replace(data, arrays={**data.arrays, **changed})
+
+
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_calibration_sees_train_alone(split, data, base, tmp_path):
     """Other test or validation data change no mask, no block and no weight, only what is measured on them."""
     cycle = make_cycle(base, Similarity(threshold=0.5, **COMPARED), Wanda(calibration=32, epochs=1))
-    other = dataclasses.replace(data, **{split: altered(getattr(data, split))})
+    other = with_split(data, split, altered(data.split(split)))
     left, right = RoundStore(tmp_path / "1"), RoundStore(tmp_path / "2")
     one, two = run(cycle, data, left, base), run(cycle, other, right, base)
     assert [r.test_loss for r in one] != [r.test_loss for r in two] or split == "validation"
-    for key in keys_of(cycle, data):
-        assert left.read(key).decision == right.read(key).decision
-        assert left.read(key).blocks == right.read(key).blocks
-        masks, others = left.masks(key), right.masks(key)
+    for key, changed in zip(keys_of(cycle, data), keys_of(cycle, other), strict=True):
+        assert left.read(key).decision == right.read(changed).decision
+        assert left.read(key).blocks == right.read(changed).blocks
+        masks, others = left.masks(key), right.masks(changed)
         assert all(torch.equal(masks[name], others[name]) for name in masks)
-        weights, others = left.weights(key), right.weights(key)
+        weights, others = left.weights(key), right.weights(changed)
         assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
@@ -509,7 +515,7 @@ def test_a_plan_has_enough_to_calibrate_on(data, base, tmp_path):
 
     def planned(pruning, train: text.Split):
         cycle = make_cycle(base, pruning)
-        few = Datasets(dataclasses.replace(data, train=train), base=base)
+        few = Datasets(with_split(data, "train", train), base=base)
         return Planner(Sweep(name="x", cycle=cycle), Grounds(data.facts, data.digest, base=base, data=few)).plan()
 
     def first(count: int, tokens: int | None = None) -> text.Split:
@@ -531,7 +537,7 @@ def test_a_plan_has_enough_to_calibrate_on(data, base, tmp_path):
     assert planned(Similarity(cka="tokens", **COMPARED), first(1, tokens=2))
     wanda = Wanda(sparsity=0.5, calibration=32, epochs=0)
     assert planned(wanda, first(1, tokens=1))
-    one = dataclasses.replace(data, train=first(1, tokens=1))
+    one = with_split(data, "train", first(1, tokens=1))
     assert run(make_cycle(base, wanda), one, RoundStore(tmp_path), base)[-1].sparsity == pytest.approx(0.5)
 
 
