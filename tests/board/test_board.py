@@ -465,9 +465,10 @@ def test_points_whose_names_are_alike_are_not_averaged(capsys):
 
 
 @pytest.mark.parametrize(("pruning", "by_rounds"), [(Magnitude(), True), (Wanda(), False)])
-def test_blocks_are_told_where_a_method_prunes_them(pruning, by_rounds, capsys):
+def test_blocks_are_told_where_a_method_prunes_them(pruning, by_rounds, capsys, monkeypatch):
     """Arms × rounds are shown of a lottery on a model with blocks, too; what arms came to where blocks are pruned, or
     what is within them: 0.75 after 0.9 are −15 points."""
+    monkeypatch.setattr("lt_ray.board.results.console.width", 120)
     model = Transformer(vocabulary=100, embedding=4, layers=2, heads=2, hidden=4, positions=8)
     plan = crossed(Space(), cycle=BASE.model_copy(update={"model": model, "schedule": (pruning,)}))
     (item,) = plan.cycles
