@@ -34,7 +34,8 @@ def test_two_epochs_of_the_dense_imdb_cnn_reach_the_logs_accuracy(tmp_path):
     (row,) = map(json.loads, subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout.splitlines())
     _, facts = SweepDirectory(tmp_path / "imdb_lt").environment()
     notes = facts.pop("notes", "")
-    assert facts == {"train": 28_000, "validation": 12_000, "test": 10_000, "classes": 2}
+    sizes = {"train": 28_000, "validation": 12_000, "test": 10_000, "classes": 2}
+    assert facts == sizes | {"class_names": '["negative", "positive"]'}
     assert "unknown" not in notes
     assert row["parameters"] == 2_620_801  # with 25,002 rows of 100 features, a word's each, and two more
     assert row["remaining"] == 2_620_701
