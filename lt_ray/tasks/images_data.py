@@ -120,18 +120,13 @@ class ImageData(Data, kind="images"):
         return {**super().described, "view": asdict(self.view)}
 
     @classmethod
-    def restored(
-        cls,
-        arrays: Mapping[str, npt.NDArray[Any]],
-        described: Mapping[str, Any],
-        directory: Path,
-        notes: tuple[str, ...],
-    ) -> ImageData:
-        """Return the data that were saved in a directory; an encoded picture is looked at when it is read."""
+    def fields(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any], place: Path
+    ) -> dict[str, Any]:
+        """Return the view, and the encoded pictures, each of which is looked at when it is read."""
         tree = described["view"]
         view = View(**{**tree, "mean": tuple(tree["mean"]), "deviation": tuple(tree["deviation"])})
-        encoded = Encoded(directory, arrays) if "train.lengths" in arrays else None
-        return cls(arrays, tuple(described["classes"]), view, encoded, notes=notes)
+        return {"view": view, "encoded": Encoded(place, arrays) if "train.lengths" in arrays else None}
 
     @property
     def files(self) -> Sequence[Path]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -81,20 +81,16 @@ class Data(ABC):
 
     @property
     def described(self) -> dict[str, Any]:
-        """What it has besides arrays and notes, as plain values; more of them than here are restored by `restored`."""
+        """What it has besides arrays and notes, as plain values: its class names, and what `fields` reads."""
         return {"classes": list(self.classes)}
 
     @classmethod
-    def restored(
-        cls,
-        arrays: Mapping[str, npt.NDArray[Any]],
-        described: Mapping[str, Any],
-        directory: Path,
-        notes: tuple[str, ...],
-    ) -> Self:
-        """Return the data that were saved in a directory; a KeyError, TypeError or ValueError says that they are not
-        whole."""
-        return cls(arrays, tuple(described["classes"]), notes=notes)
+    def fields(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any], place: Path
+    ) -> dict[str, Any]:
+        """Return the fields of this class alone as data saved in a directory have them; a KeyError, TypeError or
+        ValueError says that they are not whole."""
+        return {}
 
     @cached_property
     def digest(self) -> str:
@@ -132,7 +128,8 @@ class Data(ABC):
             # Data of an earlier release have no notes; what was trained on them can still be exported.
             notes = tuple(map(str, description.get("notes", ())))
             own = {name: arrays[name] for name in names if name in arrays}
-            data = kind.restored(own, description, directory, notes)
+            fields = kind.fields(own, description, directory)
+            data = kind(own, tuple(description["classes"]), notes=notes, **fields)
             actual = data.digest
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DamagedError(f"{directory}: not a whole encoded data set ({error}).") from error

@@ -87,15 +87,11 @@ class TextData(Data, kind="text"):
         return {**super().described, "rows": self.rows, "padding": self.padding}
 
     @classmethod
-    def restored(
-        cls,
-        arrays: Mapping[str, npt.NDArray[Any]],
-        described: Mapping[str, Any],
-        directory: Path,
-        notes: tuple[str, ...],
-    ) -> TextData:
-        """Return the data that were saved in a directory."""
-        return cls(arrays, tuple(described["classes"]), described["rows"], described["padding"], notes=notes)
+    def fields(
+        cls, arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any], place: Path
+    ) -> dict[str, Any]:
+        """Return rows and padding as they were saved."""
+        return {name: described[name] for name in ("rows", "padding")}
 
     def split(self, name: SplitName) -> Split:
         """Return the documents of a split."""
