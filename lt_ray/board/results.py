@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lt_ray.board.layout import figure
-from lt_ray.board.tables import listing, many, some_of, table
+from lt_ray.board.tables import fits, listing, many, some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.names import cycle_name
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test
@@ -24,6 +24,8 @@ from lt_ray.sweep.plan import Plan
 
 _WINNERS = 10
 _MODELS = 50
+_SPARE = ("frozen", "nonzero", "before", "parameters")
+"""Columns of models that go, in this order, where a terminal is narrow"""
 _ARMS = 20
 _ARM_WIDTH, _CELL_WIDTH = 34, 12
 """Of the results' columns [cells]"""
@@ -79,42 +81,49 @@ def _show_rounds(group: Group) -> None:
         cells = {point.round: f"{point.mean:.4f} ({len(point.members)})" for point in line.points}
         shown.add_row(escape(line.arm), *(cells.get(index, "–") for index in indices))
     _show(f"[italic]Test {group.words.name}, {group.sweep.name}{group.where}, mean over seeds (n)[/]", shown)
-    hidden = ", ".join(f"r{index}" for index in range(last + 1) if index not in indices)
-    if hidden:
-        console.print(f"[bright_black]  not shown for want of width: {hidden}[/]")
+    _show_hidden([f"r{index}" for index in range(last + 1) if index not in indices])
     _show_rest(len(lines), _ARMS, "lt-ray report")
 
 
 def _show_models(group: Group) -> None:
     """Print what each arm came to, its last accepted round: blocks, parameters, before and after retraining."""
     words = group.words
-    shown = table(
-        "<arm", "blocks", "frozen", "parameters", "nonzero", "before", "test", f"± dense{words.head}", "n"
-    )  # fmt: skip
-    for dense in dense_models(group):
-        cycles = [cycle for arm in dense.arms for cycle in group.arms[arm]]
-        cells = model_cells("", 0, cycles, dense.results, words)
-        shown.add_row(f"[italic]{escape(dense.name)}[/]", *_model(cells, words))
-    shown.add_section()
+    dense, pruned = [], []
+    for model in dense_models(group):
+        cycles = [cycle for arm in model.arms for cycle in group.arms[arm]]
+        cells = _model(model_cells("", 0, cycles, model.results, words), words)
+        dense.append((f"[italic]{escape(model.name)}[/]", cells))
     for arm, cycles in list(group.arms.items())[:_MODELS]:
         if rounds := at_rounds(cycles, accepted=True):
             last = max(rounds)
-            shown.add_row(escape(arm), *_model(model_cells(arm, last, cycles, rounds[last], words), words))
+            pruned.append((escape(arm), _model(model_cells(arm, last, cycles, rounds[last], words), words)))
+    for hidden in range(len(_SPARE) + 1):
+        columns = [name for name in dense[0][1] if name not in _SPARE[:hidden]]
+        shown = table("<arm", *columns)
+        for part in (dense, pruned):
+            for name, cells in part:
+                shown.add_row(name, *(cells[column] for column in columns))
+            shown.add_section()
+        if fits(shown, console):
+            break
     title = f"Test {words.name} (before: as pruned, where it was retrained), {group.sweep.name}{group.where}"
     _show(f"[italic]{title}, mean over seeds (n)[/]", shown)
+    _show_hidden(_SPARE[:hidden])
     _show_rest(len(group.arms), _MODELS, "lt-ray report")
 
 
-def _model(cells: Mapping[str, Cell], words: Wording) -> list[str]:
-    """The cells of a row that a terminal has room for."""
+def _model(cells: Mapping[str, Cell], words: Wording) -> dict[str, str]:
+    """Heading → cell of a row of models."""
     before, after = cells["before"], cells["after"]
-    values = (before, after) if after is not None else (None, before)
-    return [
-        *(_shown(cells[name], ",") for name in ("blocks", "frozen", "parameters", "nonzero")),
-        *(_shown(value, ".4f") for value in values),
-        _shown(cells["difference"], f"+.{words.digits}f").replace("-", "−"),
-        _shown(cells["n"], ""),
-    ]
+    if after is None:
+        before, after = None, before
+    return {
+        **{name: _shown(cells[name], ",") for name in ("blocks", "frozen", "parameters", "nonzero")},
+        "before": _shown(before, ".4f"),
+        "test": _shown(after, ".4f"),
+        f"± dense\n{words.head.strip()}": _shown(cells["difference"], f"+.{words.digits}f").replace("-", "−"),
+        "n": _shown(cells["n"], ""),
+    }
 
 
 def _shown(cell: Cell, form: str) -> str:
@@ -174,6 +183,11 @@ def _show(title: str, shown: Table) -> None:
     console.print(title)
     if shown.row_count:
         console.print(shown)
+
+
+def _show_hidden(columns: Sequence[str]) -> None:
+    if columns:
+        console.print(f"[bright_black]  not shown for want of width: {', '.join(columns)}[/]")
 
 
 def _show_rest(count: int, shown: int, command: str = "") -> None:

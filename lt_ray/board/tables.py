@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 _WORDS_LEAST = 16
@@ -30,6 +32,12 @@ def _with_columns(table: Table, headings: tuple[str, ...], least: int | None = N
         else:
             table.add_column(escape(heading), justify="right", no_wrap=True)
     return table
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Return whether a table's columns of numbers can stand side by side, its words wrapped."""
+    unbounded = console.options.update(max_width=10_000)
+    return Measurement.get(console, unbounded, table).minimum <= console.width
 
 
 def many(count: int, noun: str) -> str:

@@ -464,11 +464,12 @@ def test_points_whose_names_are_alike_are_not_averaged(capsys):
             assert re.search(rf"lr=0.00123 dropout={dropout} \(training.lr={rate}\) +{val:.4f} \(2\)", shown), shown
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize(("pruning", "by_rounds"), [(Magnitude(), True), (Wanda(), False)])
-def test_blocks_are_told_where_a_method_prunes_them(pruning, by_rounds, capsys, monkeypatch):
+def test_blocks_are_told_where_a_method_prunes_them(pruning, by_rounds, width, capsys, monkeypatch):
     """Arms × rounds are shown of a lottery on a model with blocks, too; what arms came to where blocks are pruned, or
-    what is within them: 0.75 after 0.9 are −15 points."""
-    monkeypatch.setattr("lt_ray.board.results.console.width", 120)
+    what is within them: 0.75 after 0.9 are −15 points. A narrow terminal names the columns that it leaves out."""
+    monkeypatch.setattr("lt_ray.board.results.console.width", width)
     model = Transformer(vocabulary=100, embedding=4, layers=2, heads=2, hidden=4, positions=8)
     plan = crossed(Space(), cycle=BASE.model_copy(update={"model": model, "schedule": (pruning,)}))
     (item,) = plan.cycles
@@ -477,7 +478,12 @@ def test_blocks_are_told_where_a_method_prunes_them(pruning, by_rounds, capsys, 
     show_results(plan, {item.id: [result.model_copy(update=own) for result in rounds]})
     shown = capsys.readouterr().out
     assert ("0.9000 (1)  0.7500 (1)" in shown) == by_rounds, shown
-    assert bool(re.search(r"2 +– +1,000 +600 +0.5000 +0.7500 +−15.00 +1\b", shown)) != by_rounds, shown
+    cells = {"frozen": "–", "nonzero": "600", "before": "0.5000"}
+    hidden = [name for name in cells if re.search(rf"not shown for want of width: .*{name}", shown)]
+    assert hidden == ([] if by_rounds or width == 120 else ["frozen"] if width == 80 else [*cells])
+    frozen, nonzero, before = ("" if name in hidden else f" +{cell}" for name, cell in cells.items())
+    row = rf"reviews +2{frozen} +1,000{nonzero}{before} +0.7500 +−15.00 +1\b"
+    assert bool(re.search(row, shown)) != by_rounds, shown
 
 
 # Runs
