@@ -4,13 +4,8 @@ import errno
 
 import pytest
 import torch
-import typer
 
-from lt_ray.cli.guard import guarded
-from lt_ray.driver.cluster import connected
 from lt_ray.driver.faults import PATIENCE, Faults, is_fault, one_line
-from lt_ray.driver.interruption import INTERRUPTED, Interruption
-from lt_ray.driver.resources import Resources
 from lt_ray.errors import DamagedError, DegenerateError, DivergedError
 
 
@@ -87,25 +82,3 @@ def test_an_error_is_told_in_one_line():
     told = one_line(ValueError("x\n" * 1000))
     assert "\n" not in told
     assert len(told) == 300
-
-
-def test_a_ray_that_does_not_start_in_time_is_for_later(monkeypatch, capsys):
-    """Nothing is wrong with what was asked where Ray's own processes are too slow: one line, and exit code 75."""
-    import ray
-
-    def too_slow(**options):
-        raise RuntimeError("the GCS did not\nanswer in time")
-
-    monkeypatch.setattr(ray, "init", too_slow)
-
-    @guarded
-    def command() -> int:
-        with Interruption() as interruption, connected("local", Resources(), interruption):
-            return 0
-
-    with pytest.raises(typer.Exit) as ended:
-        command()
-    assert ended.value.exit_code == INTERRUPTED == 75
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "Ray did not start on this machine (the GCS did not answer in time" in line
-    assert "try again" in line

@@ -9,6 +9,8 @@ import pytest
 from forking import TOLD, Moment, Process
 from killing import KillableSweep, assert_recorded_once, living, of_ray, tree, workers
 
+from lt_ray.driver.faults import PATIENCE
+
 EPOCHS = 4
 SWEEP = KillableSweep(
     [
@@ -57,22 +59,24 @@ def assert_told_in_lines(told: str) -> None:
     assert "ray::" not in told
 
 
-def test_a_worker_killed_twice_changes_nothing(undisturbed, tmp_path):
-    """One round loses its worker twice: one line each, Ray's text in the log named there, 0, equal bits, and each
-    record in MLflow once."""
-    process = stopped(tmp_path, at=(2, 4))
-    for times in (1, 2):
+def test_a_worker_killed_five_times_changes_nothing(undisturbed, tmp_path):
+    """One round loses its worker as often as it may: one line each, Ray's text in the log named there, 0, equal bits,
+    and each record in MLflow once."""
+    losses = PATIENCE - 1
+    process = stopped(tmp_path, at=tuple(range(2, 2 * losses + 1, 2)))  # a trial that goes on tells its epochs again
+    for left in reversed(range(losses)):
         victims = workers(process.pid)
         assert victims
+        assert SWEEP.finished(tmp_path) == 0, "the losses must be one round's"
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
         process.send_signal(signal.SIGCONT)
-        if times == 1:
+        if left:
             process.wait_until_stopped()
     assert process.wait(200) == 0, process.told
     told = process.told
-    assert told.count("its worker was lost") == 2
-    assert told.count("warning") == 2
+    assert told.count("its worker was lost") == losses
+    assert told.count("warning") == losses
     assert "more in " in told
     assert_told_in_lines(told)
     assert SWEEP.rows(tmp_path) == undisturbed[0]
@@ -90,7 +94,7 @@ def test_a_signal_to_the_whole_job_ends_in_order(undisturbed, tmp_path):
     code, seconds = ended(process, 60)
     told = process.told
     assert code == 75, told
-    assert seconds < 30, told
+    assert seconds < 15, told
     assert "stopping; again ends at once" in told
     assert "Interrupted" in told
     assert "resume  python sweeps/imdb_lt.py" in told
@@ -100,15 +104,30 @@ def test_a_signal_to_the_whole_job_ends_in_order(undisturbed, tmp_path):
 
 
 def test_a_lost_head_ends_with_one_sentence(undisturbed, tmp_path):
-    """kill -9 of the head's process: 75 and one sentence within seconds; the same command goes on."""
+    """kill -9 of the head's process: 75 and one sentence within 15 s; the same command goes on."""
     process = stopped(tmp_path, "--tracking-uri", "none")
     (head,) = of_ray(process.pid, b"gcs_server")
     os.kill(head, signal.SIGKILL)
     code, seconds = ended(process, 90)
     told = process.told
     assert code == 75, told
-    assert seconds < 30, told
+    assert seconds < 15, told
     assert told.count("answers no longer") == 1
     assert "the same command goes on" in told
     assert_told_in_lines(told)
     assert_goes_on(tmp_path, undisturbed)
+
+
+def test_a_ray_that_does_not_start_is_for_later(tmp_path):
+    """kill -9 of the head while Ray starts: one line with a way out, exit code 75, nothing computed."""
+    start_raylet = Moment("ray._private.services:start_raylet", 1, signal.SIGSTOP)
+    process = SWEEP.start(tmp_path, "--tracking-uri", "none", at=[start_raylet])
+    process.wait_until_stopped()
+    (head,) = of_ray(process.pid, b"gcs_server")
+    os.kill(head, signal.SIGKILL)
+    code, _ = ended(process, 200)
+    assert code == 75, process.told
+    (line,) = process.told.strip().splitlines()
+    assert line.startswith("error: `--address local`: Ray did not start on this machine (")
+    assert line.endswith("try again, or say `--local`")
+    assert SWEEP.finished(tmp_path) == 0

@@ -89,7 +89,7 @@ class World:
 
 
 @given(slots=st.integers(1, 6), seed=st.integers(0, 99), kills=st.lists(st.integers(0, 12), max_size=3))
-@settings(max_examples=10)
+@settings(max_examples=20)
 def test_an_adaptive_search_asks_the_same_points_however_it_ran(slots, seed, kills):
     """Slots, who is faster and kills in mid-sweep change neither points nor the best one."""
     made = planner(ADAPTIVE, search="optuna", samples=16, delay=4)
