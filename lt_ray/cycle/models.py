@@ -167,7 +167,13 @@ class CifarResNet(SmallPictureModel):
 
     implementation = "lt_ray.models.cifar:CifarResNetModel"
     has_blocks = True
-    toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.depth": 8, "model.width": 8}
+    toy: ClassVar[Mapping[str, Any]] = {
+        **SmallPictureModel.toy,
+        "task.train": 300,
+        "model.depth": 8,
+        "model.width": 4,
+        "magnitude.fraction": 0.4,
+    }
     name: Literal["cifar_resnet"] = "cifar_resnet"
     depth: int = Field(default=20, ge=8)
     """Layers with weights, 6n + 2: 20, 32, 44, 56, 110 are those of He et al. [count]"""
@@ -259,7 +265,12 @@ class ResNet(Pretrained):
     implementation = "lt_ray.models.resnet:ResNetModel"
     inputs = "images"
     has_blocks = True
-    toy: ClassVar[Mapping[str, Any]] = {**SmallPictureModel.toy, "model.path": TOY_RESNET, "model.revision": None}
+    toy: ClassVar[Mapping[str, Any]] = {
+        **SmallPictureModel.toy,
+        "model.path": TOY_RESNET,
+        "model.revision": None,
+        "training.lr": 0.01,
+    }
     name: Literal["resnet"] = "resnet"
     path: str = Field(default="microsoft/resnet-50", min_length=1)
 
