@@ -27,6 +27,7 @@ REVISIONS = {
     "google-bert/bert-base-uncased": "86b5e0934494bd15c9632b12f734a8a67f723594",
     "distilbert/distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
     "FacebookAI/roberta-base": "e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+    "microsoft/resnet-18": "65a5785d9156231087c481e0c7dd33a5ff6f7e3e",
     "microsoft/resnet-50": "34c2154c194f829b11125337b98c8f5f9965ff19",
 }
 """The hub's models that lt_ray pins"""

@@ -137,14 +137,16 @@ def _cycle(client: MlflowClient, run: Run) -> ReportedCycle:
         for name in run.data.metrics
         if field_of(name)
     }
+    results = tuple(_results(points, tags, cycle))
     return ReportedCycle(
         id=tags[CYCLE_TAG],
         cycle=cycle,
         settings=fields["settings"],
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
-        results=tuple(_results(points, tags, cycle)),
+        results=results,
         decisions=_decisions(run.info.run_name, tags),
         confusions=_confusions(tags),
+        epochs=_epochs(client.get_metric_history(run.info.run_id, f"training/val_{cycle.metric.name}"), results, cycle),
         reason=tags.get(REASON_TAG, ""),
     )
 
@@ -172,6 +174,18 @@ def _confusions(tags: Mapping[str, str]) -> dict[int, Confusion]:
         if tag.startswith(f"{CONFUSION_TAG}.")
     }
     return dict(sorted(confusions.items()))
+
+
+def _epochs(points: Sequence[Metric], results: Sequence[RoundResult], cycle: Cycle) -> dict[int, tuple[float, ...]]:
+    """What finished rounds came to after each epoch.
+
+    - `points`: of all rounds, the later at higher steps
+    """
+    by_round: dict[int, dict[int, float]] = {}
+    for point in points:
+        by_round.setdefault((point.step - 1) // cycle.most_epochs, {})[point.step] = point.value
+    own = {result.round: by_round.get(result.round, {}) for result in results}
+    return {round: tuple(value for _, value in sorted(values.items())) for round, values in own.items() if values}
 
 
 def _older(name: str) -> TrackingError:

@@ -58,6 +58,11 @@ def _confusion(stored: StoredRound) -> Confusion | None:
     return None if counts is None else rows.confusion(counts)
 
 
+def _by_epoch(stored: StoredRound) -> tuple[float, ...]:
+    """The deciding metric on the validation split after each epoch of a round."""
+    return tuple(value for epoch in stored.epochs if (value := epoch.value("val")) is not None)
+
+
 class Record:
     """All that a sweep's directory tells; read once, when it is first asked for.
 
@@ -86,7 +91,8 @@ class Record:
         stored = {result.round: self._stored[result.key] for result in results}
         compared = {round: own.decision for round, own in stored.items() if own.decision is not None}
         confusions = {round: counts for round, own in stored.items() if (counts := _confusion(own)) is not None}
-        return ReportedCycle(cycle.id, cycle, recorded.settings, state, results, reason, compared, confusions)
+        epochs = {round: _by_epoch(own) for round, own in stored.items() if own.epochs}
+        return ReportedCycle(cycle.id, cycle, recorded.settings, state, results, reason, compared, confusions, epochs)
 
     @property
     def rounds(self) -> int:

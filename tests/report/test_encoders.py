@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from decimal import Decimal
 from typing import ClassVar, Literal
 
@@ -191,6 +192,31 @@ def test_published_rows_stand_below_ours_and_say_what_they_are_of():
     assert (wanda["accuracy before"], wanda["accuracy after"]) == (0.937, None)
     assert wanda["against dense [points]"] == pytest.approx(1.7)
     assert all(row["published"] is None for row in rows(found, "rounds") if "published" in row)
+
+
+def test_trainings_of_several_epochs_are_told_epoch_by_epoch():
+    """Ours by validation, the mean over stored rounds of those that came so far, each once; published by test, as
+    printed; nothing where a round trained one epoch, and no column where all did."""
+    told = [
+        published("similarity@0.98", 1, f"test_accuracy{name}", value)
+        for name, value in (("_epoch_1", "0.70"), ("_epoch_2", "0.74"), ("", "0.72"))
+    ]
+    cycles = [a_cycle(0), replace(a_cycle(0), id="again"), a_cycle(1)]
+    epochs = [{0: (0.9,), 1: (0.5, 0.6, 0.7)}, {0: (0.9,), 1: (0.5, 0.6, 0.7)}, {0: (0.9,), 1: (0.7, 0.9)}]
+    found = section(*(replace(c, epochs=own) for c, own in zip(cycles, epochs, strict=True)), published=told)
+    dense, ours, theirs = rows(found, "similarity-pruning")
+    heads = [head for head in ours if "epoch" in head]
+    assert heads == [
+        f"{split} accuracy, epoch {k}" for split, most in (("validation", 3), ("test", 2)) for k in range(1, most + 1)
+    ]
+    assert [ours[head] for head in heads] == [pytest.approx(0.6), pytest.approx(0.75), 0.7, None, None]
+    assert [theirs[head] for head in heads] == [None, None, None, 0.7, 0.74]
+    assert theirs["accuracy after"] == 0.72
+    assert [dense[head] for head in heads] == [None] * 5
+    assert "Ours are on validation" in note(found, "similarity-pruning")
+    short = section(replace(a_cycle(), epochs={0: (0.9,), 1: (0.9,)}))
+    assert not any("epoch" in head for head in rows(short, "similarity-pruning")[0])
+    assert "Epochs" not in note(short, "similarity-pruning")
 
 
 def test_published_encoders_say_in_what_ours_differ():

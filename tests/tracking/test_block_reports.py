@@ -63,6 +63,7 @@ def test_both_sources_tell_the_same(storage):
     assert {result.accepted for result in results} >= {True, None}
     assert any(result.train_loss is None for result in results)
     assert all(1 in cycle.decisions for cycle in ours.cycles)
+    assert {len(epochs) for cycle in ours.cycles for epochs in cycle.epochs.values()} == {1, 2}
     assert document([ours]) == document([theirs])
     for out, more in (("a", []), ("b", ["--tracking-uri", uri])):
         with pytest.raises(SystemExit) as ended:

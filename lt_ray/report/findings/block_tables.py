@@ -19,6 +19,8 @@ from lt_ray.report.reading.schedule import published_place
 
 _ALWAYS = 6
 """Columns that are there though they be empty [count]"""
+_AFTER = range(1, 6)
+"""Epochs that have columns"""
 _Known = Mapping[tuple[str, int], Sequence[PublishedRow]]
 """(arm, prunings) → the rows of published tables; dense ones stand at 0 prunings"""
 
@@ -91,7 +93,8 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
             if place is not None:
                 add_published(place[0], place, cycles)
     theirs = dict.fromkeys(str(row["model"]) for row in rows if row["source"] == "published")
-    note = _note(" and ".join(theirs), words) + errors.note()
+    by_epoch = any(cell is not None and ", epoch " in str(head) for row in rows for head, cell in row.items())
+    note = _note(" and ".join(theirs), by_epoch, words) + errors.note()
     title = f"{label[:1].upper()}{label[1:]}: blocks before and after{group.where}"
     slug = label.lower().replace(" ", "-") if method else "block-pruning"
     return table_of(f"{group.slug}{slug}", title, rows, note, always=_ALWAYS)
@@ -118,7 +121,7 @@ def model_cells(
         "blocks": _counted(known_mean(result.blocks for result in results)),
         "frozen": _counted(known_mean(result.frozen_blocks for result in results)),
         "loss before": known_mean(result.before_test_loss for result in results),
-        "before": known_mean(result.value("before_test") for result in results),
+        "before": known_mean(result.value("before_test") for result in results), **_by_epoch(round, cycles),
         "loss after": known_mean(result.test_loss for result in retrained),
         "after": known_mean(map(tested, retrained)),
         "difference": None if change is None else words.factor * change.mean,
@@ -132,6 +135,16 @@ def model_cells(
     }  # fmt: skip
 
 
+def _by_epoch(round: int, cycles: Sequence[ReportedCycle]) -> Mapping[str, Cell]:
+    """The mean on the validation split after each of the first epochs, of trainings that had more than one."""
+    found = [cycle for cycle in cycles if round in cycle.by_round]
+    trained = {cycle.by_round[round].key or cycle.id: cycle.epochs.get(round, ()) for cycle in found}
+    several = [values for values in trained.values() if len(values) > 1]
+    return {
+        f"val {epoch}": known_mean(values[epoch - 1] for values in several if epoch <= len(values)) for epoch in _AFTER
+    }
+
+
 def _published(arm: str, row: PublishedRow, known: _Known, words: Wording) -> Row:
     told, metric = row.values.get, words.metric.name
     start = next((dense.values.get(f"test_{metric}") for dense in known.get(("dense", 0), ())), None)
@@ -141,6 +154,7 @@ def _published(arm: str, row: PublishedRow, known: _Known, words: Wording) -> Ro
         "arm": arm, "round": row.round, "source": "published", "model": _published_model(row),
         "blocks": _whole(told("blocks")), "frozen": _whole(told("frozen_blocks")),
         "loss before": told("before_test_loss"), "before": told(f"before_test_{metric}"),
+        **{f"test {epoch}": told(f"test_{metric}_epoch_{epoch}") for epoch in _AFTER},
         "loss after": told("test_loss"), "after": told(f"test_{metric}"), "difference": difference,
         "evaluation": told("test_s"), "training": told("train_s"), "parameters": _whole(told("parameters")),
     })  # fmt: skip
@@ -151,6 +165,8 @@ def _row(words: Wording, cells: Mapping[str, Cell]) -> Row:
     heads: dict[str, str | tuple[str, int]] = {
         "arm": "arm", "round": "round", "source": "source", "model": "model", "n": "n", "blocks": "blocks",
         "frozen": "frozen", "loss before": ("evaluation loss before", 4), "before": (f"{words.name} before", 4),
+        **{f"val {epoch}": (f"validation {words.name}, epoch {epoch}", 4) for epoch in _AFTER},
+        **{f"test {epoch}": (f"test {words.name}, epoch {epoch}", 4) for epoch in _AFTER},
         "loss after": ("evaluation loss after", 4), "after": (f"{words.name} after", 4),
         "difference": (f"against dense{words.head}", words.digits), "half": (f"± 95 %{words.head}", words.digits),
         "evaluation": ("evaluation time [s]", 2), "training": ("training time [s]", 1), "parameters": "parameters",
@@ -167,7 +183,8 @@ def _published_model(row: PublishedRow) -> str:
 def _known(published: Iterable[Published], group: Group) -> _Known:
     metric, models = group.words.metric.name, {cycle.cycle.model.published for cycle in group.cycles}
     cells: dict[tuple[str, int, str, str], list[Published]] = {}
-    measured = ("before_test_loss", f"before_test_{metric}", "test_loss", f"test_{metric}")
+    by_epoch = (f"test_{metric}_epoch_{epoch}" for epoch in _AFTER)
+    measured = ("before_test_loss", f"before_test_{metric}", *by_epoch, "test_loss", f"test_{metric}")
     for item in published:
         names = ("blocks", "frozen_blocks", *measured, "test_s", "train_s", "parameters")
         round = 0 if item.arm == "dense" else item.round
@@ -192,13 +209,19 @@ def _whole(mean: float | None) -> int | None:
     return None if mean is None else round(mean)
 
 
-def _note(published: str, words: Wording) -> str:
+def _note(published: str, by_epoch: bool, words: Wording) -> str:
     said = (
         "Ours: mean over the n stored rounds. Before = after pruning, before retraining; after is empty where a round "
         f"was not retrained. Against dense: test {words.name}, as pruned where not retrained, above the own dense one. "
         "Evaluation time: one pass over the test split. Latency: a batch of 32, median and quartiles. Nonzero: not "
         "pruned by a mask, which makes a model neither smaller nor faster."
     )
+    if by_epoch:
+        said += (
+            f" Epochs: the first {len(_AFTER)} of trainings of several. Ours are on validation, since test is measured "
+            "once a round, with the weights that it ends with"
+            + (f"; published ones are on test, and the last is {words.name} after." if published else ".")
+        )
     if published:
         said += (
             f" Published: {published}, whatever our model is, at the same arm and number of prunings; "

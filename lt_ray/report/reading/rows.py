@@ -41,6 +41,8 @@ class ReportedCycle:
     """Round → how it came to its own blocks, for the rounds that compared blocks"""
     confusions: Mapping[int, Confusion] = field(default_factory=dict)
     """Round → what its classes were taken for on the test split; of classifiers"""
+    epochs: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """Round → the deciding metric on the validation split after each of its epochs"""
 
     @property
     def seed(self) -> int:
