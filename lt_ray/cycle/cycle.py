@@ -13,7 +13,7 @@ from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.models import MODELS, Cnn, ModelSettings
 from lt_ray.cycle.prunings import PRUNINGS, PruningSettings, Restarting
-from lt_ray.cycle.settings import Called, Scalar, Settings
+from lt_ray.cycle.settings import Called, Meant, Scalar, Settings
 from lt_ray.cycle.tasks import TASKS, TaskSettings, Toy
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
@@ -31,13 +31,13 @@ class Cycle(Settings):
     tickets: Annotated[Literal["own", "source"], Called({"own": "own tickets", "source": "transferred"})] = "own"
     """Task on which tickets are found. `source` = round r trains, on `task`, the ticket of round r of the same cycle on
     `source`: a transfer (Morcos et al. 2019, arXiv:1906.02773)"""
-    ticket_every: int = Field(default=1, ge=1)
+    ticket_every: Annotated[int, Meant(lambda cycle: cycle.tickets == "source")] = Field(default=1, ge=1)
     """With `tickets: source`: prunings between the rounds whose tickets are transferred [count]"""
     model: Annotated[SerializeAsAny[ModelSettings], BeforeValidator(MODELS.parse)] = Cnn()
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights, the data order and the dropout"""
     training: Training = Training()
-    plugins: tuple[str, ...] = ()
+    plugins: Annotated[tuple[str, ...], Meant(lambda cycle: cycle.plugins, ...)] = ()
     """SHA-256 of the plugins that its kinds may come from (`plugins.run`)"""
     schedule: tuple[Annotated[SerializeAsAny[PruningSettings], BeforeValidator(PRUNINGS.parse)], ...] = ()
 
@@ -192,18 +192,7 @@ class Cycle(Settings):
 
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        every = self.ticket_every if self.tickets == "source" else None
-        whole = self.model_dump(mode="json")
-        if not self.plugins:
-            del whole["plugins"]
-        return whole | {
-            "ticket_every": every,
-            "task": self.task.meaning(),
-            "source": None if self.source is None else self.source.meaning(),
-            "model": self.model.meaning(),
-            "training": self.training.meaning(),
-            "schedule": [pruning.on(self.model).meaning() for pruning in self.schedule],
-        }
+        return super().meaning() | {"schedule": [pruning.on(self.model).meaning() for pruning in self.schedule]}
 
     def with_settings(self, settings: Mapping[str, object]) -> Cycle:
         """Return this cycle with some fields changed.
@@ -233,7 +222,7 @@ class Cycle(Settings):
             rows |= {f"{group}.{name}": _scalar(value) for name, value in (fields or {}).items()}
         if self.most_epochs != self.training.epochs:
             rows["most_epochs"] = self.most_epochs
-        rows |= {f"model.{name}": value for name, value in self.model.names.items()}
+        rows |= {f"model.{name}": value for name, value in self.model if name in ("path", "revision")}
         for method in PRUNINGS:
             steps = [step for step in schedule if step["method"] == method]
             for name in steps[0] if steps else ():

@@ -9,8 +9,10 @@ from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import Inputs
-from lt_ray.cycle.settings import Settings, Share
+from lt_ray.cycle.settings import Meant, Settings, Share
 
+Unfound = Meant(lambda model: model.digest is None)
+"""Of fields that say where a model is found: its digest stands for them once it is"""
 TOY_ENCODER = TOY_RESNET = "toy"
 """Path of the built-in encoder, and of the built-in ResNet"""
 
@@ -39,11 +41,6 @@ class ModelSettings(Settings):
     """Fields of a cycle under which it learns a built-in task in seconds: what `--toy` makes of a sweep. Those of
     prunings that are not in the schedule say nothing"""
     name: str
-
-    @property
-    def names(self) -> dict[str, str | None]:
-        """Fields that are no part of the identity, but what one calls it by."""
-        return {}
 
     @property
     def title(self) -> str:
@@ -206,25 +203,15 @@ class CifarVgg(SmallPictureModel):
 class Pretrained(ModelSettings):
     """What models have in common that transformers loads, from the hub or a folder."""
 
-    path: str
+    path: Annotated[str, Unfound]
     """Its name on the hub, a folder laid out as there, or `toy` = built in; where it is found, not what it is"""
-    revision: str | None = None
+    revision: Annotated[str | None, Unfound] = None
     """Its commit on the hub; None = the one that lt_ray pins, for others the newest"""
     weights: Literal["pretrained", "random"] = "pretrained"
     """`pretrained` = as found, and a head drawn from the seed; `random` = all drawn from the seed by its initialiser"""
     digest: str | None = None
     """SHA-256 of what was found at `path`: its configuration and, where they are used, its weights; None = not looked
     at yet. It stands for `path` and `revision` in every identity"""
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        tree = self.model_dump(mode="json")
-        return tree if self.digest is None else tree | {"path": None, "revision": None}
-
-    @property
-    def names(self) -> dict[str, str | None]:
-        """Where it was found."""
-        return {"path": self.path, "revision": self.revision}
 
     @property
     def title(self) -> str:
@@ -253,7 +240,7 @@ class Encoder(Pretrained):
         "wanda.calibration": 256,
     }
     name: Literal["encoder"] = "encoder"
-    path: str = Field(default="google-bert/bert-base-uncased", min_length=1)
+    path: Annotated[str, Unfound] = Field(default="google-bert/bert-base-uncased", min_length=1)
     dropout: Share | None = None
     """Share dropped wherever the model drops: embeddings, attention, blocks, head, but for whole layers (`layerdrop`);
     a model that drops somewhere whatever its configuration says is refused; None = as its configuration says [0, 1)"""
@@ -272,7 +259,7 @@ class ResNet(Pretrained):
         "training.lr": 0.01,
     }
     name: Literal["resnet"] = "resnet"
-    path: str = Field(default="microsoft/resnet-50", min_length=1)
+    path: Annotated[str, Unfound] = Field(default="microsoft/resnet-50", min_length=1)
 
     @property
     def published(self) -> str:
@@ -293,21 +280,11 @@ class TorchvisionResNet(ModelSettings):
         "wide_resnet50_2",
     ] = "resnet50"  # fmt: skip
     """Its name there"""
-    path: str | None = None
+    path: Annotated[str | None, Unfound] = None
     """File of its state dict, as safetensors; where it is found, not what it is; None = drawn from the seed"""
     digest: str | None = None
     """SHA-256 of the state that was found at `path`; None = there is none, or it is not looked at yet. It stands for
     `path` in every identity"""
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        tree = self.model_dump(mode="json")
-        return tree if self.digest is None else tree | {"path": None}
-
-    @property
-    def names(self) -> dict[str, str | None]:
-        """Where it was found."""
-        return {"path": self.path}
 
     @property
     def title(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.metrics import Inputs
-from lt_ray.cycle.settings import Share
+from lt_ray.cycle.settings import Meant, Share
 from lt_ray.cycle.task import Columns, Generated, Implementation, Public, TaskSettings, check_cut
 
 
@@ -21,9 +21,9 @@ class Pictures(TaskSettings):
     crop: Literal["none", "padded", "resized"] = "none"
     """What training sees: `none` = what is measured; `padded` = that, moved by up to `padding` over a black border;
     `resized` = a random part, scaled to `size` (Szegedy et al. 2015)"""
-    padding: int = Field(default=4, ge=1)
+    padding: Annotated[int, Meant(lambda task: task.crop == "padded", 4)] = Field(default=4, ge=1)
     """Of `padded` [pixels]"""
-    least_area: float = Field(default=0.08, gt=0, le=1)
+    least_area: Annotated[float, Meant(lambda task: task.crop == "resized", 0.08)] = Field(default=0.08, gt=0, le=1)
     """Of `resized`: share of the picture's area that a part has at least (0, 1]"""
     flip: bool = True
     """Mirror half of the pictures of an epoch left to right"""
@@ -31,11 +31,6 @@ class Pictures(TaskSettings):
     """Side of the square that is measured, in the picture's middle, as a share of its shorter side (0, 1]"""
     normalisation: Literal["train", "imagenet"] = "train"
     """Whose channel means and deviations pictures are normalised by"""
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        padding = {} if self.crop == "padded" else {"padding": 4}
-        return super().meaning() | padding | ({} if self.crop == "resized" else {"least_area": 0.08})
 
 
 class ToyImages(Generated, Pictures):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.models import ModelSettings
 from lt_ray.cycle.pruning import OF_THE_PRUNING
 from lt_ray.cycle.pruning import PruningSettings as PruningSettings
-from lt_ray.cycle.settings import Called, a_share
+from lt_ray.cycle.settings import Called, Meant, a_share
 
 OWN_MASKS = "random reinit, own masks"
 """The published arm that re-initialises and then prunes what it trained: no control (docs/methods.md §1)"""
@@ -31,17 +31,21 @@ class Restarting(PruningSettings):
     restart: Literal["rewind", "random", "final"] = "rewind"
     """`rewind` = round 0's weights of `rewind_epoch`, `random` = a new draw of the initialiser, `final` = the weights
     just trained"""
-    masks: Annotated[Literal["ticket", "own"], Called({"ticket": ""}, text="{value} masks", always="own")] = "ticket"
+    masks: Annotated[
+        Literal["ticket", "own"],
+        Called({"ticket": ""}, text="{value} masks", always="own"),
+        Meant(lambda pruning: pruning.restart == "random" and not pruning.random_pruning),
+    ] = "ticket"
     """Where restart is `random`: `ticket` = round r takes the masks that the rewound cycle has in round r, so that only
     the weights are new (the control of Frankle & Carbin 2019); `own` = each round prunes what it trained after its own
     re-initialisation, as the research logs did, so that from the second round on the masks are other ones, too"""
-    rewind_epoch: int | Literal["last"] = 0
+    rewind_epoch: Annotated[int | Literal["last"], Meant(lambda pruning: pruning.rewinds)] = 0
     """Where restart is `rewind`: epoch of round 0 that is restored, 0 = initialisation; where masks are a rewound
     ticket's: of that ticket [epochs]"""
-    rewind_budget: Literal["full", "resume"] = "full"
+    rewind_budget: Annotated[Literal["full", "resume"], Meant(lambda pruning: pruning.rewinds)] = "full"
     """Where restart is `rewind`: `full` = all epochs again from epoch 0's data order, `resume` = from `rewind_epoch`
     to the same last epoch"""
-    shared_start: tuple[str, ...] = ()
+    shared_start: Annotated[tuple[str, ...], Meant(lambda pruning: pruning.restart == "random", [])] = ()
     """Where restart is `random`: parameter names (shell patterns) that restart from the seed's initial weights
     nevertheless"""
 
@@ -103,17 +107,6 @@ class Restarting(PruningSettings):
     @classmethod
     def _order_of_names_has_no_meaning(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(set(value)))
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        tree = self.model_dump(mode="json")
-        if not self.rewinds:
-            tree |= {"rewind_epoch": None, "rewind_budget": None}
-        if self.restart != "random" or self.random_pruning:
-            tree |= {"masks": None}
-        if self.restart != "random":
-            tree |= {"shared_start": []}
-        return tree
 
 
 class Ranked(Restarting):
@@ -221,20 +214,22 @@ class Similarity(PruningSettings):
     cka: Literal["minibatch", "tokens"] = "minibatch"
     """`minibatch` = examples are samples, their tokens' mean; unbiased, summed over batches. `tokens` = examples are
     the tokens of one sentence; biased, averaged over sentences"""
-    features: Literal["pooled", "flattened"] = "pooled"
+    features: Annotated[Literal["pooled", "flattened"], Meant(lambda pruning: pruning.features != "pooled", ...)] = (
+        "pooled"
+    )
     """Of `minibatch`: an example's features are the mean over its tokens or over the pixels of its maps, or, for
     pictures, all values of its maps"""
-    recalibrate: bool = False
+    recalibrate: Annotated[bool, Meant(lambda pruning: pruning.recalibrate, ...)] = False
     """Estimate the statistics of batch norms anew after a removal: their mean over the calibration batches, passed once
     through the shorter model; else they are those of the kept blocks"""
     calibration: Annotated[int, OF_THE_PRUNING] = Field(default=2048, ge=4)
     """Examples of train on which blocks are compared; all, where there are fewer [count]"""
-    calibration_batch: int = Field(default=256, ge=4)
+    calibration_batch: Annotated[int, Meant(lambda pruning: pruning.cka == "minibatch")] = Field(default=256, ge=4)
     """Examples of one batch of the `minibatch` estimator [count]"""
     max_drop: float | None = Field(default=None, ge=0)
     """What may be lost on validation against round 0, in the unit of the deciding metric: a round that loses more is
     rejected, and the next one starts from the last accepted one with the next stride; None = every round is accepted"""
-    max_stride: int = Field(default=3, ge=1)
+    max_stride: Annotated[int, Meant(lambda pruning: pruning.max_drop is not None)] = Field(default=3, ge=1)
     """With `max_drop`: stride after which no further removal is tried [count]"""
 
     _shares = field_validator("threshold", mode="before")(a_share)
@@ -275,18 +270,6 @@ class Similarity(PruningSettings):
         """What it does to a model, in two words."""
         return "fewer blocks"
 
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        tree = self.model_dump(mode="json")
-        if self.cka == "tokens":
-            tree |= {"calibration_batch": None}
-        if self.max_drop is None:
-            tree |= {"max_stride": None}
-        for name in ("features", "recalibrate"):  # which cycles before there were pictures do not have
-            if tree[name] == type(self).model_fields[name].default:
-                del tree[name]
-        return tree
-
     def on(self, model: ModelSettings) -> Similarity:
         """Return it without what means nothing for a model."""
         return self if model.has_statistics else self.model_copy(update={"recalibrate": False})
@@ -300,7 +283,9 @@ class Wanda(PruningSettings):
     needs_blocks = True
     key_fields: ClassVar[Mapping[str, str]] = {"sparsity": "Wanda sparsity"}
     method: Literal["wanda"] = "wanda"
-    sparsity: Annotated[float, Called(text="wanda={value}", digits=6)] = Field(default=0.5, gt=0, lt=1)
+    sparsity: Annotated[
+        float, Called(text="wanda={value}", digits=6), Meant(lambda pruning: pruning.pattern == "row")
+    ] = Field(default=0.5, gt=0, lt=1)
     """Share of each output row that is pruned afterwards, what was pruned before included (0, 1)"""
     pattern: Annotated[str, Called(idle={"row": "row"})] = "row"
     """`row` = anywhere in the row, `N:M` = N of every M inputs in a row stay, which says the sparsity, too"""
@@ -347,11 +332,6 @@ class Wanda(PruningSettings):
         """What it does to a model, in two words."""
         n, m = self.kept_of or (0, 0)
         return f"{1 - n / m if m else self.sparsity:.0%} zeros"
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        tree = self.model_dump(mode="json")
-        return tree if self.pattern == "row" else tree | {"sparsity": None}
 
 
 PRUNINGS = Kinds[PruningSettings]("pruning", "method", (Magnitude, Similarity, Wanda, Snip))

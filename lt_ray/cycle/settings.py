@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -29,6 +29,16 @@ class Called:
     """The value that is said of every cycle that has it, also where it is not searched"""
 
 
+@dataclass(frozen=True)
+class Meant:
+    """Where a field has a meaning, beside its type in `Annotated`: elsewhere it makes no other cycle."""
+
+    where: Callable[[Any], object]
+    """Settings → whether it has a meaning in them"""
+    otherwise: object = None
+    """What identity has in its stead elsewhere; `...` = nothing, as before there was such a field"""
+
+
 class Settings(BaseModel):
     """A frozen group of fields; unknown fields, NaN and infinities are refused."""
 
@@ -36,7 +46,15 @@ class Settings(BaseModel):
 
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        return self.model_dump(mode="json")
+        tree = self.model_dump(mode="json")
+        for name, kind in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, Settings):
+                tree[name] = value.meaning()
+            for meant in kind.metadata:
+                if isinstance(meant, Meant) and not meant.where(self):
+                    tree[name] = meant.otherwise
+        return {name: value for name, value in tree.items() if value is not ...}
 
 
 def a_share(value: object, info: ValidationInfo) -> object:

@@ -53,7 +53,7 @@ class TaskSettings(Settings):
 
     def meaning(self) -> dict[str, Any]:
         """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        return self.model_dump(mode="json") | {"metric": self.metrics[0].name}
+        return super().meaning() | {"metric": self.metrics[0].name}
 
 
 class Generated(TaskSettings):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.metrics import Targets
 from lt_ray.cycle.pictures import Cifar10, ImageNet, Images, ToyImages
+from lt_ray.cycle.settings import Meant
 from lt_ray.cycle.task import Columns, Generated, Implementation, Public, check_cut
 from lt_ray.cycle.task import TaskSettings as TaskSettings
 
@@ -162,7 +163,7 @@ class Folder(FileTexts):
     label: Literal["class", "several", "number"] = "class"
     """What the label's column holds: one of the classes; any of several labels, as a list or parted by `separator`; or
     a number"""
-    separator: str = Field(default=",", min_length=1)
+    separator: Annotated[str, Meant(lambda task: task.label == "several")] = Field(default=",", min_length=1)
     """Between several labels in one text"""
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     """Share cut for validation where no file is named for it [0, 1]"""
@@ -174,10 +175,6 @@ class Folder(FileTexts):
         """What a model is to say of an example."""
         kinds: dict[str, Targets] = {"class": "classes", "several": "labels", "number": "numbers"}
         return kinds[self.label]
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        return super().meaning() | ({} if self.label == "several" else {"separator": None})
 
     @model_validator(mode="after")
     def _shares_leave_a_train_split(self) -> Folder:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lt_ray.cycle.settings import Settings, Share
+from lt_ray.cycle.settings import Meant, Settings, Share
 
 
 class Training(Settings):
@@ -17,19 +17,23 @@ class Training(Settings):
     """Learning rate; its highest where it changes"""
     lr_schedule: Literal["constant", "linear"] = "constant"
     """After the warm-up: `constant`, or `linear` = down to 0 at the round's last step"""
-    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    milestones: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...], Meant(lambda training: training.milestones, ...)
+    ] = ()
     """Epochs after which the learning rate is multiplied by `gamma`, on round 0's scale [epochs]"""
-    gamma: float = Field(default=0.1, gt=0, lt=1)
+    gamma: Annotated[float, Meant(lambda training: training.milestones, ...)] = Field(default=0.1, gt=0, lt=1)
     """Factor of the learning rate at each milestone (0, 1)"""
     warmup: Share = 0.0
     """Share of a round's steps in which the learning rate rises from 0, linearly [0, 1)"""
     weight_decay: float = Field(default=0.0, ge=0)
-    decayed: Literal["all", "matrices"] = "all"
+    decayed: Annotated[Literal["all", "matrices"], Meant(lambda training: training.weight_decay, "all")] = "all"
     """What weight decay touches: `all` parameters, or `matrices` = no biases and no norms, as is usual for BERT"""
     gradient_norm: float | None = Field(default=None, gt=0)
     """Norm to which a step's gradient is clipped, over all kept weights together: those pruned are not in it; None =
     never"""
-    momentum: float = Field(default=0.0, ge=0, lt=1)
+    momentum: Annotated[float, Meant(lambda training: training.optimizer == "sgd", 0.0)] = Field(
+        default=0.0, ge=0, lt=1
+    )
     """Of sgd; the others have none"""
     batch_size: int = Field(default=64, ge=1)
     """Documents of one optimizer step [count]"""
@@ -45,7 +49,7 @@ class Training(Settings):
     """Batch documents of like length together"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 = autocast of the forward pass"""
-    channels_last: bool = False
+    channels_last: Annotated[bool, Meant(lambda training: training.channels_last, ...)] = False
     """Give a model its pictures with their channels innermost in memory: often faster, other rounding"""
 
     @model_validator(mode="after")
@@ -60,19 +64,6 @@ class Training(Settings):
                 f"`milestones` step down from a constant rate, but got (lr_schedule={self.lr_schedule}): leave one out"
             )
         return self
-
-    def meaning(self) -> dict[str, Any]:
-        """Return the fields as plain values, those without a meaning here reset: what identity is made of."""
-        tree = self.model_dump(mode="json")
-        if self.optimizer != "sgd":
-            tree |= {"momentum": 0.0}
-        if self.weight_decay == 0:
-            tree |= {"decayed": "all"}
-        if not self.milestones:
-            del tree["milestones"], tree["gamma"]
-        if not self.channels_last:
-            del tree["channels_last"]
-        return tree
 
 
 FINE_TUNING = Training(
