@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -14,12 +13,13 @@ from lt_ray.report.findings.document import Front, Line, Point
 from lt_ray.report.findings.estimates import over_seeds
 from lt_ray.report.findings.words import Wording
 from lt_ray.report.reading.rows import tested
+from lt_ray.sweep.search import dominated
 
 Cost = Literal["parameters", "latency"]
 _FIELDS: dict[Cost, str] = {"parameters": "nonzero", "latency": "latency_s"}
 _SAID: dict[Cost, str] = {"parameters": "nonzero parameters", "latency": "latency"}
-_EQUAL = 1e-12
-"""Means that differ by less, relative to the larger, are equal"""
+_DECIMALS = 12
+"""Means that agree in these are equal [count]"""
 
 
 def fronts(group: Group) -> list[Front]:
@@ -35,8 +35,8 @@ def best(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
 
     - `costs`: lower is better; `scores`: higher is better
     """
-    points = list(zip(costs, scores, strict=True))
-    return [not any(_beats(other, point) for other in points) for point in points]
+    points = [(round(-cost, _DECIMALS), round(score, _DECIMALS)) for cost, score in zip(costs, scores, strict=True)]
+    return [not dominated(point, points) for point in points]
 
 
 def _front(group: Group, cost: Cost) -> Front:
@@ -84,16 +84,6 @@ def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> tuple[Po
         )
         points.append(point)
     return tuple(points)
-
-
-def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    cheaper, better = _sign(other[0], one[0]), _sign(one[1], other[1])
-    return cheaper >= 0 and better >= 0 and cheaper + better > 0
-
-
-def _sign(one: float, other: float) -> int:
-    """1 where the first is more than the second, −1 where it is less, 0 where they are equal but for rounding."""
-    return 0 if math.isclose(one, other, rel_tol=_EQUAL) else 1 if one > other else -1
 
 
 def _note(cost: Cost, rejected: bool, words: Wording) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -15,6 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FunctionLoader, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
+from pydantic_core import to_json
 
 from lt_ray.report.findings.document import Chart, Curves, Document, ReportTable, Searched
 from lt_ray.report.findings.words import Wording, percent
@@ -37,7 +37,6 @@ def as_html(document: Document) -> str:
         charts=charts,
         places=places,
         figures=figures,
-        json=Markup(_json(figures)),
         plotly=_plotly() if figures else "",
         css=Markup(_resource("page.css")),
         colours={"light": COLOURS, "dark": _DARK},
@@ -48,6 +47,7 @@ def as_html(document: Document) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(loader=FunctionLoader(_resource), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.policies |= {"json.dumps_function": _json, "json.dumps_kwargs": {}}
     environment.globals |= {
         "show": show,
         "exact": repr,
@@ -120,17 +120,8 @@ def _settings(chart: Searched, places: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str:
-    """JSON that neither ends a script element nor starts a comment in it; what is no number is null."""
-    text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """JSON in which what is no number is null."""
+    return to_json(value, inf_nan_mode="null").decode()
 
 
 @cache
