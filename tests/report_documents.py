@@ -13,7 +13,7 @@ from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.cycle.tasks import Emotion
 from lt_ray.cycle.training import Training
-from lt_ray.report.findings.document import Column, Curves, Document, Line, Point, ReportTable, Searched, Section
+from lt_ray.report.findings.document import Chart, Column, Curves, Document, Line, Point, ReportTable, Searched, Section
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 
 SEVERAL = 3
@@ -110,6 +110,11 @@ def some_settings(cycles: int = 40) -> Searched:
 LONG = "magnitude.restart=rewind, magnitude.rewind_epoch=last, magnitude.exclude=embedding.weight_and_more_besides"
 
 
+def charts(section: Section, kind: str) -> list[Chart]:
+    """A section's charts of one kind: `curves`, `front` or `settings`."""
+    return [chart for chart in section.charts if chart.kind == kind]
+
+
 def a_document() -> Document:
     """Three sweeps: arms, a search, and one that is incomplete and has long names."""
     curves = some_curves()
@@ -123,16 +128,14 @@ def a_document() -> Document:
         ),
         (curves,),
         (some_means(curves), some_tickets()),
-        (),
     )
     search = Section(
         "IMDb, LSTM: settings",
         "40 cycles of a search with TPE for the highest validation accuracy after 3 rounds.",
         (),
         ("The best of 40 points is at lr = 0.00113, dropout = 0.47: validation accuracy 0.9021.",),
-        (),
-        (),
         (some_settings(),),
+        (),
     )
     names = (LONG, "random", "a" * 60)
     incomplete = Section(
@@ -146,7 +149,6 @@ def a_document() -> Document:
         ("It cannot be told yet: the intervals of the arms overlap at every sparsity.",),
         (some_curves(names, "agnews", "Test accuracy, AG-news"),),
         (ReportTable("empty", "Transferred tickets", (Column("arm"), Column("round")), ()),),
-        (),
     )
     return Document("Lottery tickets of the first week", (arms, search, incomplete))
 

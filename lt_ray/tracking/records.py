@@ -17,8 +17,8 @@ from lt_ray.report.findings import assemble
 from lt_ray.report.findings.document import Document
 from lt_ray.report.findings.headline import best_points
 from lt_ray.report.pages import files
+from lt_ray.report.pages.cells import rounds_csv
 from lt_ray.report.pages.markdown import as_note
-from lt_ray.report.pages.rounds import rounds_csv
 from lt_ray.report.reading import published, rows
 from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep
 from lt_ray.rounds.outcome import epoch_result

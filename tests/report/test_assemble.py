@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from planted import a_cnn, a_round
+from report_documents import charts
 from scipy.stats import ttest_1samp
 
 from lt_ray.cycle.prunings import OWN_MASKS
@@ -107,10 +108,11 @@ def test_an_arm_has_a_row_for_each_round():
 def test_a_curve_has_bands_and_the_dense_line_counts_each_dense_round_once():
     """Two arms share the dense rounds 0.90 and 0.92 of two seeds, and a third one has 0.94 at another rate."""
     cycles = [a_cycle(arm, seed, [0.90 + 0.02 * seed, 0.9]) for arm in ("random reinit", "rewind@0") for seed in (0, 1)]
-    curves = section(*cycles, a_cycle("random reinit", 0, [0.94, 0.9], lr=0.01)).curves
-    assert [curve.arm for curve in curves[0].lines] == ["random reinit", "rewind@0"]
-    assert curves[0].dense == pytest.approx(0.92)
-    point = curves[0].lines[1].points[0]
+    found = section(*cycles, a_cycle("random reinit", 0, [0.94, 0.9], lr=0.01))
+    (curves,) = charts(found, "curves")
+    assert [curve.arm for curve in curves.lines] == ["random reinit", "rewind@0"]
+    assert curves.dense == pytest.approx(0.92)
+    point = curves.lines[1].points[0]
     assert (point.members, point.n, point.low) == ((0.90, 0.92), 2, pytest.approx(0.91 - 0.127062, abs=1e-5))
 
 
@@ -163,7 +165,7 @@ def test_draws_of_a_seed_are_one_value_of_it():
     found = section(*(cycle for cycle in cycles if cycle.seed == 0))
     assert [row["told apart"] for row in rows(found, "differences")] == [None]
     assert {row["± 95 %"] for row in rows(found, "rounds")} == {None}
-    (curves,) = found.curves
+    (curves,) = charts(found, "curves")
     assert {point.low for curve in curves.lines for point in curve.points} == {None}
 
 
@@ -392,8 +394,8 @@ def test_a_sweep_without_a_round_is_still_told():
     found = section(a_cycle("rewind@0", 0, [], state="unfinished"))
     assert found.warnings[0] == "No round has finished yet: there is nothing to compare."
     beside_another = section(a_cycle("rewind@0", 0, [], state="unfinished"), a_cycle("random reinit", 0, [0.9]))
-    assert [curve.arm for curve in beside_another.curves[0].lines] == ["random reinit"]
-    assert (found.curves, found.settings) == ((), ())
+    assert [curve.arm for curve in charts(beside_another, "curves")[0].lines] == ["random reinit"]
+    assert found.charts == ()
     assert rows(found, "bill")[-1]["to come [epochs]"] == 16
     empty = section()
     assert empty.warnings == ("No cycle was planned yet.",)
@@ -414,11 +416,11 @@ def test_the_lead_says_what_ran_on_what():
 def test_cycles_that_find_tickets_for_another_task_stand_alone():
     """Another task's cycles have curves and tables of their own, and no difference crosses tasks."""
     found = section(a_cycle("rewind@0", 0, [0.9, 0.9]), a_cycle("random reinit", 0, [0.8, 0.8], task="yelp_polarity"))
-    assert [own.title for own in found.curves] == [
+    assert [own.title for own in charts(found, "curves")] == [
         "tickets: test accuracy against sparsity",
         "tickets: test accuracy against sparsity, on yelp_polarity, where tickets are found",
     ]
-    assert [curve.arm for own in found.curves for curve in own.lines] == ["rewind@0", "random reinit"]
+    assert [curve.arm for own in charts(found, "curves") for curve in own.lines] == ["rewind@0", "random reinit"]
     assert not any("differences" in own.slug for own in found.tables)
     assert any(said.startswith("On yelp_polarity, where tickets are found: random reinit:") for said in found.verdicts)
     assert {row["arm"] for row in rows(found, "bill")} == {"rewind@0", "random reinit, on yelp_polarity", "all"}
@@ -568,7 +570,7 @@ def test_settings_hold_what_finished_cycles_came_to():
         a_cycle("random reinit", 0, [0.9, 0.9, 0.8]), a_cycle("rewind@0", 0, [0.9, 0.9, 0.9]),
         a_cycle("rewind@0", 1, [0.9, 0.9], state="unfinished"),
     )  # fmt: skip
-    (own,) = found.settings
+    (own,) = charts(found, "settings")
     assert (own.keys, own.objectives) == ((RESTART, EPOCH, LR), ("val_accuracy", "winning_sparsity", "test_accuracy"))
     assert len(own.rows) == 2
     assert own.rows[0] == {

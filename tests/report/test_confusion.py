@@ -49,7 +49,7 @@ def test_dense_models_and_what_each_arm_came_to_are_summed_over_seeds():
 def test_a_cell_of_a_confusion_tells_model_classes_and_share_when_pointed_at():
     """It is shaded by its share of its row's, which its title says; other tables are not."""
     found = table(counted(some_arms(3), two_classes, classes=2, class_names=json.dumps(NAMES)))
-    page = as_html(Document("d", (Section("s", "", (), (), (), (found,), ()),)))
+    page = as_html(Document("d", (Section("s", "", (), (), (), (found,)),)))
     assert 'style="--share:0.0700" title="rewind, round 2, n = 3: good taken for bad 21 times, 7 %">21</td>' in page
     assert page.count("--share:") == 12
     assert "--share:" not in as_html(assemble([some_arms(1)]))

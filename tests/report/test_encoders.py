@@ -7,16 +7,16 @@ from decimal import Decimal
 from typing import ClassVar, Literal
 
 import pytest
-from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, some_encoders
+from report_documents import BERT, ENCODER, LAYER, a_decision, an_encoder, an_encoder_round, charts, some_encoders
 
 from lt_ray.cycle.models import model_name
 from lt_ray.cycle.prunings import PRUNINGS, PruningSettings
 from lt_ray.report.findings.assemble import assemble
+from lt_ray.report.findings.beside import lineage, published_place
 from lt_ray.report.findings.bill import bills, total
-from lt_ray.report.pages.rounds import rounds_csv
+from lt_ray.report.pages.cells import rounds_csv
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, by_arm
-from lt_ray.report.reading.schedule import lineage, published_place
 
 THRESHOLD, FREEZE, SPARSITY = "similarity.threshold", "similarity.freeze", "wanda.sparsity"
 SPACE = {FREEZE: {"kind": "grid", "values": (False, True), "when": {}}}
@@ -309,7 +309,7 @@ def test_a_rejected_round_is_told_with_its_reason_and_counts_for_nothing():
         "than 1 (blocks 1–2 are alike)."
     )
     assert rows(found, "tickets")[0]["round"] == 1
-    assert [point.round for point in found.curves[0].lines[0].points] == [0, 1]
+    assert [point.round for point in charts(found, "curves")[0].lines[0].points] == [0, 1]
     assert rows(found, "similarity-pruning")[-1]["accepted"] is False
 
 
@@ -356,7 +356,7 @@ def test_a_lottery_sweep_shows_nothing_of_blocks():
     """No front, no heat map, no table of encoders where no round has blocks."""
     plain = a_cycle(schedule="magnitude", more=({"blocks": None}, {"blocks": None}))
     found = section(plain)
-    assert (found.fronts, found.maps) == ((), ())
+    assert (charts(found, "front"), found.maps) == ([], ())
     assert not any("blocks" in table.title for table in found.tables)
 
 

@@ -17,6 +17,7 @@ from report_documents import (
     LONG,
     a_document,
     a_point,
+    charts,
     some_curves,
     some_encoders,
     some_settings,
@@ -35,7 +36,7 @@ EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "it\'s"
 
 
 def a_section(*, title="s", curves=(), tables=(), settings=(), texts=()) -> Section:
-    return Section(title, " ".join(texts), texts, texts, curves, tables, settings)
+    return Section(title, " ".join(texts), texts, texts, (*curves, *settings), tables)
 
 
 class Found(HTMLParser):
@@ -100,7 +101,7 @@ def test_equal_documents_are_equal_bytes(tmp_path):
 def test_fronts_and_heat_maps_have_folders_of_their_own(tmp_path):
     """Numbers of each, of fronts a picture; Markdown links them, and a second writing makes the same bytes."""
     found = assemble([some_encoders(1)]).sections[0]
-    document = Document("d", (replace(found, title="s", curves=(), tables=(), settings=(), summary=()),))
+    document = Document("d", (replace(found, title="s", charts=tuple(charts(found, "front")), tables=(), summary=()),))
     for name in ("one", "two"):
         write(document, tmp_path / name)
     files = sorted(path for path in (tmp_path / "one").rglob("*") if path.is_file())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
-from report_documents import an_encoder, an_encoder_round, some_encoders
+from report_documents import an_encoder, an_encoder_round, charts, some_encoders
 
 from lt_ray.report.findings.assemble import assemble
 from lt_ray.report.findings.compare import groups
@@ -161,5 +161,5 @@ def test_the_picture_has_the_arms_colours():
     found = colours(single, {"no freeze": 2})
     assert colour(2, 0) in found
     assert colour(0, 0) not in found
-    whole = assemble([some_encoders(1)]).sections[0].fronts
+    whole = charts(assemble([some_encoders(1)]).sections[0], "front")
     assert len(draw(whole[1])) > 10_000

@@ -49,8 +49,8 @@ def test_where_less_is_better_a_ticket_stays_below_the_dense_value_and_the_toler
     assert "validation RMSE ≤ the own dense one + 0.005" in section.summary[0].note
     said = " ".join((*section.verdicts, *(table.title + table.note for table in section.tables)))
     assert "told apart above its own dense RMSE + 0.005" in said
-    assert "accurac" not in said + section.curves[0].title
-    assert section.curves[0].bound > section.curves[0].dense
+    assert "accurac" not in said + section.charts[0].title
+    assert section.charts[0].bound > section.charts[0].dense
 
 
 def test_one_seed_tells_no_arms_apart():
@@ -62,7 +62,7 @@ def test_a_search_opens_with_its_best_point():
     """The point with the highest validation accuracy is named with its settings, and its chart is the settings'."""
     section = opened(a_search())
     assert section.headline == "The best of 12 points is lr=0.001 dropout=0.5: val accuracy 0.9000."
-    assert section.opening == "settings"
+    assert section.charts[0].kind == "settings"
 
 
 def test_encoders_open_with_the_smallest_model_that_keeps_the_accuracy():
@@ -71,7 +71,7 @@ def test_encoders_open_with_the_smallest_model_that_keeps_the_accuracy():
     assert section.headline.startswith("The smallest model within 0.005 of the dense accuracy is ")
     assert "8 blocks" in section.headline
     assert "95 % interval" in section.headline
-    assert section.opening == "fronts"
+    assert section.charts[0].kind == "front"
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -102,7 +102,7 @@ def test_markdown_has_the_same_order(sweep):
     """Headline, chart, small table, then what was run, sentences and tables."""
     section = opened(sweep)
     text = as_markdown(Document("d", (section,)))
-    first = {"curves": section.curves, "fronts": section.fronts, "settings": section.settings}[section.opening][0]
+    first = section.charts[0]
     marks = ["**", f"### {first.title}".replace("_", "_"), "### In short", "### What was run", "### In sentences"]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)

@@ -13,9 +13,8 @@ from lt_ray.report.findings.document import Document, HeatMap, Reading, Section
 from lt_ray.report.findings.heat_map import heat_maps
 from lt_ray.report.pages.cells import MOST_MAPS, as_csv, named
 from lt_ray.report.pages.files import write
-from lt_ray.report.pages.html import as_html
+from lt_ray.report.pages.html import as_html, lowest, shade, written
 from lt_ray.report.pages.markdown import as_markdown
-from lt_ray.report.pages.shades import lowest, shade, written
 from lt_ray.report.reading.rows import ReportedSweep
 
 THRESHOLD = "similarity.threshold"
@@ -88,7 +87,7 @@ def test_rounds_that_compared_nothing_have_no_map():
 
 
 def a_page(heat_map):
-    return as_html(Document("d", (Section("s", "", (), (), (), (), (), (), (heat_map,)),)))
+    return as_html(Document("d", (Section("s", "", (), (), (), (), (heat_map,)),)))
 
 
 def test_a_cell_of_the_page_tells_its_value_and_whose_it_is_when_pointed_at():
@@ -142,7 +141,7 @@ def test_a_report_draws_a_dozen_and_tells_of_the_others(tmp_path):
     (part,) = named(document)
     assert [heat_map.slug for heat_map in part.maps if not heat_map.drawn] == [f"s-cka-seed-{MOST_MAPS}-round-1"]
     assert len(part.maps) == MOST_MAPS + 1
-    small = Document("d", (type(document.sections[0])("s", "", (), (), (), (), (), (), document.sections[0].maps),))
+    small = Document("d", (type(document.sections[0])("s", "", (), (), (), (), document.sections[0].maps),))
     write(small, tmp_path)
     files = sorted(path.name for path in (tmp_path / "cka").iterdir())
     assert len([name for name in files if name.endswith(".csv")]) == MOST_MAPS + 1

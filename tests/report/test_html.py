@@ -12,6 +12,7 @@ from report_documents import (
     ARMS,
     a_document,
     a_search,
+    charts,
     some_arms,
     some_curves,
     some_encoders,
@@ -90,13 +91,13 @@ def unfold(page: Page) -> None:
 def arms(open_page: Open) -> Page:
     """A page of curves and two tables: tests leave it as it was, but for the order of rows."""
     curves = some_curves()
-    return open_page(Document("arms", (Section("s", "", (), (), (curves,), (some_means(curves), some_tickets()), ()),)))
+    return open_page(Document("arms", (Section("s", "", (), (), (curves,), (some_means(curves), some_tickets())),)))
 
 
 @pytest.fixture(scope="module")
 def search(open_page: Open) -> Page:
     """A page of searched settings."""
-    return open_page(Document("search", (Section("s", "", (), (), (), (), (some_settings(),)),)))
+    return open_page(Document("search", (Section("s", "", (), (), (some_settings(),), ()),)))
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +216,7 @@ def test_numbers_that_look_equal_are_sorted_by_all_their_digits(open_page):
     table = ReportTable(
         "t", "T", (Column("value", 4), Column("name")), tuple((v, str(i)) for i, v in enumerate(values))
     )
-    page = open_page(Document("d", (Section("s", "", (), (), (), (table,), ()),)))
+    page = open_page(Document("d", (Section("s", "", (), (), (), (table,)),)))
     found = page.get_by_role("region", name="T", exact=True)
     found.get_by_role("button", name="value").click()
     assert column(found, 1) == ["6", "4", "2", "0", "3", "1", "5"]
@@ -316,7 +317,7 @@ def test_names_are_shown_and_never_run(open_page):
     rows = tuple({**row, "arm": evil, "cycle": evil, evil: index} for index, row in enumerate(settings.rows))
     own = type(settings)("x", evil, (evil,), settings.objectives, rows, {evil: 1.0}, evil)
     table = ReportTable("t", evil, (Column(evil),), ((evil,),), evil)
-    page = open_page(Document(evil, (Section(evil, evil, (evil,), (evil,), (curves,), (table,), (own,)),)))
+    page = open_page(Document(evil, (Section(evil, evil, (evil,), (evil,), (curves, own), (table,)),)))
     assert page.title() == evil
     assert page.locator("b:not(dd b)").count() == 0
     expect(page.get_by_role("heading", level=1)).to_have_text(evil)
@@ -430,7 +431,7 @@ def test_headings_are_in_order_and_landmarks_named(whole):
 
 def test_pointing_at_a_front_tells_what_a_point_costs(encoders):
     """Arm, round and blocks, test accuracy with its interval, nonzero parameters, cycles, and whether it is on it."""
-    front = assemble([some_encoders()]).sections[0].fronts[0]
+    front = charts(assemble([some_encoders()]).sections[0], "front")[0]
     chart = encoders.locator(".chart.front").first
     arms = [arm.arm for arm in front.lines]
     point = front.lines[arms.index("t=0.99")].points[0]
@@ -510,9 +511,10 @@ def test_names_in_fronts_and_heat_maps_are_shown_and_never_run(open_page):
     """Markup in arms and readings is text."""
     evil = "</script><script>document.title = 'run'</script><b>&amp;</b>"
     found = assemble([some_encoders(1)]).sections[0]
-    front = replace(found.fronts[0], title=evil, note=evil, lines=(replace(found.fronts[0].lines[0], arm=evil),))
+    front = charts(found, "front")[0]
+    front = replace(front, title=evil, note=evil, lines=(replace(front.lines[0], arm=evil),))
     heat = replace(found.maps[0], title=evil, note=evil, readings=(replace(found.maps[0].readings[0], who=evil),))
-    page = open_page(Document("d", (Section("s", "", (), (), (), (), (), (front,), (heat,)),)))
+    page = open_page(Document("d", (Section("s", "", (), (), (front,), (), (heat,)),)))
     assert page.title() == "d"
     assert page.locator("b").count() == 0
     assert evil in point_at(page, page.locator(".chart.front"), -2, 0)

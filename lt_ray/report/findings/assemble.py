@@ -22,7 +22,7 @@ from lt_ray.report.findings import (
     verdicts,
 )
 from lt_ray.report.findings.compare import Compared, Group, compare, curve, distinct, groups
-from lt_ray.report.findings.document import Curves, Document, Front, HeatMap, ReportTable, Searched, Section
+from lt_ray.report.findings.document import Chart, Curves, Document, HeatMap, ReportTable, Section
 from lt_ray.report.findings.words import first_of, listed, seeds_of
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, tested
@@ -51,20 +51,19 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         for arm, cycles in group.arms.items()
         for cycle in cycles
     }
-    first: dict[str, Any] = {}
-    settings, sentences, listing = list[Searched](), list[str](), list[ReportTable]()
-    curves, fronts, maps = list[Curves](), list[Front](), list[HeatMap]()
+    opening: dict[str, Any] = {}
+    first, sentences, listing = "", list[str](), list[ReportTable]()
+    charts, maps = list[Chart](), list[HeatMap]()
     for group, own in zip(found, compare(found), strict=True):
         searched = importance.settings(group)
-        settings += [searched] if searched is not None else []
+        charts += [searched] if searched is not None else []
         if not any(cycle.results for cycle in group.cycles):
             continue
         if group.main:
-            first = headline.opening(group, own.pairs, searched)
+            first, opening = headline.opening(group, own.pairs, searched)
         said = [*(block_verdicts.verdicts(group) if group.has_blocks else ()), *verdicts.verdicts(group, own)]
         sentences += [one if group.main else f"On {group.task}, where tickets are found: {one}" for one in said]
-        curves.append(_curves(group))
-        fronts += front.fronts(group) if group.has_blocks else []
+        charts += [_curves(group), *(front.fronts(group) if group.has_blocks else ())]
         maps += heat_map.heat_maps(group)
         listing += _tables(group, own, published)
     if sweep.cycles:
@@ -76,12 +75,10 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         lead=_lead(sweep),
         warnings=tuple(_warnings(sweep, found, arm_of)),
         verdicts=tuple(sentences),
-        curves=tuple(curves),
+        charts=tuple(sorted(charts, key=lambda chart: (chart.folder != first, chart.folder))),
         tables=tuple(table for table in listing if table.rows),
-        settings=tuple(settings),
-        fronts=tuple(fronts),
         maps=tuple(maps),
-        **first,
+        **opening,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
-from lt_ray.cycle.prunings import PRUNINGS
+from lt_ray.cycle.prunings import PRUNINGS, PruningSettings
 from lt_ray.cycle.results import EQUAL_DENSITY
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.findings.document import Row
@@ -100,15 +101,12 @@ def nearest(published: Iterable[Published], metric: str, arm: str, round: int, s
 class PublishedRow:
     """One row of a published table of losses and a metric."""
 
-    arm: str
-    round: int | None
-    sparsity: float | None
     values: Mapping[str, float]
     """Metric → value, percents as shares [0, 1]"""
     line: int
     errors: tuple[str, ...]
     first: Published
-    """One of its cells, for what its run was"""
+    """One of its cells, for its arm and what its run was"""
 
 
 def table_rows(published: Iterable[Published], names: Sequence[str], *, pruned: bool) -> list[PublishedRow]:
@@ -116,20 +114,23 @@ def table_rows(published: Iterable[Published], names: Sequence[str], *, pruned: 
 
     - `published`: of one task and model; `names`: of the metrics, such as `test_loss`
     """
+    own = [item for item in published if (item.arm != "dense" and item.round != 0) == pruned]
+    return [row for row in rows(own, names) if row.values.keys() != {names[-1]}]
+
+
+def rows(published: Iterable[Published], names: Collection[str]) -> Iterator[PublishedRow]:
+    """Yield the rows of published tables that some metrics make; of errors that begin alike the longest is told."""
     cells: dict[tuple[object, ...], list[Published]] = {}
     for item in published:
-        if item.metric in names and (item.arm != "dense" and item.round != 0) == pruned:
+        if item.metric in names:
             cells.setdefault((item.table, item.file, item.arm, item.round, item.sparsity), []).append(item)
-    return [row_of(items) for items in cells.values() if {item.metric for item in items} != {names[-1]}]
-
-
-def row_of(items: Sequence[Published]) -> PublishedRow:
-    """Return the row that some cells of a published table make; of errors that begin alike the longest is told."""
-    errors = dict.fromkeys(item.error for item in items if item.error)
-    longest = [one for one in errors if not any(one != other and other.startswith(one.rstrip(".")) for other in errors)]
-    first, values = items[0], {item.metric: value(item) for item in items}
-    line = min(item.line for item in items)
-    return PublishedRow(first.arm, first.round, first.sparsity, values, line, tuple(longest), first)
+    for items in cells.values():
+        errors = dict.fromkeys(item.error for item in items if item.error)
+        shorter = {one for one in errors for other in errors if one != other and other.startswith(one.rstrip("."))}
+        values = {item.metric: value(item) for item in items}
+        yield PublishedRow(
+            values, min(item.line for item in items), tuple(one for one in errors if one not in shorter), items[0]
+        )
 
 
 @dataclass
@@ -166,3 +167,42 @@ def _equal(item: Published, round: int, sparsity: float) -> bool:
     half = 0.5 * 10.0 ** -max(3, len(str(item.sparsity).partition(".")[2]))
     low, high = (1 - item.sparsity - half) / EQUAL_DENSITY, (1 - item.sparsity + half) * EQUAL_DENSITY
     return low <= 1 - sparsity <= high
+
+
+def lineage(cycle: ReportedCycle, round: int) -> tuple[int, ...]:
+    """Return the rounds whose prunings a round's model has gone through, its own last.
+
+    Rejected rounds are left out, and earlier ones that compared blocks and removed none.
+    """
+    blocks = {index: result.blocks for index, result in cycle.by_round.items()}
+    rounds: list[int] = []
+    while round > 0:
+        pruning, start = cycle.pruning(round), cycle.start_of(round)
+        removed_none = blocks.get(round) == blocks.get(start) is not None
+        if not rounds or pruning is None or not pruning.removes_blocks or not removed_none:
+            rounds.append(round)
+        round = start
+    return tuple(reversed(rounds))
+
+
+def published_place(cycle: ReportedCycle, round: int) -> tuple[str, int] | None:
+    """Return the arm and round under which published tables have a round's model: `similarity@0.98 wanda@0.3`, 2.
+
+    They remove blocks by one rule, and may prune once within blocks at the end; None for anything else.
+    """
+    rounds = lineage(cycle, round)
+    steps = [step for index in rounds if (step := _as_done(cycle, index)) is not None]
+    removals = list(takewhile(lambda step: step.removes_blocks, steps))
+    others = steps[len(removals) :]
+    words = [*dict.fromkeys(step.published for step in removals), *(step.published for step in others)]
+    if "" in words or len(words) > bool(removals) + 1 or not all(step.needs_blocks for step in others):
+        return None
+    return " ".join(words) or "dense", len(rounds)
+
+
+def _as_done(cycle: ReportedCycle, round: int) -> PruningSettings | None:
+    """The pruning that led to a round, with the stride that was tried after rejected ones."""
+    pruning, result = cycle.pruning(round), cycle.by_round.get(round)
+    if pruning is None or result is None or result.stride is None:
+        return pruning
+    return pruning.model_copy(update={"stride": result.stride})

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lt_ray.cycle.models import model_name
 from lt_ray.cycle.prunings import PruningSettings
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.findings import beside
-from lt_ray.report.findings.beside import PublishedRow
+from lt_ray.report.findings.beside import PublishedRow, published_place
 from lt_ray.report.findings.compare import Group, above_dense, at_rounds, distinct, known_mean
 from lt_ray.report.findings.document import Cell, ReportTable, Row, table_of
 from lt_ray.report.findings.words import Wording
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, tested
-from lt_ray.report.reading.schedule import published_place
 
 _ALWAYS = 6
 """Columns that are there though they be empty [count]"""
@@ -75,7 +74,7 @@ def _table(group: Group, method: str, label: str, known: _Known) -> ReportTable:
     def add_published(arm: str, place: tuple[str, int], cycles: Sequence[ReportedCycle]) -> None:
         for row in known.get(place, ()):
             source = errors.source(row, cycles, group.sweep.data)
-            rows.append({**_published(arm, row, known, words), **source})
+            rows.append({**_published(arm, place[1], row, known, words), **source})
 
     for dense in dense_models(group):
         cycles = [cycle for arm in dense.arms for cycle in group.arms[arm]]
@@ -145,13 +144,13 @@ def _by_epoch(round: int, cycles: Sequence[ReportedCycle]) -> Mapping[str, Cell]
     }
 
 
-def _published(arm: str, row: PublishedRow, known: _Known, words: Wording) -> Row:
+def _published(arm: str, round: int, row: PublishedRow, known: _Known, words: Wording) -> Row:
     told, metric = row.values.get, words.metric.name
     start = next((dense.values.get(f"test_{metric}") for dense in known.get(("dense", 0), ())), None)
     end = told(f"test_{metric}", told(f"before_test_{metric}"))
-    difference = None if start is None or end is None or row.round == 0 else words.factor * (end - start)
+    difference = None if start is None or end is None or round == 0 else words.factor * (end - start)
     return _row(words, {
-        "arm": arm, "round": row.round, "source": "published", "model": _published_model(row),
+        "arm": arm, "round": round, "source": "published", "model": _published_model(row),
         "blocks": _whole(told("blocks")), "frozen": _whole(told("frozen_blocks")),
         "loss before": told("before_test_loss"), "before": told(f"before_test_{metric}"),
         **{f"test {epoch}": told(f"test_{metric}_epoch_{epoch}") for epoch in _AFTER},
@@ -182,17 +181,14 @@ def _published_model(row: PublishedRow) -> str:
 
 def _known(published: Iterable[Published], group: Group) -> _Known:
     metric, models = group.words.metric.name, {cycle.cycle.model.published for cycle in group.cycles}
-    cells: dict[tuple[str, int, str, str], list[Published]] = {}
     by_epoch = (f"test_{metric}_epoch_{epoch}" for epoch in _AFTER)
     measured = ("before_test_loss", f"before_test_{metric}", *by_epoch, "test_loss", f"test_{metric}")
-    for item in published:
-        names = ("blocks", "frozen_blocks", *measured, "test_s", "train_s", "parameters")
-        round = 0 if item.arm == "dense" else item.round
-        if item.task == group.task and item.model in models and item.metric in names and round is not None:
-            cells.setdefault((item.arm, round, item.table, item.file), []).append(item)
+    names = ("blocks", "frozen_blocks", *measured, "test_s", "train_s", "parameters")
     rows: dict[tuple[str, int], list[PublishedRow]] = {}
-    for (arm, round, _, _), items in cells.items():
-        rows.setdefault((arm, round), []).append(replace(beside.row_of(items), round=round))
+    for row in beside.rows((item for item in published if item.task == group.task and item.model in models), names):
+        round = 0 if row.first.arm == "dense" else row.first.round
+        if round is not None:
+            rows.setdefault((row.first.arm, round), []).append(row)
     return rows
 
 

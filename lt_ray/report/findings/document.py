@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,7 +13,6 @@ from lt_ray.cycle.settings import Scalar
 Cell = str | int | float | bool | None
 Row = Mapping[str | tuple[str, int], Cell]
 """Name of a column, with its unit where it has one, or (name, decimals that are shown) → cell"""
-Opening = Literal["curves", "fronts", "settings"]
 _FIRST_METRIC = next(iter(METRICS.values()))
 
 
@@ -286,17 +285,14 @@ class Section:
     """What a reader must mind: notes on the data, cycles that failed, were stopped or still run"""
     verdicts: tuple[str, ...]
     """One sentence each"""
-    curves: tuple[Curves, ...]
+    charts: tuple[Chart, ...]
+    """What is drawn of arms and settings; it opens with the first"""
     tables: tuple[ReportTable, ...]
-    settings: tuple[Searched, ...]
-    fronts: tuple[Front, ...] = ()
     maps: tuple[HeatMap, ...] = ()
     headline: str = ""
     """What came out, in one sentence; empty = the first verdict"""
     summary: tuple[ReportTable, ...] = ()
     """What came out, in a row for each arm"""
-    opening: Opening = "curves"
-    """The kind of chart that it opens with, where it has one"""
 
     @property
     def first(self) -> str:
@@ -307,17 +303,6 @@ class Section:
     def further(self) -> tuple[str, ...]:
         """The sentences to be told below; none where the only one has opened it."""
         return self.verdicts if self.headline or len(self.verdicts) > 1 else ()
-
-    @property
-    def charts(self) -> tuple[Chart, ...]:
-        """What is drawn of arms and settings; the one that it opens with comes first."""
-        kinds: dict[Opening, Sequence[Chart]] = {
-            "curves": self.curves,
-            "fronts": self.fronts,
-            "settings": self.settings,
-        }
-        first = kinds[self.opening][:1] or [chart for charts in kinds.values() for chart in charts][:1]
-        return (*first, *(chart for charts in kinds.values() for chart in charts if chart not in first))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ _MOST_NAMED = 3
 """Arms that a headline names [count]"""
 
 
-def opening(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> dict[str, Any]:
-    """Return what a section opens with: `headline`, `summary` and the kind of chart, `opening`.
+def opening(group: Group, compared: Sequence[Comparison], searched: Searched | None) -> tuple[str, dict[str, Any]]:
+    """Return what a section opens with: the folder of its first charts; and its `headline` and `summary`.
 
     - `searched`: the settings that were searched and what they came to
     """
@@ -35,7 +35,7 @@ def opening(group: Group, compared: Sequence[Comparison], searched: Searched | N
         said = _smallest(group)
     else:
         said = f"{'; '.join(filter(None, (_kept(group), _apart(group, compared))))}."
-    return {"headline": said, "summary": (_summary(group, compared),), "opening": kind}
+    return kind, {"headline": said, "summary": (_summary(group, compared),)}
 
 
 def _summary(group: Group, compared: Sequence[Comparison]) -> ReportTable:

@@ -94,14 +94,14 @@ def after_pruning(group: Group, published: Sequence[Published]) -> ReportTable:
         model, name = _model(cycles), beside.published_name(cycles)
         ours = {index: results for index, results in at_rounds(cycles).items() if index > 0}
         theirs = beside.table_rows(matching(published, group.task, model), names, pruned=True)
-        theirs = [row for row in theirs if name and row.arm == name]
+        theirs = [row for row in theirs if name and row.first.arm == name]
         own: Row = {"model": model, "arm": arm}
-        for index in sorted(ours.keys() & {max(ours, default=0), *(row.round for row in theirs)}):
+        for index in sorted(ours.keys() & {max(ours, default=0), *(row.first.round for row in theirs)}):
             results = ours[index]
             at: Row = {"source": "ours", "round": index, ("sparsity", 3): mean_sparsity(results), "n": len(results)}
             rows.append({**own, **at, **_means(group, results)})
         for row in theirs:
-            at = {"source": "published", "round": row.round, ("sparsity", 3): row.sparsity, "n": None}
+            at = {"source": "published", "round": row.first.round, ("sparsity", 3): row.first.sparsity, "n": None}
             source = errors.source(row, cycles, group.sweep.data)
             rows.append({**own, **at, **_losses(group, row.values), **source})
     note = f"Ours: mean over the n cycles that have the arm's last finished round.{errors.note()}"

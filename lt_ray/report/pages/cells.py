@@ -7,11 +7,13 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from lt_ray.report.findings.document import Cell, Document, Part, ReportTable, Section
+from lt_ray.cycle.results import sparsest_on_test, winning_round
+from lt_ray.report.findings.document import Cell, Column, Document, Part, ReportTable, Searched, Section
+from lt_ray.report.reading.rows import ReportedCycle
 
 MOST_MAPS = 12
 """Heat maps of a report that are drawn [count]"""
@@ -57,13 +59,53 @@ def as_csv(table: ReportTable) -> str:
     return file.getvalue()
 
 
+def rounds_csv(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) -> str:
+    """Return one flat row for each cycle and round as CSV; a column that a row does not have is empty.
+
+    `ticket` marks the winning one, `sparsest_on_test` the one that the research logs would call so; metrics that
+    decide nothing come last.
+
+    - `tolerance`: what a winning ticket may lose
+    """
+    blocks = any(result.blocks is not None for cycles in arms.values() for cycle in cycles for result in cycle.results)
+    told = [row for arm, cycles in arms.items() for cycle in cycles for row in _rows(arm, cycle, tolerance, blocks)]
+    columns = dict.fromkeys(name for kind in (0, 1) for both in told for name in both[kind])
+    rows = tuple(tuple(map((row | further).get, columns)) for row, further in told)
+    return as_csv(ReportTable("rounds", "", tuple(map(Column, columns)), rows))
+
+
+def _rows(
+    arm: str, cycle: ReportedCycle, tolerance: float, blocks: bool
+) -> Iterator[tuple[dict[str, Cell], dict[str, Cell]]]:
+    """Each round's row, and its further metrics."""
+    winner, on_test = winning_round(cycle.results, tolerance), sparsest_on_test(cycle.results, tolerance)
+    own: dict[str, Cell] = {"arm": arm, "cycle": cycle.id, "seed": cycle.seed, **cycle.settings}
+    for result in cycle.results:
+        names = _names(result.metric, blocks)
+        told = {"ticket": result == winner, "sparsest_on_test": result == on_test, "state": cycle.state}
+        further: dict[str, Cell] = {name: value for name, value in result.measured.items() if name not in names}
+        yield own | {name: getattr(result, name, None) for name in names} | told, further
+
+
+def _names(metric: str, blocks: bool) -> tuple[str, ...]:
+    """The fields of a round that are columns, those of blocks where models have some."""
+    measured = [f"{split}_{what}" for split in ("test", "val", "train") for what in (metric, "loss")]
+    before = [f"before_{split}_{what}" for split in ("val", "test") for what in ("loss", metric)]
+    return (
+        "round", "sparsity", "remaining", "prunable", *measured, "epochs", "best_epoch", "restart_epoch", "parameters",
+        "train_s", "eval_s", "redone_s", "source", "key",
+        *((*before, "nonzero", "blocks", "frozen_blocks", "start_round", "stride", "accepted", "test_s", "latency_s",
+           "latency_low_s", "latency_high_s") if blocks else ()),
+    )  # fmt: skip
+
+
 def arm_places(document: Document) -> dict[str, int]:
     """Return arm → its place among colours and markers, the same in every picture of a report [count]."""
     arms: dict[str, None] = {}
     for section in document.sections:
-        arms |= dict.fromkeys(line.arm for curves in section.curves for line in curves.lines)
-        arms |= dict.fromkeys(line.arm for front in section.fronts for line in front.lines)
-        arms |= dict.fromkeys(str(row.get("arm") or "") for settings in section.settings for row in settings.rows)
+        for chart in section.charts:
+            rows = chart.rows if isinstance(chart, Searched) else map(vars, chart.lines)
+            arms |= dict.fromkeys(str(row.get("arm") or "") for row in rows)
     return {arm: place for place, arm in enumerate(arms)}
 
 
@@ -97,10 +139,8 @@ def named(document: Document) -> list[Section]:
         own = unique(slug(section.title))
         found = replace(
             section,
-            curves=within(own, section.curves),
+            charts=within(own, section.charts),
             tables=within(own, section.tables),
-            settings=within(own, section.settings),
-            fronts=within(own, section.fronts),
             summary=within(own, section.summary),
             maps=tuple(
                 replace(heat_map, drawn=maps + place < MOST_MAPS)
