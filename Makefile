@@ -6,6 +6,8 @@ WANTED := --constraint constraints.txt --editable ".[dev]"
 # uv downloads and unpacks several packages at once, keeps them, and knows nothing of pip's settings.
 UV = index="$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}"; \
 	$${index:+env UV_DEFAULT_INDEX="$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python $(WANTED)
+# uv installs sources only: without their bytecode, every process compiles torch and Ray anew, 10 s and more.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test slow all check bench clean
 
