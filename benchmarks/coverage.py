@@ -82,9 +82,9 @@ def _judge(compared: Compared, truth: Accuracies, found: Found) -> None:
         for crossing in item.crossings:
             sides = truth[one] - truth[other]
             wrong |= bool(sides[crossing.before.round - 1] * sides[crossing.after.round - 1] >= 0)
-    for arm, levels in compared.falls.items():
-        own = truth[int(arm.rpartition("@")[2].rpartition("=")[2])] - DENSE + TOLERANCE
-        for level in levels:
+    for item in compared.falls:
+        own = truth[int(item.arm.rpartition("@")[2].rpartition("=")[2])] - DENSE + TOLERANCE
+        for level in item.levels:
             found.statements += level.sign != 0
             wrong |= level.sign != 0 and level.sign != np.sign(np.round(own[level.round - 1], 9))
     found.false_reports += wrong

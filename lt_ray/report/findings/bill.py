@@ -89,9 +89,9 @@ def total(found: Iterable[Bill]) -> Bill:
 
 def sentence(whole: Bill) -> str:
     """Return the sentence on what all cycles together cost."""
-    spent = f"{numbered(whole.rounds, 'round')} computed in {_time(whole.train_s)} of training and "
-    spent += f"{_time(whole.eval_s)} of evaluation"
-    spent += f", and {_time(whole.redone_s)} lost to interruptions and done again" if whole.redone_s >= 1 else ""
+    spent = f"{numbered(whole.rounds, 'round')} computed in {duration(whole.train_s)} of training and "
+    spent += f"{duration(whole.eval_s)} of evaluation"
+    spent += f", and {duration(whole.redone_s)} lost to interruptions and done again" if whole.redone_s >= 1 else ""
     if not whole.asked:
         return f"Cost: {spent}."
     why = (
@@ -106,7 +106,8 @@ def sentence(whole: Bill) -> str:
     return f"Cost: {spent}; of {whole.asked:,} epochs asked {trained}{f': {parts}' if parts else ''}."
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a duration as a sentence says it: `45 s`, `44 min`, `3.7 h`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -137,17 +137,20 @@ def at_rounds(cycles: Sequence[ReportedCycle], *, accepted: bool = False) -> dic
     return {index: distinct(found[index]) for index in sorted(found)}
 
 
-def above_dense(cycles: Sequence[ReportedCycle], round: int, *, accepted: bool = False) -> Estimate | None:
+def above_dense(
+    cycles: Sequence[ReportedCycle], round: int, *, accepted: bool = False, more: float = 0.0
+) -> Estimate | None:
     """Return by how much a round is above the own dense one on the test split, each stored round once; None where no
     cycle has both.
 
     - `accepted`: without rounds that were rejected
+    - `more`: what is added to each difference, in the metric's unit
     """
     found: dict[str, tuple[int, float]] = {}
     for cycle in cycles:
         result = cycle.by_round.get(round)
         if result is not None and cycle.dense is not None and not (accepted and result.accepted is False):
-            found[result.key or cycle.id] = (cycle.seed, tested(result) - tested(cycle.dense))
+            found[result.key or cycle.id] = (cycle.seed, tested(result) - tested(cycle.dense) + more)
     return over_seeds(found.values()) if found else None
 
 
@@ -212,8 +215,12 @@ class Comparison:
 
     @property
     def crossings(self) -> tuple[Crossing, ...]:
-        """Where the two cross, told apart on both sides."""
-        return crossings(self.levels)
+        """Where the difference changes its sign between rounds at which it is told apart from 0.
+
+        Rounds between them at which it is not told apart make the place less exact: nothing is interpolated.
+        """
+        apart = itertools.pairwise(level for level in self.levels if level.sign)
+        return tuple(Crossing(before, after) for before, after in apart if before.sign != after.sign)
 
 
 @dataclass(frozen=True)
@@ -222,8 +229,8 @@ class Compared:
 
     pairs: tuple[Comparison, ...]
     """Every two arms, control arms as what is compared with"""
-    falls: Mapping[str, tuple[Level, ...]]
-    """Arm → its mean above the bound of a winning ticket after each pruned round"""
+    falls: tuple[Comparison, ...]
+    """Each arm against the bound of a winning ticket, after each pruned round that was not rejected"""
     family: int
     """Comparisons that were corrected together: those of the whole sweep that have an interval [count]"""
 
@@ -234,30 +241,18 @@ def compare(groups: Sequence[Group]) -> list[Compared]:
     The family that Holm corrects is all of it: each two arms at each round at equal sparsity, and each arm at each
     round against its own bound, the dense value less the tolerance.
     """
-    pairs = [_comparisons(group) for group in groups]
-    falls = [_falls(group) for group in groups]
-    levels = [level for items in pairs for item in items for level in item.levels]
-    levels += [level for by_arm in falls for arm_levels in by_arm.values() for level in arm_levels]
+    found = [(_comparisons(group), _falls(group)) for group in groups]
+    levels = [level for kinds in found for items in kinds for item in items for level in item.levels]
     ps = [level.difference.p for level in levels if level.difference.p is not None]
     ps_corrected = iter(holm(ps))
 
-    def corrected(levels: Sequence[Level]) -> tuple[Level, ...]:
-        return tuple(
-            level if level.difference.p is None else replace(level, corrected_p=next(ps_corrected)) for level in levels
-        )
+    def corrected(level: Level) -> Level:
+        return level if level.difference.p is None else replace(level, corrected_p=next(ps_corrected))
 
-    pairs = [[replace(item, levels=corrected(item.levels)) for item in items] for items in pairs]
-    told = [{arm: corrected(levels) for arm, levels in by_arm.items()} for by_arm in falls]
-    return [Compared(tuple(one), other, len(ps)) for one, other in zip(pairs, told, strict=True)]
+    def told(items: Sequence[Comparison]) -> tuple[Comparison, ...]:
+        return tuple(replace(item, levels=tuple(map(corrected, item.levels))) for item in items)
 
-
-def crossings(levels: Sequence[Level]) -> tuple[Crossing, ...]:
-    """Return where a difference changes its sign between rounds at which it is told apart from 0.
-
-    Rounds between them at which it is not told apart make the place less exact: nothing is interpolated.
-    """
-    apart = itertools.pairwise(level for level in levels if level.sign)
-    return tuple(Crossing(before, after) for before, after in apart if before.sign != after.sign)
+    return [Compared(told(pairs), told(falls), len(ps)) for pairs, falls in found]
 
 
 def _comparisons(group: Group) -> list[Comparison]:
@@ -272,28 +267,19 @@ def _comparisons(group: Group) -> list[Comparison]:
     ]
 
 
-def _falls(group: Group) -> dict[str, list[Level]]:
-    """Arm → round → its value above the own dense one less the tolerance, of pruned rounds that were not rejected.
+def _falls(group: Group) -> list[Comparison]:
+    """Each arm against the own dense value less the tolerance. A cycle at that bound keeps it.
 
-    A cycle at the bound keeps it. Arms are told one by one where they are few.
+    Arms are told one by one where they are few.
     """
-    tolerance = group.words.sign * (group.sweep.tolerance + NOTHING) if group.cycles else 0.0
-    falls: dict[str, list[Level]] = {}
+    tolerance, falls = group.sweep.tolerance, list[Comparison]()
     for arm, cycles in group.arms.items() if len(group.arms) <= MOST_ARMS else ():
-        rounds: dict[int, list[tuple[int, float, float]]] = {}
-        for cycle in cycles:
-            for result in cycle.accepted_rounds:
-                if result.round > 0 and cycle.dense is not None:
-                    above = tested(result) - tested(cycle.dense) + tolerance
-                    rounds.setdefault(result.round, []).append((cycle.seed, above, result.sparsity))
-        falls[arm] = [
-            Level(
-                round=index,
-                sparsity=statistics.fmean(sparsity for _, _, sparsity in rounds[index]),
-                difference=over_seeds((seed, above) for seed, above, _ in rounds[index]),
-            )
-            for index in sorted(rounds)
-        ]
+        levels = []
+        for index, results in at_rounds(cycles, accepted=True).items():
+            above = above_dense(cycles, index, accepted=True, more=group.words.sign * (tolerance + NOTHING))
+            if index > 0 and above is not None:
+                levels.append(Level(index, mean_sparsity(results), above))
+        falls.append(Comparison(arm, group.words.bound("dense", tolerance), len(cycles), 0, tuple(levels)))
     return falls
 
 
@@ -337,9 +323,8 @@ def _units(group: Group, arm: str) -> dict[PairKey, dict[int, _Unit]]:
         members.setdefault(group.pair_key(cycle), []).append(cycle)
     units: dict[PairKey, dict[int, _Unit]] = {}
     for key, cycles in members.items():
-        rounds: dict[int, list[RoundResult]] = {}
-        for result in itertools.chain.from_iterable(cycle.accepted_rounds for cycle in cycles):
-            rounds.setdefault(result.round, []).append(result)
+        finished = [{result.round: result for result in cycle.accepted_rounds} for cycle in cycles]
+        rounds = {index: [own[index] for own in finished if index in own] for index in finished[0]}
         units[key] = {
             index: _Unit(
                 statistics.fmean(map(tested, results)),

@@ -12,7 +12,6 @@ from lt_ray.report.findings.compare import (
     Compared,
     Group,
     at_rounds,
-    crossings,
     distinct,
     known_mean,
     mean_sparsity,
@@ -168,15 +167,12 @@ def differences(group: Group, compared: Compared) -> ReportTable:
 
 def crossing_points(group: Group, compared: Compared) -> ReportTable:
     """Return where arms cross each other, and the bound of a winning ticket."""
-    bound = group.words.bound("dense", group.sweep.tolerance)
-    crossed = [(item.arm, item.against, item.crossings) for item in compared.pairs]
-    crossed += [(arm, bound, crossings(levels)) for arm, levels in compared.falls.items()]
     rows: list[Row] = [
-        {"arm": arm, "against": against, "above before": against if one.rises else arm,
-         "above after": arm if one.rises else against, "after round": one.before.round,
+        {"arm": item.arm, "against": item.against, "above before": item.against if one.rises else item.arm,
+         "above after": item.arm if one.rises else item.against, "after round": one.before.round,
          "before round": one.after.round, ("after sparsity", 3): one.before.sparsity,
          ("before sparsity", 3): one.after.sparsity, "seeds": min(level.difference.n for level in one)}
-        for arm, against, places in crossed for one in places
+        for item in (*compared.pairs, *compared.falls) for one in item.crossings
     ]  # fmt: skip
     note = (
         "Where a mean difference changes its sign, told apart from 0 (corrected by Holm) at both rounds; where between "

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from lt_ray.cycle.results import not_above_chance
-from lt_ray.report.findings.compare import MOST_ARMS, Compared, Comparison, Crossing, Group, crossings
+from lt_ray.report.findings.compare import MOST_ARMS, Compared, Comparison, Crossing, Group
 from lt_ray.report.findings.words import first_of, listed, numbered, percent, runs_of
 from lt_ray.report.reading.rows import ReportedCycle, tested
 
@@ -170,18 +170,18 @@ def _falls(group: Group, compared: Compared, family: str) -> list[str]:
     bound = words.bound(f"dense {words.name}", group.sweep.tolerance)
     crosses = "falls below" if words.sign > 0 else "rises above"
     sentences, never = [], []
-    for arm, levels in compared.falls.items():
-        if all(level.corrected_p is None for level in levels):
+    for item in compared.falls:
+        if all(level.corrected_p is None for level in item.levels):
             continue
-        below = [level for level in levels if words.sign * level.sign < 0]
+        below = [level for level in item.levels if words.sign * level.sign < 0]
         if not below:
-            never.append(f"{arm} (to {percent(levels[-1].sparsity)} sparsity)")
+            never.append(f"{item.arm} (to {percent(item.levels[-1].sparsity)} sparsity)")
             continue
         rounds = runs_of(level.round for level in below)
-        crossed = [_at(crossing) for crossing in crossings(levels) if crossing.rises != (words.sign > 0)]
+        crossed = [_at(crossing) for crossing in item.crossings if crossing.rises != (words.sign > 0)]
         since = f", and {crosses} it {listed(crossed)}" if crossed else ""
         sentences.append(
-            f"The mean of {arm} is told apart {words.worse} its own {bound} at {rounds}, from "
+            f"The mean of {item.arm} is told apart {words.worse} its own {bound} at {rounds}, from "
             f"{percent(below[0].sparsity)} sparsity ({family}){since}."
         )
     return sentences + ([f"Told apart {words.worse} the own {bound} at no round: {listed(never)}."] if never else [])
