@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from lt_ray.board.results import show_best, show_results
-from lt_ray.board.tables import many
+from lt_ray.board.results import reported, show_best, show_results
 from lt_ray.board.terminal import console
+from lt_ray.report.findings.bill import bills, duration, total
+from lt_ray.report.findings.words import numbered
 from lt_ray.sweep.outcome import Outcome
 
 
@@ -50,16 +51,17 @@ def _show_bill(outcome: Outcome) -> None:
     if not outcome.interrupted:
         rules = Counter(reason.partition(":")[0] for reason in outcome.stopped.values())
         named = ", ".join(f"{rule} {count}" for rule, count in sorted(rules.items()))
-        ended = f"; {many(len(outcome.stopped), 'cycle')} ended early ({named})" if rules else ""
-        asked, trained = outcome.asked_epochs, outcome.trained_epochs
-        saved = f" ({1 - trained / asked:.0%} saved)" if asked else ""
-        console.print(f"Epochs: {asked:,} asked, {trained:,} trained{saved}{ended}.")
-    stored = many(outcome.reused, "round")
+        ended = f"; {numbered(len(outcome.stopped), 'cycle')} ended early ({named})" if rules else ""
+        cycles = reported(outcome.plan, outcome.results).cycles
+        whole = total(bills(cycles, {cycle.id: "all" for cycle in cycles}).values())
+        saved = f" ({1 - whole.computed / whole.asked:.0%} saved)" if whole.asked else ""
+        console.print(f"Epochs: {whole.asked:,} asked, {whole.computed:,} trained{saved}{ended}.")
+    stored = numbered(outcome.reused, "round")
     if outcome.computed or outcome.interrupted:
-        computed = many(outcome.computed, "round")
-        console.print(f"Computed {computed}, found {outcome.reused} in the store, in {_duration(outcome.seconds)}.")
+        computed = numbered(outcome.computed, "round")
+        console.print(f"Computed {computed}, found {outcome.reused} in the store, in {duration(outcome.seconds)}.")
     elif outcome.failures:
-        console.print(f"Computed nothing: {stored} in the store, {many(len(outcome.failures), 'cycle')} failed.")
+        console.print(f"Computed nothing: {stored} in the store, {numbered(len(outcome.failures), 'cycle')} failed.")
     else:
         console.print(f"Nothing to compute: all {stored} were in the store.")
 
@@ -74,8 +76,3 @@ def command_line(argv: Sequence[str]) -> str:
 def _say(markup: str) -> None:
     """Print a line that can be copied, however long it is."""
     console.print(markup, soft_wrap=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -9,9 +9,8 @@ from typing import get_args
 from rich.console import ConsoleOptions, Group
 from rich.text import Text
 
-from lt_ray.board.board import Board
+from lt_ray.board.board import STYLES, Board, State
 from lt_ray.board.layout import bar, figure, one_line, table
-from lt_ray.board.row import STYLES, State
 
 _HEAD = 3
 _LEAST_ROWS = 6

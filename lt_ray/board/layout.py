@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lt_ray.board.row import STYLES, BoardRow, State
+from lt_ray.board.board import STYLES, BoardRow, State
 from lt_ray.cycle.names import arm_name, is_number
 from lt_ray.cycle.results import ROUNDING, EpochResult, RoundResult
 

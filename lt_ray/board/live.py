@@ -17,9 +17,9 @@ from lt_ray.board import terminal
 from lt_ray.board.board import Board
 from lt_ray.board.face import fitted
 from lt_ray.board.layout import figure
-from lt_ray.board.tables import many
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
+from lt_ray.report.findings.words import numbered
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.plan import Plan, PlannedCycle
@@ -135,19 +135,19 @@ class LiveBoard(Listener):
         with self._board_changes() as board:
             board.event(result)
             line = _line(board, result)
-        self._print(line, numbered=True)
+        self._print(line, counted=True)
 
-    def _print(self, line: Text, *, numbered: bool = False) -> None:
+    def _print(self, line: Text, *, counted: bool = False) -> None:
         """Print a line where there is no board; the first one comes after what was found."""
         if self._live is not None:
             return
         width = len(str(self._board.rounds))
         if not self._stored_shown:
             self._stored_shown = True
-            before = self._board.finished - numbered
+            before = self._board.finished - counted
             if before:
-                _print(Text(f"{many(before, 'round')} found in the store"))
-        mark = f"[{self._board.finished:>{width}}/{self._board.rounds}] " if numbered else " " * (2 * width + 4)
+                _print(Text(f"{numbered(before, 'round')} found in the store"))
+        mark = f"[{self._board.finished:>{width}}/{self._board.rounds}] " if counted else " " * (2 * width + 4)
         _print(Text.assemble(mark, line))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from lt_ray.board.tables import many, some_of, table
+from lt_ray.board.tables import some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.names import arm_name
+from lt_ray.report.findings.words import numbered
 from lt_ray.store.storage import Keep
 from lt_ray.sweep.plan import Plan, PlannedCycle
 
@@ -34,7 +35,7 @@ def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
             str(sum(uses[round.key] > 1 for round in planned.rounds)),
             _kept(planned) if has_blocks else _remaining(planned),
         )
-    console.print(f"[italic]{plan.sweep.name}: {many(len(plan.cycles), 'cycle')}[/]")
+    console.print(f"[italic]{plan.sweep.name}: {numbered(len(plan.cycles), 'cycle')}[/]")
     console.print(shown)
     if plan.block_parameters is not None and any(
         p.removes_blocks for planned in plan.cycles for p in planned.cycle.schedule
@@ -44,7 +45,8 @@ def show_plan(plan: Plan, *, keep: Keep, concurrent: str, stored: int) -> None:
             "parameters with it."
         )
     console.print(
-        f"{many(plan.points, 'point')} × {many(plan.sweep.seeds, 'seed')} → {many(len(plan.cycles), 'cycle')}; "
+        f"{numbered(plan.points, 'point')} × {numbered(plan.sweep.seeds, 'seed')} → "
+        f"{numbered(len(plan.cycles), 'cycle')}; "
         f"{plan.rounds} rounds, {plan.rounds - len(plan.keys)} of them shared, {stored} in the store: "
         f"[bold]{len(plan.keys) - stored} to compute[/]"
     )

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lt_ray.board.layout import figure
-from lt_ray.board.tables import fits, listing, many, some_of, table
+from lt_ray.board.tables import fits, listing, some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.names import cycle_name
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test
@@ -17,7 +17,7 @@ from lt_ray.report.findings.block_tables import dense_models, model_cells
 from lt_ray.report.findings.compare import Group, at_rounds, curve, groups
 from lt_ray.report.findings.document import Cell
 from lt_ray.report.findings.headline import best_points
-from lt_ray.report.findings.words import Wording
+from lt_ray.report.findings.words import Wording, numbered
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.sweep.outcome import PlannedPoint
 from lt_ray.sweep.plan import Plan
@@ -37,7 +37,7 @@ Results = Mapping[str, Sequence[RoundResult]]
 def show_results(plan: Plan, results: Results) -> None:
     """Print the table of arms × rounds, or where blocks are pruned that of models, and the winning tickets; nothing
     where no round is finished."""
-    for group in groups(_reported(plan, results)):
+    for group in groups(reported(plan, results)):
         if not any(cycle.results for cycle in group.cycles):
             continue
         if group.has_blocks:
@@ -48,8 +48,8 @@ def show_results(plan: Plan, results: Results) -> None:
             _show_winners(group)
 
 
-def _reported(plan: Plan, results: Results) -> ReportedSweep:
-    """The sweep, each cycle's rounds continued by finished ones that it shares and has not reached yet."""
+def reported(plan: Plan, results: Results) -> ReportedSweep:
+    """Return the sweep, each cycle's rounds continued by finished ones that it shares and has not reached yet."""
     finished = {result.key: result for rounds in results.values() for result in rounds}
     cycles = []
     for planned in plan.cycles:
@@ -140,7 +140,7 @@ def _show_winners(group: Group) -> None:
         values = (f"{winner.sparsity:.3f}", figure(winner, "test"), figure(cycle.dense, "test"))
         shown.add_row(str(winner.round), *values, str(on_test.round) if on_test else "–", escape(_name(cycle)))
     rule = f"sparsest round with validation {words.at_least} {words.bound('own dense', tolerance)}"
-    count = f"{len(winners)} of {many(len(group.cycles), 'cycle')}"
+    count = f"{len(winners)} of {numbered(len(group.cycles), 'cycle')}"
     _show(f"[bold]Winning tickets[/]{group.where}: {count} ({rule})", shown)
     _show_rest(len(winners), _WINNERS, "lt-ray report")
     chance = [cycle for cycle in group.cycles if not_above_chance(cycle.dense)]
@@ -172,7 +172,7 @@ def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, st
     for *values, name in found.rows[:_WINNERS]:
         shown.add_row(*(_shown(value, ".4f") for value in values), escape(str(name or plan.sweep.name)))
     metric = plan.sweep.cycle.metric
-    what = found.title if len(objectives) == 1 else f"{found.title}, {many(len(best), 'point')}"
+    what = found.title if len(objectives) == 1 else f"{found.title}, {numbered(len(best), 'point')}"
     last = f"validation {metric.label} at the last round"
     how = last if objectives == (f"val_{metric.name}",) else "of validation results"
     _show(f"[bold]{what}[/] ({how}, mean over seeds)", shown)

@@ -40,11 +40,6 @@ def fits(table: Table, console: Console) -> bool:
     return Measurement.get(console, unbounded, table).minimum <= console.width
 
 
-def many(count: int, noun: str) -> str:
-    """Return `1 round`, `2 rounds`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def some_of(rounds: int, most: int = 9) -> list[int]:
     """Return the rounds that fit a line: all, or about evenly spread ones with the first and the last.
 

@@ -52,16 +52,6 @@ class Outcome:
     unrecorded: str | None = None
     """Why MLflow was not told everything, as far as is known; None where it was, or was not to be told"""
 
-    @property
-    def asked_epochs(self) -> int:
-        """Epochs of all planned rounds, had each been trained alone and to its last epoch [epochs]."""
-        return sum(p.cycle.epochs_of(round.pruning) for p in self.plan.cycles for round in p.rounds)
-
-    @property
-    def trained_epochs(self) -> int:
-        """Epochs that were trained for these results, now or before [epochs]."""
-        return sum({result.key: result.epochs for results in self.results.values() for result in results}.values())
-
     def is_unfinished(self, planned: PlannedCycle) -> bool:
         """Return whether a cycle has rounds left that a run is to compute."""
         ended = planned.id in self.failures or planned.id in self.stopped
