@@ -15,8 +15,7 @@ from rich.text import Text
 
 from lt_ray.board import terminal
 from lt_ray.board.board import Board
-from lt_ray.board.face import fitted
-from lt_ray.board.layout import figure
+from lt_ray.board.face import figure, fitted
 from lt_ray.board.terminal import console
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.report.findings.words import numbered

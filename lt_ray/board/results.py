@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from lt_ray.board.layout import figure
-from lt_ray.board.tables import fits, listing, some_of, table
+from lt_ray.board.face import figure
+from lt_ray.board.tables import fits, some_of, table
 from lt_ray.board.terminal import console
 from lt_ray.cycle.names import cycle_name
 from lt_ray.cycle.results import RoundResult, not_above_chance, sparsest_on_test
@@ -18,7 +18,7 @@ from lt_ray.report.findings.compare import Group, at_rounds, curve, groups
 from lt_ray.report.findings.document import Cell
 from lt_ray.report.findings.headline import best_points
 from lt_ray.report.findings.words import Wording, numbered
-from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 from lt_ray.sweep.outcome import PlannedPoint
 from lt_ray.sweep.plan import Plan
 
@@ -58,15 +58,8 @@ def reported(plan: Plan, results: Results) -> ReportedSweep:
         rounds = tuple(own.get(key) or finished[key] for key in keys)
         cycles.append(ReportedCycle(planned.id, planned.cycle, planned.settings, "", rounds))
     sweep = plan.sweep
-    return reported_sweep(
-        name=sweep.name,
-        space={key: distribution.model_dump() for key, distribution in sweep.space.distributions.items()},
-        tolerance=sweep.tolerance,
-        task=sweep.cycle.task.name,
-        cycles=cycles,
-        environment={},
-        data={},
-    )
+    space = {key: distribution.model_dump() for key, distribution in sweep.space.distributions.items()}
+    return ReportedSweep(sweep.name, space, sweep.tolerance, sweep.cycle.task.name, tuple(cycles), {}, {})
 
 
 def _show_rounds(group: Group) -> None:
@@ -134,7 +127,7 @@ def _show_winners(group: Group) -> None:
     tolerance, words = group.sweep.tolerance, group.words
     winners = [(winner, cycle) for cycle in group.cycles if (winner := group.winner(cycle)) is not None]
     winners.sort(key=lambda pair: (-pair[0].sparsity, -pair[0].score("test")))
-    shown = listing("  round", "sparsity", "test", "dense", "sparsest on test", "<cycle")
+    shown = table("  round", "sparsity", "test", "dense", "sparsest on test", "<cycle", lines=False)
     for winner, cycle in winners[:_WINNERS]:
         on_test = sparsest_on_test(cycle.results, tolerance)
         values = (f"{winner.sparsity:.3f}", figure(winner, "test"), figure(cycle.dense, "test"))
@@ -168,7 +161,7 @@ def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, st
             console.print(f"[bold]Best point[/]: of no point {seeds} ran to the last round")
         return
     found = best_points(objectives, [(p.cycles[0].settings, p.result.values) for p in best if p.result])
-    shown = listing(*(f"  {name}" for name in objectives), "<point")
+    shown = table(*(f"  {name}" for name in objectives), "<point", lines=False)
     for *values, name in found.rows[:_WINNERS]:
         shown.add_row(*(_shown(value, ".4f") for value in values), escape(str(name or plan.sweep.name)))
     metric = plan.sweep.cycle.metric

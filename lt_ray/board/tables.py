@@ -12,26 +12,21 @@ _WORDS_LEAST = 16
 """What numbers leave of a column of words [cells]"""
 
 
-def table(*headings: str) -> Table:
+def table(*headings: str, lines: bool = True) -> Table:
     """Return an empty table; its title is printed apart, or it would wrap at its width.
 
     - `headings`: of its columns; `<` before one stands for words, which are to the left and may wrap, else come numbers
+    - `lines`: False for a few rows below a sentence
     """
-    return _with_columns(Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True), headings, least=_WORDS_LEAST)
-
-
-def listing(*headings: str) -> Table:
-    """Return an empty table without lines, for a few rows below a sentence."""
-    return _with_columns(Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black"), headings)
-
-
-def _with_columns(table: Table, headings: tuple[str, ...], least: int | None = None) -> Table:
+    framed = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    bare = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bright_black")
+    made = framed if lines else bare
     for heading in headings:
         if heading.startswith("<"):
-            table.add_column(escape(heading[1:]), min_width=least)
+            made.add_column(escape(heading[1:]), min_width=_WORDS_LEAST if lines else None)
         else:
-            table.add_column(escape(heading), justify="right", no_wrap=True)
-    return table
+            made.add_column(escape(heading), justify="right", no_wrap=True)
+    return made
 
 
 def fits(table: Table, console: Console) -> bool:

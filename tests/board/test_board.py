@@ -23,8 +23,7 @@ from rich.console import Console
 from rich.segment import Segment
 
 from lt_ray.board.board import Board
-from lt_ray.board.face import clock, face
-from lt_ray.board.layout import bar
+from lt_ray.board.face import bar, clock, face
 from lt_ray.board.live import LiveBoard
 from lt_ray.board.results import show_results
 from lt_ray.cycle.cycle import Cycle

@@ -23,7 +23,7 @@ from lt_ray.report.findings import (
 )
 from lt_ray.report.findings.compare import Compared, Group, compare, curve, distinct, groups
 from lt_ray.report.findings.document import Chart, Curves, Document, HeatMap, ReportTable, Section
-from lt_ray.report.findings.words import first_of, listed, seeds_of
+from lt_ray.report.findings.words import first_of, listed, seeds_of, span
 from lt_ray.report.reading.published import Published
 from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, tested
 
@@ -172,17 +172,17 @@ def _what(sweep: ReportedSweep, cycles: Sequence[ReportedCycle]) -> str:
     )
     schedule, size = "", ""
     if encoders:
-        blocks = _range(result.blocks or 0 for result in encoders)
-        size = f" of {blocks} blocks and {_range(result.parameters for result in encoders)} parameters"
+        blocks = span(result.blocks or 0 for result in encoders)
+        size = f" of {blocks} blocks and {span(result.parameters for result in encoders)} parameters"
         schedule = _values(sweep, cycles, "schedule")
     elif results:
-        prunable = _range(result.prunable for result in results)
-        size = f" of {_range(result.parameters for result in results)} parameters, {prunable} prunable,"
+        prunable = span(result.prunable for result in results)
+        size = f" of {span(result.parameters for result in results)} parameters, {prunable} prunable,"
     splits = ("train", "validation", "test")
     sizes = [f"{value:,} {name}" for name in splits if isinstance(value := sweep.data.get(name), int)]
     classes = f", {sweep.data['classes']} classes" if sweep.data.get("classes") else ""
     data = f" ({listed(sizes)} examples{classes})" if sizes else ""
-    prunings = f" of {_range(cycle.cycle.rounds for cycle in cycles)} prunings" if cycles else ""
+    prunings = f" of {span(cycle.cycle.rounds for cycle in cycles)} prunings" if cycles else ""
     prunings += f" ({schedule})" if schedule else ""
     others = len(sweep.cycles) - len(cycles)
     more = f" (and {others} that find tickets for them)" if others else ""
@@ -226,8 +226,3 @@ def _values(sweep: ReportedSweep, cycles: Sequence[ReportedCycle], key: str) -> 
     values: list[Scalar] = list(dict.fromkeys(cycle.fields.get(key) for cycle in cycles))
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in values if value is not None]
     return shown[0] if len(shown) == 1 else " or ".join(shown[:8]) + (" …" if len(shown) > 8 else "")
-
-
-def _range(numbers: Iterable[int]) -> str:
-    ends = sorted(numbers)
-    return " to ".join(dict.fromkeys((f"{ends[0]:,}", f"{ends[-1]:,}")))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.findings.compare import MOST_ARMS, Group
 from lt_ray.report.findings.estimates import over_seeds
-from lt_ray.report.findings.words import Wording, listed, numbered, runs_of, seeds_of
+from lt_ray.report.findings.words import Wording, listed, numbered, runs_of, seeds_of, span
 from lt_ray.report.reading.rows import ReportedCycle, tested
 
 _MOST_NAMED = 6
@@ -174,7 +174,5 @@ def _change(values: Sequence[tuple[int, float]], against: str, words: Wording) -
 
 def _span(values: Iterable[int | None]) -> str:
     """`8`, `6 to 8`, `66.96 million`; empty where nothing is known."""
-    known = sorted({value for value in values if value is not None})
-    said = dict.fromkeys(f"{v / _MILLION:.2f} million" if v >= _MILLION else f"{v:,}" for v in known)
-    ends = list(said)
-    return " to ".join(ends[:1] + ends[-1:]) if len(ends) > 1 else "".join(ends)
+    known = (value for value in values if value is not None)
+    return span(known, lambda value: f"{value / _MILLION:.2f} million" if value >= _MILLION else f"{value:,}")

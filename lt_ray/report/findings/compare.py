@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lt_ray.cycle.names import TASK_KEY, arm_keys, arm_name
 from lt_ray.cycle.results import RoundResult, equal_sparsity, winning_round
@@ -156,12 +156,17 @@ def above_dense(
 
 def curve(arm: str, cycles: Sequence[ReportedCycle]) -> Line:
     """Return the mean of an arm on the test split after each round, of cycles that have it and did not reject it."""
-    points = []
-    for index, results in at_rounds(cycles, accepted=True).items():
-        members = tuple(map(tested, results))
-        mean = over_seeds((result.seed, tested(result)) for result in results)
-        points.append(Point(index, mean_sparsity(results), mean.mean, mean.low, mean.high, mean.n, members))
-    return Line(arm, tuple(points))
+    rounds = at_rounds(cycles, accepted=True).items()
+    return Line(arm, tuple(point(i, own, mean_sparsity(own), members=tuple(map(tested, own))) for i, own in rounds))
+
+
+def point(round: int, results: Sequence[RoundResult], x: float, **more: Any) -> Point:
+    """Return the mean over seeds of some results after a round, and its interval, at a place on the axis.
+
+    - `more`: further fields of the point
+    """
+    mean = over_seeds((result.seed, tested(result)) for result in results)
+    return Point(round, x, mean.mean, mean.low, mean.high, mean.n, **more)
 
 
 @dataclass(frozen=True)

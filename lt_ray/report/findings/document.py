@@ -252,8 +252,6 @@ class HeatMap:
     """Whose model it is"""
     n: int = 1
     """Cycles that compared it [count]"""
-    drawn: bool = True
-    """Whether it is a picture, or numbers alone"""
 
     @property
     def table(self) -> ReportTable:

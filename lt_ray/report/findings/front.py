@@ -8,11 +8,9 @@ from typing import Literal
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.findings.block_tables import dense_models
-from lt_ray.report.findings.compare import Group, at_rounds, known_mean
+from lt_ray.report.findings.compare import Group, at_rounds, known_mean, point
 from lt_ray.report.findings.document import Front, Line, Point
-from lt_ray.report.findings.estimates import over_seeds
 from lt_ray.report.findings.words import Wording
-from lt_ray.report.reading.rows import tested
 from lt_ray.sweep.search import dominated
 
 Cost = Literal["parameters", "latency"]
@@ -69,20 +67,16 @@ def _points(rounds: Mapping[int, Sequence[RoundResult]], cost: Cost) -> tuple[Po
         known = [result for result in results if getattr(result, _FIELDS[cost]) is not None]
         if not known:
             continue
-        mean, latency = over_seeds((result.seed, tested(result)) for result in known), cost == "latency"
-        point = Point(
-            round=index,
-            x=known_mean(getattr(result, _FIELDS[cost]) for result in known) or 0.0,
-            x_low=known_mean(result.latency_low_s for result in known) if latency else None,
-            x_high=known_mean(result.latency_high_s for result in known) if latency else None,
-            mean=mean.mean,
-            low=mean.low,
-            high=mean.high,
-            n=mean.n,
+        own = point(
+            index,
+            known,
+            known_mean(getattr(result, _FIELDS[cost]) for result in known) or 0.0,
+            x_low=known_mean(result.latency_low_s for result in known) if cost == "latency" else None,
+            x_high=known_mean(result.latency_high_s for result in known) if cost == "latency" else None,
             blocks=known_mean(result.blocks for result in known),
             rejected=all(result.accepted is False for result in known),
         )
-        points.append(point)
+        points.append(own)
     return tuple(points)
 
 

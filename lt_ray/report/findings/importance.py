@@ -66,8 +66,8 @@ def importance(
     - `rows`: a cycle's fields and objectives; `space`: searched field → {kind, values}
     """
     keys = [key for key in space if all(key in row for row in rows)]
-    keys = [key for key in keys if len({_same(row[key]) for row in rows}) > 1]
-    points = {tuple(_same(row[key]) for key in keys) for row in rows}
+    keys = [key for key in keys if len({repr(row[key]) for row in rows}) > 1]
+    points = {tuple(repr(row[key]) for key in keys) for row in rows}
     if len(keys) < 2:
         return None, "No importance: fewer than two fields vary over all cycles."
     if len(points) < _FEWEST_POINTS:
@@ -94,8 +94,8 @@ def _column(values: Sequence[Any], drawn: Mapping[str, Any]) -> tuple[BaseDistri
 
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if drawn.get("kind") not in _NUMBERS or not numbers:
-        levels = list(dict.fromkeys(map(_same, values)))
-        return CategoricalDistribution(range(len(levels))), [levels.index(_same(value)) for value in values]
+        levels = list(dict.fromkeys(map(repr, values)))
+        return CategoricalDistribution(range(len(levels))), [levels.index(repr(value)) for value in values]
     bounds = [*drawn["values"], *values]
     log = str(drawn["kind"]).startswith("log_") and min(bounds) > 0
     scale = math.log if log else float
@@ -125,8 +125,3 @@ def _fanova(
         optuna.logging.set_verbosity(verbosity)
     shares = {key: float(found[key]) for key in sorted(found, key=lambda key: (-found[key], key))}
     return shares if all(math.isfinite(share) for share in shares.values()) else None
-
-
-def _same(value: object) -> tuple[bool, object]:
-    """A value that equals its equals alone: 1 is not True."""
-    return isinstance(value, bool), value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lt_ray.cycle.metrics import Metric
 from lt_ray.report.findings.estimates import Estimate
@@ -46,6 +46,15 @@ def seeds_of(seeds: Iterable[int]) -> str:
     """Return seeds as a list: `seeds 0, 1 and 4`."""
     ordered = sorted(set(seeds))
     return f"seed{'s' if len(ordered) > 1 else ''} {listed([str(seed) for seed in ordered])}"
+
+
+def span(values: Iterable[int], shown: Callable[[int], str] = "{:,}".format) -> str:
+    """Return the lowest and the highest of some numbers: `6 to 8`; one where they look alike, empty without any.
+
+    - `shown`: how one of them is written
+    """
+    ordered = sorted(values)
+    return " to ".join(dict.fromkeys(map(shown, ordered[:1] + ordered[-1:])))
 
 
 def numbered(number: int, what: str) -> str:

@@ -9,14 +9,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lt_ray.cycle.results import sparsest_on_test, winning_round
 from lt_ray.report.findings.document import Cell, Column, Document, Part, ReportTable, Searched, Section
 from lt_ray.report.reading.rows import ReportedCycle
 
 MOST_MAPS = 12
-"""Heat maps of a report that are drawn [count]"""
+"""Heat maps of a section that are drawn [count]"""
 _Part = TypeVar("_Part", bound=Part)
 
 
@@ -117,9 +117,8 @@ def slug(text: str) -> str:
 
 def named(document: Document) -> list[Section]:
     """Return the sections of a document, the slug of each part made its file's name: `<section>-<slug>`, told apart by
-    a number. Of many heat maps the first are drawn."""
+    a number."""
     taken: set[str] = set()
-    maps = 0
 
     def unique(name: str) -> str:
         count, found = 1, name
@@ -137,16 +136,7 @@ def named(document: Document) -> list[Section]:
     sections = []
     for section in document.sections:
         own = unique(slug(section.title))
-        found = replace(
-            section,
-            charts=within(own, section.charts),
-            tables=within(own, section.tables),
-            summary=within(own, section.summary),
-            maps=tuple(
-                replace(heat_map, drawn=maps + place < MOST_MAPS)
-                for place, heat_map in enumerate(within(own, section.maps))
-            ),
-        )
-        maps += len(found.maps)
-        sections.append(found)
+        kinds = ("charts", "tables", "summary", "maps")
+        parts: dict[str, Any] = {kind: within(own, getattr(section, kind)) for kind in kinds}
+        sections.append(replace(section, **parts))
     return sections

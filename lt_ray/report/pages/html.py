@@ -20,7 +20,7 @@ from pydantic_core import to_json
 
 from lt_ray.report.findings.document import Chart, Curves, Document, HeatMap, ReportTable, Searched
 from lt_ray.report.findings.words import Wording, percent
-from lt_ray.report.pages.cells import arm_places, as_csv, named, numeric, show
+from lt_ray.report.pages.cells import MOST_MAPS, arm_places, as_csv, named, numeric, show
 from lt_ray.report.pages.picture import COLOURS, FEWEST_BAND, scaled, staircase, value_range
 
 _DARK = ("#3d9be0", "#e8762c", "#1fb58a", "#d98bb8", "#e69f00", "#7cc8f0", "#f2f2f2")
@@ -62,6 +62,7 @@ def _template() -> Template:
         "shares": _shares,
         "percent": percent,
         "marks": MARKS,
+        "most_maps": MOST_MAPS,
         "lowest": lowest,
         "shade": shade,
         "written": written,

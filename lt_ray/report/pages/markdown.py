@@ -17,7 +17,7 @@ from lt_ray.report.findings.document import (
     Section,
     table_of,
 )
-from lt_ray.report.pages.cells import named, numeric, show
+from lt_ray.report.pages.cells import MOST_MAPS, named, numeric, show
 
 _MOST_ROWS = 60
 """Longer tables are cut: the rest is in their CSV"""
@@ -29,14 +29,13 @@ def as_markdown(document: Document) -> str:
     if not document.sections:
         lines += ["", "There is nothing to report."]
     for section in named(document):
-        charts, numbers_alone = section.charts, [heat_map for heat_map in section.maps if not heat_map.drawn]
+        charts, numbers_alone = section.charts, section.maps[MOST_MAPS:]
         lines += ["", *_opening(section), *_parts(charts[:1]), *_parts(section.summary)]
         if section.lead:
             lines += ["", "### What was run", "", _plain(section.lead)]
         if section.further:
             lines += ["", "### In sentences", "", *_list(section.further)]
-        lines += [*_parts(section.tables), *_parts(charts[1:])]
-        lines += _parts(heat_map for heat_map in section.maps if heat_map.drawn)
+        lines += _parts((*section.tables, *charts[1:], *section.maps[:MOST_MAPS]))
         if numbers_alone:
             lines += ["", "### Further similarities of blocks, as numbers alone", ""]
             lines += [f"- [{_plain(own.title)}](cka/{own.slug}.csv)" for own in numbers_alone]

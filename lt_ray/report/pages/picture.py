@@ -57,7 +57,9 @@ def draw(chart: Curves | Front, places: Mapping[str, int] | None = None) -> byte
             handles, labels, loc="outside right upper", frameon=False, fontsize=9, title=legend or None,
             title_fontsize=9, alignment="left",
         )  # fmt: skip
-    return as_png(figure)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})  # equal pictures make equal bytes
+    return file.getvalue()
 
 
 def _draw_curves(axes: Axes, curves: Curves, lines: Sequence[tuple[int, Line]]) -> str:
@@ -188,13 +190,6 @@ def colour(arm: int, cycle: int) -> str:
     pale = min(0.25 * cycle, 0.6)
     red, green, blue = (part + pale * (1 - part) for part in to_rgb(COLOURS[arm % len(COLOURS)]))
     return to_hex((red, green, blue))
-
-
-def as_png(figure: Figure) -> bytes:
-    """Return a picture's bytes: equal pictures make equal ones."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
-    return file.getvalue()
 
 
 def plain(text: str) -> str:

@@ -126,15 +126,13 @@ def confusion(counts: Sequence[Sequence[int]]) -> Confusion:
 
 def reported_sweep(*, cycles: Sequence[ReportedCycle], data: Mapping[str, Scalar], **fields: Any) -> ReportedSweep:
     """Return a sweep in an order and a precision of time, milliseconds, that do not depend on where it was read."""
+
+    def rounded(result: RoundResult) -> RoundResult:
+        return result.model_copy(update={"finished_at": int(result.finished_at * 1000) / 1000})
+
     ordered = sorted(cycles, key=lambda cycle: (canonical(dict(cycle.settings)), cycle.seed, cycle.id))
-    return ReportedSweep(cycles=tuple(map(_to_the_millisecond, ordered)), data=dict(sorted(data.items())), **fields)
-
-
-def _to_the_millisecond(cycle: ReportedCycle) -> ReportedCycle:
-    results = [
-        result.model_copy(update={"finished_at": int(result.finished_at * 1000) / 1000}) for result in cycle.results
-    ]
-    return replace(cycle, results=tuple(results))
+    whole = tuple(replace(cycle, results=tuple(map(rounded, cycle.results))) for cycle in ordered)
+    return ReportedSweep(cycles=whole, data=dict(sorted(data.items())), **fields)
 
 
 def by_arm(cycles: Iterable[ReportedCycle], keys: Sequence[str], otherwise: str) -> dict[str, list[ReportedCycle]]:
