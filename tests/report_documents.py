@@ -128,14 +128,16 @@ def a_document() -> Document:
         ),
         (curves,),
         (some_means(curves), some_tickets()),
+        headline="Rewound to epoch 1, tickets win up to 95.6 % sparsity.",
     )
     search = Section(
         "IMDb, LSTM: settings",
         "40 cycles of a search with TPE for the highest validation accuracy after 3 rounds.",
         (),
-        ("The best of 40 points is at lr = 0.00113, dropout = 0.47: validation accuracy 0.9021.",),
+        (),
         (some_settings(),),
         (),
+        headline="The best of 40 points is at lr = 0.00113, dropout = 0.47: validation accuracy 0.9021.",
     )
     names = (LONG, "random", "a" * 60)
     incomplete = Section(
@@ -146,9 +148,10 @@ def a_document() -> Document:
             "6 cycles are unfinished; the sweep may still run.",
             "4dcf02bb81aa was stopped after round 4: validation accuracy 0.31 below its dense one.",
         ),
-        ("It cannot be told yet: the intervals of the arms overlap at every sparsity.",),
+        (),
         (some_curves(names, "agnews", "Test accuracy, AG-news"),),
         (ReportTable("empty", "Transferred tickets", (Column("arm"), Column("round")), ()),),
+        headline="It cannot be told yet: the intervals of the arms overlap at every sparsity.",
     )
     return Document("Lottery tickets of the first week", (arms, search, incomplete))
 

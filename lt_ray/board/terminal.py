@@ -12,8 +12,6 @@ from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
 
-from lt_ray.errors import InputError
-
 _PIPED_WIDTH = 120
 _REFRESH_PER_S = 2.0
 
@@ -34,12 +32,6 @@ def show_warning(message: str) -> None:
 def is_live() -> bool:
     """Return whether output goes to a terminal on which lines can be drawn again; FORCE_COLOR makes no pipe one."""
     return console.is_terminal and console.file.isatty() and not console.is_dumb_terminal
-
-
-def check_live(option: str, otherwise: str) -> None:
-    """Raise `InputError` unless output goes to a terminal, which the option needs."""
-    if not is_live():
-        raise InputError(f"`{option}` needs a terminal, but the output goes elsewhere: {otherwise}")
 
 
 @contextlib.contextmanager

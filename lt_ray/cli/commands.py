@@ -64,8 +64,10 @@ def status(
     ] = False,
 ) -> int:
     """Show a sweep from its store alone; it may be running, here or elsewhere."""
-    if watch:
-        terminal.check_live("--watch", "leave it out for a table, or say --json")
+    if watch and not terminal.is_live():
+        raise InputError(
+            "`--watch` needs a terminal, but the output goes elsewhere: leave it out for a table, or say --json"
+        )
     check_folder("--storage", storage)
     with terminal.doing("reading"):
         from lt_ray.board import status as statuses

@@ -36,7 +36,7 @@ EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(1)> & "it\'s"
 
 
 def a_section(*, title="s", curves=(), tables=(), settings=(), texts=()) -> Section:
-    return Section(title, " ".join(texts), texts, texts, (*curves, *settings), tables)
+    return Section(title, " ".join(texts), texts, texts, (*curves, *settings), tables, headline=" ".join(texts))
 
 
 class Found(HTMLParser):

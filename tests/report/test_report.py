@@ -48,7 +48,7 @@ def test_a_note_names_the_front_of_a_search():
     less is better, by what was measured."""
     points = [({"training.lr": 0.001}, (-0.7, 0.5)), ({"training.lr": 0.002}, (-0.2, 0.2))]
     table = best_points(["val_rmse", "winning_sparsity"], points)
-    text = as_note(Section("s", "", (), ("It went well.",), (), ()), [table])
+    text = as_note(Section("s", "", (), (), (), (), headline="It went well."), [table])
     assert "Pareto front" in text
     assert text.index("| 0.2000 | 0.2000 | lr=0.002 |") < text.index("| 0.7000 | 0.5000 | lr=0.001 |")
     assert text.startswith("## s\n\n**It went well.**")

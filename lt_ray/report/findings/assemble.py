@@ -70,6 +70,7 @@ def _section(sweep: ReportedSweep, published: Sequence[Published]) -> Section:
         bills = bill.bills(sweep.cycles, arm_of)
         listing += [tables.unfinished(sweep.cycles, arm_of), tables.bill(bills)]
         sentences.append(bill.sentence(bill.total(bills.values())))
+    opening = opening or {"headline": sentences.pop(0) if sentences else ""}
     return Section(
         title=sweep.name,
         lead=_lead(sweep),

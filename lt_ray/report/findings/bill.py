@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from lt_ray.cycle.results import RoundResult
@@ -46,15 +48,13 @@ class Bill:
     """Seconds of work that kills and other interruptions lost, and that were spent again [s]"""
     shared_s: float = 0.0
     """Seconds that shared rounds would have taken again [s]"""
-    began: float | None = None
-    """When the first round began [Unix s]; None where none has finished"""
-    finished: float | None = None
-    """When the last round ended [Unix s]"""
+    spans: tuple[tuple[float, float], ...] = ()
+    """When each computed round began and ended [Unix s]"""
 
     @property
     def span_s(self) -> float | None:
         """From the first round's beginning to the last one's end, pauses among it [s]; None without a round."""
-        return self.finished - self.began if self.finished is not None and self.began is not None else None
+        return max(map(max, self.spans)) - min(map(min, self.spans)) if self.spans else None
 
 
 def bills(cycles: Sequence[ReportedCycle], arm_of: Mapping[str, str]) -> dict[str, Bill]:
@@ -78,12 +78,8 @@ def bills(cycles: Sequence[ReportedCycle], arm_of: Mapping[str, str]) -> dict[st
 
 def total(found: Iterable[Bill]) -> Bill:
     """Return the sum of bills."""
-    parts = list(found)
-    ends = {"began": min, "finished": max}
-    sums: dict[str, Any] = {}
-    for name in (item.name for item in fields(Bill)):
-        known = [value for part in parts if (value := getattr(part, name)) is not None]
-        sums[name] = ends[name](known, default=None) if name in ends else sum(known)
+    parts, names = [Bill(), *found], [item.name for item in fields(Bill)]
+    sums: dict[str, Any] = {name: reduce(add, (getattr(part, name) for part in parts)) for name in names}
     return Bill(**sums)
 
 
@@ -116,9 +112,9 @@ def duration(seconds: float) -> str:
 def _of_cycle(cycle: ReportedCycle, owner: Mapping[str, str]) -> list[Bill]:
     """The bills of a cycle's rounds that have not finished, together, and of each that has."""
     left = sum(_budget(cycle, index) for index in cycle.cycle.trained_rounds if index not in cycle.by_round)
-    why = {"stopped": "ended", "failed": "failed"}.get(cycle.state, "open")
+    why: dict[str, Any] = {{"stopped": "ended", "failed": "failed"}.get(cycle.state, "open"): left}
     return [
-        Bill(cycles=1, asked=left, **{why: left}),
+        Bill(cycles=1, asked=left, **why),
         *(_of_round(r, _budget(cycle, r.round), owner[_key(r)] == cycle.id) for r in cycle.results),
     ]
 
@@ -135,8 +131,7 @@ def _of_round(result: RoundResult, budget: int, computed: bool) -> Bill:
         train_s=result.train_s,
         eval_s=result.eval_s,
         redone_s=result.redone_s,
-        began=result.finished_at - result.train_s - result.eval_s,
-        finished=result.finished_at,
+        spans=((result.finished_at - seconds, result.finished_at),),
     )
 
 

@@ -13,6 +13,8 @@ from lt_ray.cycle.settings import Scalar
 Cell = str | int | float | bool | None
 Row = Mapping[str | tuple[str, int], Cell]
 """Name of a column, with its unit where it has one, or (name, decimals that are shown) → cell"""
+Cost = Literal["parameters", "latency"]
+"""`parameters` = those that no mask prunes [count]; `latency` = of a batch of 32, median [s]"""
 _FIRST_METRIC = next(iter(METRICS.values()))
 
 
@@ -150,8 +152,7 @@ class Front:
     kind: ClassVar = "front"
     slug: str
     title: str
-    cost: Literal["parameters", "latency"]
-    """`parameters` = those that no mask prunes [count]; `latency` = of a batch of 32, median [s]"""
+    cost: Cost
     lines: tuple[Line, ...]
     dense: tuple[Line, ...]
     """The dense models, each once"""
@@ -288,19 +289,9 @@ class Section:
     tables: tuple[ReportTable, ...]
     maps: tuple[HeatMap, ...] = ()
     headline: str = ""
-    """What came out, in one sentence; empty = the first verdict"""
+    """What came out, in one sentence"""
     summary: tuple[ReportTable, ...] = ()
     """What came out, in a row for each arm"""
-
-    @property
-    def first(self) -> str:
-        """The sentence that it opens with; empty where nothing is said."""
-        return self.headline or next(iter(self.verdicts), "")
-
-    @property
-    def further(self) -> tuple[str, ...]:
-        """The sentences to be told below; none where the only one has opened it."""
-        return self.verdicts if self.headline or len(self.verdicts) > 1 else ()
 
 
 @dataclass(frozen=True)

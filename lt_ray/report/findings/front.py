@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.findings.block_tables import dense_models
 from lt_ray.report.findings.compare import Group, at_rounds, known_mean, point
-from lt_ray.report.findings.document import Front, Line, Point
+from lt_ray.report.findings.document import Cost, Front, Line, Point
 from lt_ray.report.findings.words import Wording
 from lt_ray.sweep.search import dominated
 
-Cost = Literal["parameters", "latency"]
 _FIELDS: dict[Cost, str] = {"parameters": "nonzero", "latency": "latency_s"}
 _SAID: dict[Cost, str] = {"parameters": "nonzero parameters", "latency": "latency"}
 _DECIMALS = 12

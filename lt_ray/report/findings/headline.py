@@ -26,7 +26,9 @@ def opening(group: Group, compared: Sequence[Comparison], searched: Searched | N
     kind = "fronts" if group.has_blocks else "curves"
     if searched is not None and kind == "curves" and not any(item.pairs for item in compared):
         # A search: many points, and no two arms that agree in the rest.
-        kind = "settings" if len({_point(row, searched.keys) for row in searched.rows}) > len(group.arms) else kind
+        kind = (
+            "settings" if len({tuple(map(row.get, searched.keys)) for row in searched.rows}) > len(group.arms) else kind
+        )
     if not any(cycle.has_pruned for cycle in group.cycles):
         said = "No pruned round has finished yet."
     elif searched is not None and kind == "settings":
@@ -86,7 +88,7 @@ def _best_point(searched: Searched) -> str:
     values: dict[tuple[Scalar, ...], list[float]] = {}
     for row in searched.rows:
         if isinstance(value := row.get(objective), int | float):
-            values.setdefault(_point(row, searched.keys), []).append(float(value))
+            values.setdefault(tuple(map(row.get, searched.keys)), []).append(float(value))
     if not values:
         return f"None of {numbered(len(searched.rows), 'cycle')} came to a {objective}."
     best = max(values, key=lambda point: sign(objective) * statistics.fmean(values[point]))
@@ -96,10 +98,6 @@ def _best_point(searched: Searched) -> str:
         f"The best of {numbered(len(values), 'point')} is {settings}: {objective.replace('_', ' ')} "
         f"{statistics.fmean(values[best]):.4f}{f', mean of {seeds} cycles' if seeds > 1 else ''}."
     )
-
-
-def _point(row: Mapping[str, Scalar], keys: Sequence[str]) -> tuple[Scalar, ...]:
-    return tuple(row.get(key) for key in keys)
 
 
 def _smallest(group: Group) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 import unicodedata
@@ -121,10 +122,8 @@ def named(document: Document) -> list[Section]:
     taken: set[str] = set()
 
     def unique(name: str) -> str:
-        count, found = 1, name
-        while found in taken:
-            count += 1
-            found = f"{name}-{count}"
+        names = itertools.chain([name], (f"{name}-{count}" for count in itertools.count(2)))
+        found = next(own for own in names if own not in taken)
         taken.add(found)
         return found
 

@@ -119,9 +119,16 @@ def _chart(chart: Chart, places: Mapping[str, int]) -> dict[str, Any]:
     - `arms`: arm → its cycles [count]; `tools`: what else can be shown or hidden; `bound`: what a ticket must keep
     """
     if isinstance(chart, Searched):
-        return _settings(chart, places)
-    arms = [{"arm": own.arm, "place": places[own.arm], "points": list(map(vars, own.points))} for own in chart.lines]
-    data = {"kind": chart.kind, "fewest": FEWEST_BAND, "metric": chart.metric.label, "arms": arms}
+        rows: list[dict[str, Any]] = [dict(row) | {"arm": str(row.get("arm") or "")} for row in chart.rows]
+        arms = dict.fromkeys((row["arm"] for row in rows), 0)
+        data: dict[str, Any] = {
+            "kind": chart.kind, "keys": chart.keys, "objectives": chart.objectives, "lowest": chart.lowest,
+            "rows": rows, "places": {arm: places[arm] for arm in arms},
+        }  # fmt: skip
+        drawn = bool(rows and chart.keys and chart.objectives)
+        return {"chart": chart, "arms": arms, "data": data if drawn else None}
+    lines = [{"arm": own.arm, "place": places[own.arm], "points": list(map(vars, own.points))} for own in chart.lines]
+    data = {"kind": chart.kind, "fewest": FEWEST_BAND, "metric": chart.metric.label, "arms": lines}
     tools = {"band": any(point.low is not None and point.n >= FEWEST_BAND for point in chart.points)}
     if isinstance(chart, Curves):
         tools |= {"cycles": any(len(point.members) > 1 for point in chart.points), "zoom": chart.dense is not None}
@@ -137,17 +144,6 @@ def _chart(chart: Chart, places: Mapping[str, int]) -> dict[str, Any]:
         "bound": Wording(chart.metric).bound("dense", chart.tolerance) if isinstance(chart, Curves) else "",
         "data": data | {"range": value_range(chart)} if chart.points else None,
     }
-
-
-def _settings(chart: Searched, places: Mapping[str, int]) -> dict[str, Any]:
-    arms = [str(row.get("arm") or "") for row in chart.rows]
-    rows = [dict(row) | {"arm": arm} for row, arm in zip(chart.rows, arms, strict=True)]
-    data = {
-        "kind": chart.kind, "keys": chart.keys, "objectives": chart.objectives, "lowest": chart.lowest, "rows": rows,
-        "places": {arm: places[arm] for arm in arms},
-    }  # fmt: skip
-    drawn = bool(chart.rows and chart.keys and chart.objectives)
-    return {"chart": chart, "arms": dict.fromkeys(arms, 0), "data": data if drawn else None}
 
 
 def _json(value: Any) -> str:

@@ -33,8 +33,8 @@ def as_markdown(document: Document) -> str:
         lines += ["", *_opening(section), *_parts(charts[:1]), *_parts(section.summary)]
         if section.lead:
             lines += ["", "### What was run", "", _plain(section.lead)]
-        if section.further:
-            lines += ["", "### In sentences", "", *_list(section.further)]
+        if section.verdicts:
+            lines += ["", "### In sentences", "", *_list(section.verdicts)]
         lines += _parts((*section.tables, *charts[1:], *section.maps[:MOST_MAPS]))
         if numbers_alone:
             lines += ["", "### Further similarities of blocks, as numbers alone", ""]
@@ -51,8 +51,8 @@ def as_note(section: Section, tables: Sequence[ReportTable] = ()) -> str:
 def _opening(section: Section) -> Iterator[str]:
     """Yield a section's title, what came out of it, and what a reader must mind."""
     yield f"## {_plain(section.title)}"
-    if section.first:
-        yield from ("", f"**{_plain(section.first)}**")
+    if section.headline:
+        yield from ("", f"**{_plain(section.headline)}**")
     if section.warnings:
         yield from ("", "> **Mind**", ">", *(f"> {warning}" for warning in _list(section.warnings)))
 
