@@ -2,13 +2,11 @@
 
 import json
 import random
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
+from forking import TOLD, Moment
+from killing import KillableSweep
 
 from lt_ray.cycle.results import TIMES, RoundResult
 from lt_ray.rounds.run import run_cycle
@@ -18,7 +16,6 @@ from lt_ray.tasks import registry
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 CYCLES = 30
 SPACE = """
 magnitude.restart: {choice: [rewind, random, final]}
@@ -37,32 +34,21 @@ training.length_batches: {choice: [false, true]}
 training.lr: {log_uniform: [0.003, 0.03]}
 model.dropout: {uniform: [0.0, 0.6]}
 """
-NAME = "imdb_lt-toy"
+TWO_EPOCHS = ["--rounds", "2", "--set", "training.epochs=2", "--tracking-uri", "none", "--partial-every", "0"]
 
 
-def command(storage: Path, *more: str) -> list[str]:
-    (storage / "space.yaml").write_text(SPACE)
-    words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "2", "--samples", str(CYCLES)]
-    words += ["--set", "training.epochs=2", "--set", "task.train=300", "--set", "task.test=200"]
-    words += ["--space", str(storage / "space.yaml"), "--storage", str(storage), "--tracking-uri", "none"]
-    return [*words, "--partial-every", "1", *more]
+def small(part: str) -> list[str]:
+    """Options that make a cycle's data small."""
+    sizes = {"train": 300, "validation": 200, "test": 100}
+    return [word for split, size in sizes.items() for word in ("--set", f"{part}.{split}={size}")]
 
 
-def run(storage: Path, *more: str) -> None:
-    done = subprocess.run(command(storage, *more), cwd=ROOT, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def kill_after(storage: Path, rounds: int) -> None:
-    with (storage / "killed.log").open("a") as log:
-        process = subprocess.Popen(command(storage), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 200
-    while len(list((storage / NAME).glob("rounds/*/manifest.json"))) < rounds:
-        assert process.poll() is None, (storage / "killed.log").read_text()
-        assert time.monotonic() < deadline, "the moment never came"
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+def of_sweep(directory: SweepDirectory) -> dict[str, list[dict]]:
+    known: dict = {}
+    return {
+        recorded.cycle.id: bits(directory.store, list(directory.results(recorded, known)))
+        for recorded in directory.cycles()
+    }
 
 
 def bits(store: RoundStore, results: list[RoundResult]) -> list[dict]:
@@ -76,27 +62,22 @@ def bits(store: RoundStore, results: list[RoundResult]) -> list[dict]:
     return found
 
 
-def of_sweep(storage: Path) -> dict[str, list[dict]]:
-    directory, known = SweepDirectory(storage / NAME), {}
-    return {
-        recorded.cycle.id: bits(directory.store, list(directory.results(recorded, known)))
-        for recorded in directory.cycles()
-    }
-
-
 def test_how_a_cycle_is_run_changes_no_bit_of_it(tmp_path):
     """30 cycles of random conditions: equal alone, with `--local`, and in a Ray sweep killed -9 and resumed."""
-    storages = {name: tmp_path / name for name in ("local", "killed")}
-    for storage in storages.values():
-        storage.mkdir()
-    run(storages["local"], "--local")
-    expected = of_sweep(storages["local"])
-    recorded = list(SweepDirectory(storages["local"] / NAME).cycles())
+    (tmp_path / "space.yaml").write_text(SPACE)
+    words = ["sweeps/imdb_lt.py", "--toy", "--samples", str(CYCLES), "--space", str(tmp_path / "space.yaml")]
+    sweep = KillableSweep([*words, *small("task"), *TWO_EPOCHS], "imdb_lt-toy")
+    local, killed = tmp_path / "local", tmp_path / "killed"
+    sweep.run(local, "--local")
+    directory = SweepDirectory(local / sweep.name)
+    expected = of_sweep(directory)
+    recorded = list(directory.cycles())
     assert sum(one.point >= 0 for one in recorded) == CYCLES, "the others find tickets for controls"
     assert len(expected) == len(recorded)
-    kill_after(storages["killed"], random.Random(4).randrange(10, 60))
-    run(storages["killed"])
-    assert of_sweep(storages["killed"]) == expected
+    sweep.killed(killed, at=Moment(TOLD, random.Random(4).randrange(30, 180)))  # a round is three events
+    assert 10 <= sweep.finished(killed) < sweep.finished(local)
+    sweep.run(killed)
+    assert of_sweep(SweepDirectory(killed / sweep.name)) == expected
 
     torch.set_num_threads(1)
     data = registry.load(recorded[0].cycle.task, recorded[0].cycle.model.vocabulary)[0]
@@ -111,30 +92,13 @@ def test_how_a_cycle_is_run_changes_no_bit_of_it(tmp_path):
 
 def test_a_transfer_killed_and_resumed_is_the_local_one(tmp_path):
     """A sweep that transfers tickets, killed -9 while they are found or trained, ends with the local one's bits."""
-
-    def transfer(storage: Path, *more: str) -> list[str]:
-        words = [sys.executable, "sweeps/transfer_lt.py", "--toy", "--rounds", "2", "--set", "training.epochs=2"]
-        return [*words, "--storage", str(storage), "--tracking-uri", "none", "--partial-every", "1", *more]
-
-    def rounds(storage: Path) -> dict[str, list[dict]]:
-        directory, known = SweepDirectory(storage / "transfer_lt-toy"), {}
-        found = {
-            recorded.cycle.id: bits(directory.store, list(directory.results(recorded, known)))
-            for recorded in directory.cycles()
-        }
-        assert {len(results) for results in found.values()} == {2, 3}
-        return found
-
+    words = ["sweeps/transfer_lt.py", "--toy", *small("task"), *small("source")]
+    sweep = KillableSweep([*words, *TWO_EPOCHS], "transfer_lt-toy")
     local, killed = tmp_path / "local", tmp_path / "killed"
-    done = subprocess.run(transfer(local, "--local"), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    process = subprocess.Popen(transfer(killed), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while len(list(killed.glob("*/rounds/*/manifest.json"))) < 4 and time.monotonic() < deadline:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    done = subprocess.run(transfer(killed), cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert rounds(killed) == rounds(local)
+    sweep.run(local, "--local")
+    sweep.killed(killed, at=Moment(TOLD, 3 * 4))
+    assert 0 < sweep.finished(killed) < sweep.finished(local)
+    sweep.run(killed)
+    expected, found = (of_sweep(SweepDirectory(storage / sweep.name)) for storage in (local, killed))
+    assert {len(results) for results in expected.values()} == {2, 3}
+    assert found == expected

@@ -1,12 +1,11 @@
 """An adaptive sweep through Ray Tune: killed in between, it asks what an undisturbed one asks, and finds the same."""
 
 import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from forking import TOLD, Moment
+from killing import KillableSweep
 from optuna.trial import TrialState
 
 from lt_ray.sweep.directory import SweepDirectory
@@ -16,15 +15,15 @@ from lt_ray.sweep.sweep import Cycle
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
-POINTS, ROUNDS = 30, 1
+POINTS, ROUNDS = 30, 2
+"""Asked, and of each of them [count]"""
+EVENTS = 2
+"""Of a round: its epoch and its end [count]"""
 SPACE = """
 training.lr: {log_uniform: [0.001, 0.03]}
 model.dropout: {uniform: [0.1, 0.6]}
 magnitude.rewind_epoch: {integer: [0, 1]}
 """
-
-
 RANDOM_ARM = """
 training.lr: {log_uniform: [0.003, 0.03]}
 model.dropout: {uniform: [0.1, 0.6]}
@@ -32,39 +31,16 @@ magnitude.restart: random
 """
 
 
-def command(storage: Path, *more: str, space: str = SPACE) -> list[str]:
-    (storage / "space.yaml").write_text(space)
-    words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", str(ROUNDS), "--set", "training.epochs=1"]
-    words += ["--space", str(storage / "space.yaml"), "--storage", str(storage), "--tracking-uri", "none"]
-    return [*words, "--search", "optuna", "--samples", str(POINTS), *more]
-
-
-def run(storage: Path, *more: str, space: str = SPACE) -> str:
-    done = subprocess.run(command(storage, *more, space=space), cwd=ROOT, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def searching(folder: Path, space: str, *more: str) -> KillableSweep:
+    path = folder / "space.yaml"
+    path.write_text(space)
+    words = ["sweeps/imdb_lt.py", "--toy", "--set", "training.epochs=1", "--space", str(path), "--search", "optuna"]
+    words += ["--set", "task.train=600", "--set", "task.validation=200", "--set", "task.test=100"]
+    return KillableSweep([*words, "--tracking-uri", "none", *more], "imdb_lt-toy")
 
 
 def directory(storage: Path) -> SweepDirectory:
     return SweepDirectory(storage / "imdb_lt-toy")
-
-
-def finished(storage: Path) -> int:
-    return len(list(directory(storage).path.glob("rounds/*/manifest.json")))
-
-
-def kill_after(storage: Path, rounds: int, delay_s: float) -> None:
-    """Start the sweep and kill its driver with -9 a moment after so many rounds are in the store."""
-    with (storage / "killed.log").open("a") as log:
-        process = subprocess.Popen(command(storage), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 200
-    while finished(storage) < rounds:
-        assert process.poll() is None, (storage / "killed.log").read_text()
-        assert time.monotonic() < deadline, "the moment never came"
-        time.sleep(0.02)
-    time.sleep(delay_s)
-    process.kill()
-    process.wait()
 
 
 def best_line(told: str) -> str:
@@ -74,21 +50,21 @@ def best_line(told: str) -> str:
 
 def test_a_search_killed_twice_asks_the_points_of_an_undisturbed_one(tmp_path):
     """30 trials, kill -9 twice, resumed: 30 distinct points, each told once in its state, and the same best."""
+    sweep = searching(tmp_path, SPACE, "--rounds", str(ROUNDS - 1), "--samples", str(POINTS))
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    undisturbed.mkdir()
-    killed.mkdir()
-    expected = run(undisturbed, "--local")
+    expected = sweep.run(undisturbed, "--local")
     moments = random.Random(20)
-    kill_after(killed, moments.randrange(5, 20), moments.uniform(0, 1))
-    assert 0 < len(directory(killed).points()) < POINTS
-    kill_after(killed, moments.randrange(25, 45), moments.uniform(0, 1))
-    assert 0 < len(directory(killed).points()) < POINTS
-    told = run(killed)
+    for rounds in (moments.randrange(5, 20), moments.randrange(25, 45)):
+        left = rounds - (sweep.finished(killed) if killed.exists() else 0)
+        sweep.killed(killed, at=Moment(TOLD, EVENTS * left + moments.randrange(EVENTS)))
+        assert 0 < len(directory(killed).points()) < POINTS
+        assert 0 < sweep.finished(killed) < POINTS * ROUNDS
+    told = sweep.run(killed)
     assert directory(killed).points() == directory(undisturbed).points()
     asked = directory(killed).asked()
     assert len(asked) == POINTS
     assert len({tuple(item.settings.items()) for item in asked}) == POINTS
-    space, _ = read(killed / "space.yaml", Cycle())
+    space, _ = read(tmp_path / "space.yaml", Cycle())
     trials = study(space, asked, objectives=1).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * POINTS
     assert [item.result for item in asked] == [item.result for item in directory(undisturbed).asked()]
@@ -98,21 +74,13 @@ def test_a_search_killed_twice_asks_the_points_of_an_undisturbed_one(tmp_path):
 
 def test_a_killed_search_with_rules_keeps_what_they_ended(tmp_path):
     """With a stopper, killed and resumed: stopped cycles stay stopped and are told as pruned, as undisturbed."""
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    undisturbed.mkdir()
-    killed.mkdir()
     rule = ("--rounds", "2", "--max-drop", "0.02", "--drop-rounds", "1", "--samples", "12")
-    expected = run(undisturbed, "--local", *rule, space=RANDOM_ARM)
-    with (killed / "killed.log").open("a") as log:
-        process = subprocess.Popen(
-            command(killed, *rule, space=RANDOM_ARM), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
-        )
-    deadline = time.monotonic() + 200
-    while finished(killed) < 8 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    run(killed, *rule, space=RANDOM_ARM)
+    sweep = searching(tmp_path, RANDOM_ARM, *rule)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    expected = sweep.run(undisturbed, "--local")
+    sweep.killed(killed, at=Moment("lt_ray.driver.relay:Relay._stopped", 2))
+    assert len(list(directory(killed).path.glob("stopped/*.json"))) == 1, "one is written, another only decided"
+    sweep.run(killed)
     asked = directory(killed).asked()
     assert [item.result for item in asked] == [item.result for item in directory(undisturbed).asked()]
     assert {item.result.state for item in asked} == {"complete", "pruned"}
