@@ -1,21 +1,15 @@
 """Joining a cluster: a refused token is one clear error before anything is written."""
 
-import contextlib
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import pytest
+from clusters import RAY, cluster
+from forking import ROOT
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parents[2]
-RAY = str(Path(sys.executable).parent / "ray")
 
 
 def home_with_token(path: Path) -> dict[str, str]:
@@ -26,30 +20,6 @@ def home_with_token(path: Path) -> dict[str, str]:
     return environment
 
 
-@contextlib.contextmanager
-def cluster(log: Path, environment: dict[str, str]):
-    """A Ray cluster that was started with an environment; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    temporary = tempfile.mkdtemp(prefix="lt_ray_test_")  # sockets below it must have short names
-    words = [RAY, "start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false"]
-    words += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={temporary}"]
-    with log.open("w") as file:
-        head = subprocess.Popen(words, env=environment, stdout=file, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 90
-    while "--block" not in log.read_text():
-        assert head.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        head.terminate()
-        head.wait(timeout=60)
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 @pytest.fixture
 def guarded_cluster(tmp_path):
     """A Ray cluster that asks for a token: (its address, the environment of the user who has the token)."""
@@ -58,13 +28,28 @@ def guarded_cluster(tmp_path):
         yield address, owner
 
 
-def sweep(storage: Path, environment: dict[str, str], address: str) -> subprocess.CompletedProcess[str]:
+def sweep(storage: Path, environment: dict[str, str], address: str) -> subprocess.Popen[str]:
+    """A sweep of one small cycle, in a process that imports everything itself: Ray reads the environment then."""
     words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "1", "--set", "training.lr=0.005"]
-    words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--max-concurrent", "1"]
-    return subprocess.run(
+    words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--set", "task.train=100"]
+    words += ["--set", "magnitude.restart=rewind", "--set", "magnitude.rewind_epoch=0", "--max-concurrent", "1"]
+    return subprocess.Popen(
         [*words, "--storage", str(storage), "--address", address, "--tracking-uri", "none"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def assert_joins(sweep: subprocess.Popen[str]) -> None:
+    out, err = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, out + err
+
+
+def refusal(sweep: subprocess.Popen[str]) -> str:
+    """The one line with which a sweep ends that a cluster refuses."""
+    out, err = sweep.communicate(timeout=300)
+    assert sweep.returncode == 2, out + err
+    (line,) = err.strip().splitlines()
+    return line
 
 
 def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, tmp_path):
@@ -73,15 +58,12 @@ def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, t
     stranger = home_with_token(tmp_path / "stranger")
     tokenless = {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"}
     tokenless["HOME"] = str(tmp_path / "nobody")
-    for environment in (stranger, tokenless):
-        refused = sweep(tmp_path / "runs", environment, address)
-        assert refused.returncode == 2, refused.stdout + refused.stderr
-        (line,) = refused.stderr.strip().splitlines()
+    for refused in [sweep(tmp_path / "runs", environment, address) for environment in (stranger, tokenless)]:
+        line = refusal(refused)
         assert line.startswith(f"error: `--address {address}`: the cluster refuses this shell's token")
         assert "RAY_AUTH_MODE=token" in line
-        assert not (tmp_path / "runs").exists()
-    joined = sweep(tmp_path / "runs", owner, address)
-    assert joined.returncode == 0, joined.stdout + joined.stderr
+    assert not (tmp_path / "runs").exists()
+    assert_joins(sweep(tmp_path / "runs", owner, address))
 
 
 def test_a_token_for_a_cluster_without_is_one_error_before_anything_runs(tmp_path):
@@ -89,10 +71,7 @@ def test_a_token_for_a_cluster_without_is_one_error_before_anything_runs(tmp_pat
     owner = home_with_token(tmp_path / "owner")
     with cluster(tmp_path / "head.log", owner | {"RAY_AUTH_MODE": "disabled"}) as address:
         guessed = {name: value for name, value in owner.items() if name != "RAY_AUTH_MODE"}
-        refused = sweep(tmp_path / "runs", guessed, address)
-        assert refused.returncode == 2, refused.stdout + refused.stderr
-        (line,) = refused.stderr.strip().splitlines()
-        assert "RAY_AUTH_MODE=disabled" in line
-        assert not (tmp_path / "runs" / "imdb_lt-toy").exists()
-        joined = sweep(tmp_path / "runs", guessed | {"RAY_AUTH_MODE": "disabled"}, address)
-        assert joined.returncode == 0, joined.stdout + joined.stderr
+        refused = sweep(tmp_path / "refused", guessed, address)  # it waits for an answer, a minute long
+        assert_joins(sweep(tmp_path / "runs", guessed | {"RAY_AUTH_MODE": "disabled"}, address))
+        assert "RAY_AUTH_MODE=disabled" in refusal(refused)
+        assert not (tmp_path / "refused" / "imdb_lt-toy").exists()
