@@ -36,19 +36,29 @@ def words(tmp_path_factory) -> list[str]:
     return [str(folder / word) if word in files else word for word in shlex.split(command.replace("\\\n", ""))]
 
 
-def test_readmes_plugins_run_as_printed(words, tmp_path):
+@pytest.fixture(scope="module")
+def undisturbed(words, tmp_path_factory) -> tuple[Path, str]:
+    """The sweep's storage, and what it printed, in one process and told to nobody."""
+    storage = tmp_path_factory.mktemp("undisturbed")
+    return storage, sweep_of(words, "--tracking-uri", "none").run(storage, "--local")
+
+
+def sweep_of(words: list[str], *more: str) -> KillableSweep:
+    return KillableSweep([*words, "--set", "training.epochs=4", *more], "rings")
+
+
+def test_readmes_plugins_run_as_printed(words, undisturbed, tmp_path):
     """In one process: the MLP learns the rings, the plugin's metric decides and is 1 − accuracy, and a round's model is
     exported and loaded with the accuracy that was recorded."""
-    sweep = KillableSweep([*words, "--tracking-uri", "none", "--set", "training.epochs=4"], "rings")
-    printed = sweep.run(tmp_path, "--local")
-    rows = sweep.rows(tmp_path)
+    sweep, (storage, printed) = sweep_of(words), undisturbed
+    rows = sweep.rows(storage)
     assert len(rows) == 16
     assert all(abs(row["test_missed"] + row["test_accuracy"] - 1) < 1e-12 for row in rows)
     assert all((row["metric"], row["best"]) == ("missed", "lowest") for row in rows)
     dense = [row for row in rows if row["round"] == 0]
     assert all(row["test_missed"] < 0.1 for row in dense)
     assert "share missed" in printed
-    directory = SweepDirectory(tmp_path / sweep.name)
+    directory = SweepDirectory(storage / sweep.name)
     cycle = next(iter(directory.cycles()))
     chosen = export.export(directory, cycle.cycle.id, None, tmp_path / "out", tmp_path / "cache")
     module, tree = export.load(tmp_path / "out")
@@ -61,28 +71,26 @@ def test_readmes_plugins_run_as_printed(words, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plugins_sweep_survives_a_kill(words, tmp_path):
+def test_a_plugins_sweep_survives_a_kill(words, undisturbed, tmp_path):
     """Four trials on two processes, killed -9 and resumed by the same command, end with the rows of an undisturbed
     local run; the report from MLflow alone is the store's; an exported round measures what was recorded of it."""
-    sweep = KillableSweep([*words, "--set", "training.epochs=4", "--partial-every", "0"], "rings")
-    storages = [tmp_path / name for name in ("local", "killed")]
-    sweep.run(storages[0], "--local")
-    sweep.killed(storages[1], "--max-concurrent", "2", at=Moment(TOLD, 25))
-    assert 0 < sweep.finished(storages[1]) < sweep.finished(storages[0])
-    sweep.run(storages[1], "--max-concurrent", "2")
-    rows = sweep.rows(storages[0])
+    sweep, (expected, _), storage = sweep_of(words, "--partial-every", "0"), undisturbed, tmp_path / "killed"
+    sweep.killed(storage, "--max-concurrent", "2", at=Moment(TOLD, 25))
+    assert 0 < sweep.finished(storage) < sweep.finished(expected)
+    sweep.run(storage, "--max-concurrent", "2")
+    rows = sweep.rows(expected)
     assert len({row["cycle"] for row in rows}) == 4
-    assert sweep.rows(storages[1]) == rows
+    assert sweep.rows(storage) == rows
     plugins = [word for word in words if word.endswith(".py") and "sweeps" not in word]
-    uri = f"sqlite:///{storages[1] / 'mlflow.db'}"
+    uri = f"sqlite:///{storage / 'mlflow.db'}"
     recorded = ["--tracking-uri", uri, *(f"--plugin={path}" for path in plugins)]
     for out, more in (("store", []), ("mlflow", recorded)):
-        _lt_ray(tmp_path, "report", sweep.name, "--storage", storages[1], "--out", tmp_path / out, *more)
+        _lt_ray(tmp_path, "report", sweep.name, "--storage", storage, "--out", tmp_path / out, *more)
     report = (tmp_path / "store" / "report.md").read_text()
     assert report == (tmp_path / "mlflow" / "report.md").read_text()
     assert "share missed" in report
     row = rows[-1]
-    _lt_ray(tmp_path, "export", sweep.name, row["cycle"], "--storage", storages[1], "--out", tmp_path / "model")
+    _lt_ray(tmp_path, "export", sweep.name, row["cycle"], "--storage", storage, "--out", tmp_path / "model")
     module, tree = export.load(tmp_path / "model")
     task = TASKS.parse(tree["cycle"]["task"])
     rings, _ = registry.load(task, 1)
