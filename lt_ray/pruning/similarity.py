@@ -77,17 +77,7 @@ class MinibatchCka:
         self._rounding = torch.zeros(blocks, dtype=torch.float64)
 
     @torch.no_grad()
-    def add(self, features: Sequence[Tensor]) -> None:
-        """Add one batch of n examples.
-
-        - `features`: per block (n, d_l) or (n, ...), which is flattened; any floating type, one device
-
-        Raises ValueError when n < 4, where the estimator is not defined, or when the blocks' n differ.
-        """
-        self.add_grams([centred_gram(feature) for feature in features])
-
-    @torch.no_grad()
-    def add_grams(self, each: Sequence[Tensor]) -> None:
+    def add(self, each: Sequence[Tensor]) -> None:
         """Add one batch of n examples by the blocks' `centred_gram`, float64 (n, n), on one device.
 
         Raises ValueError when the blocks' n differ.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lt_ray.errors import DegenerateError
 from lt_ray.pruning import similarity
-from lt_ray.pruning.similarity import MinibatchCka, TokenCka, clusters, plan, pooled
+from lt_ray.pruning.similarity import MinibatchCka, TokenCka, centred_gram, clusters, plan, pooled
 
 Array = npt.NDArray[np.float64]
 Batch = list[Tensor]
@@ -106,7 +106,7 @@ def sentences(lengths: list[int], widths: list[int], mean: float = 0.0, seed: in
 def minibatch(batches: list[Batch]) -> Array:
     cka = MinibatchCka(len(batches[0]))
     for batch in batches:
-        cka.add(batch)
+        cka.add([*map(centred_gram, batch)])
     return cka.matrix().numpy()
 
 
@@ -267,16 +267,16 @@ def test_a_batch_needs_four_examples(n):
     """The unbiased estimator divides by n − 3: fewer than 4 examples are an error, and nothing was added."""
     cka = MinibatchCka(2)
     with pytest.raises(ValueError, match=f"at least 4 examples, but got {n}"):
-        cka.add([torch.randn(n, 3), torch.randn(n, 3)])
+        cka.add([centred_gram(torch.randn(n, 3)), centred_gram(torch.randn(n, 3))])
     assert cka.examples == 0
 
 
 def test_blocks_must_be_as_many_as_announced_and_of_the_same_examples():
     """A missing block, unequal batches, tokens of another shape, and nothing at all are errors that say so."""
     with pytest.raises(ValueError, match="got 1 blocks"):
-        MinibatchCka(2).add([torch.randn(5, 3)])
+        MinibatchCka(2).add([centred_gram(torch.randn(5, 3))])
     with pytest.raises(ValueError, match=r"with \[5, 6\] examples"):
-        MinibatchCka(2).add([torch.randn(5, 3), torch.randn(6, 3)])
+        MinibatchCka(2).add([centred_gram(torch.randn(n, 3)) for n in (5, 6)])
     with pytest.raises(ValueError, match=r"tokens \(2, 4\)"):
         TokenCka(1).add([torch.randn(2, 5, 3)], torch.ones(2, 4, dtype=torch.bool))
     with pytest.raises(ValueError, match="needs examples"):
@@ -289,7 +289,7 @@ def test_examples_and_sentences_are_counted():
     """The number of examples or sentences behind a matrix is known, for it belongs to the report."""
     cka = MinibatchCka(2)
     for batch in drifting([4, 4], n=6, batches=3):
-        cka.add(batch)
+        cka.add([*map(centred_gram, batch)])
     assert cka.examples == 18
     states, kept = sentences([5, 1, 2, 0], [4])
     by_token = TokenCka(1)
@@ -610,7 +610,7 @@ def test_the_torch_cka_package_itself_agrees(seed: int) -> None:
             for layer in layers:
                 batch = layer(batch)
                 features.append(batch)
-        ours.add(features)
+        ours.add([*map(centred_gram, features)])
     assert float((theirs.export()["CKA"].double() - ours.matrix()).abs().max()) < 5e-5
 
 

@@ -17,7 +17,7 @@ from lt_ray.cycle.tasks import TASKS, TaskSettings
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError
 from lt_ray.models.model import Model, model_of
-from lt_ray.pruning.similarity import MinibatchCka
+from lt_ray.pruning.similarity import MinibatchCka, centred_gram
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.methods.method import calibrating
 from lt_ray.rounds.run import run_cycle
@@ -183,7 +183,7 @@ def test_blocks_are_compared_across_all_stages_and_a_stages_first_stays(data, tm
     cka, weights = MinibatchCka(9), store.weights(first.key)
     for pictures in pictures_of(data, 44, 20):
         outputs = outputs_of(model, weights, model.blocks, pictures)
-        cka.add([maps.mean(dim=(2, 3)) if features == "pooled" else maps for maps in outputs])
+        cka.add([centred_gram(maps.mean(dim=(2, 3)) if features == "pooled" else maps) for maps in outputs])
     torch.testing.assert_close(torch.tensor(second.decision.cka), cka.matrix().float(), rtol=0, atol=1e-5)
     assert second.decision.clusters == (tuple(range(9)),)
     assert second.decision.features == features

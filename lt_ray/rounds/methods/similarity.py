@@ -142,7 +142,7 @@ class SimilarityMethod(Method[Similarity]):
             samples = similarity.MinibatchCka(len(blocks))
             reduce = _flattened if settings.features == "flattened" else _pooled
             for grams, _ in calibration.block_outputs(blocks, forward, self._batches(context), model.kept, reduce):
-                samples.add_grams(grams)
+                samples.add(grams)
             cka = samples.matrix()
         context.store.put_statistics(key, {"cka": cka})
         return cka
