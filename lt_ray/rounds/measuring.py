@@ -17,7 +17,7 @@ from lt_ray.cycle.metrics import Metric
 from lt_ray.tasks.task import Data, SplitName
 from lt_ray.training import measure
 from lt_ray.training.loop import Trainee
-from lt_ray.training.measure import Latency, Measure, Metering
+from lt_ray.training.measure import Measure, Metering
 
 _LATENCY_BATCH = 32
 """Examples of the batch whose latency is measured [count]"""
@@ -73,8 +73,8 @@ class Measuring:
         ended = time.perf_counter()
         return Measured(val, test, test_s=ended - started, both_s=ended - began)
 
-    def latency(self, trainee: Trainee) -> Latency:
-        """Return how long the first validation examples take as one batch."""
+    def latency(self, trainee: Trainee) -> tuple[float, ...]:
+        """Return how long the first validation examples take as one batch: the three quartiles [s]."""
         first = np.arange(min(_LATENCY_BATCH, self.data.examples("validation")))
         (batch,) = self.data.some("validation", first, _LATENCY_BATCH)
         with self.autocast():
@@ -89,7 +89,7 @@ class Measuring:
     def _split(self, trainee: Trainee, split: SplitName) -> Measure:
         batches = self.data.measuring(split)
         with self.autocast():
-            return measure.measure(trainee.model, batches, self.device, trainee.forward, self.data, self.meter())
+            return measure.measure(trainee.model, batches, self.device, trainee.forward, self.data.loss, self.meter())
 
 
 MEASURED: TypeAdapter[Measured | None] = TypeAdapter(Measured | None)

@@ -21,7 +21,6 @@ from lt_ray.rounds.start import Start
 from lt_ray.store.store import StoredRound
 from lt_ray.tasks.task import Data
 from lt_ray.training.loop import Progress
-from lt_ray.training.measure import Latency
 
 
 def round_result(cycle: Cycle, key: str, stored: StoredRound, prunable: Collection[str]) -> RoundResult:
@@ -59,7 +58,8 @@ class Trained:
     """As pruned, before retraining"""
     progress: Progress
     after: Measured
-    latency: Latency | None
+    latency: tuple[float, ...] | None
+    """Quartiles of what a batch takes; None for a model without blocks [s]"""
     redone_s: float
     device: str
     """Type of the device that it was trained on"""
@@ -98,7 +98,8 @@ def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accep
     history, start = outcome.progress.history, outcome.start
     # With early stopping the round ends with the best epoch's weights, else with the last one's.
     best = outcome.progress.best if cycle.training.patience is not None else history[-1] if history else None
-    before, after, blocks, latency = outcome.before, outcome.after, start.blocks, outcome.latency
+    before, after, blocks = outcome.before, outcome.after, start.blocks
+    low_s, median_s, high_s = outcome.latency or (None, None, None)
     measured = [after] if before is None or before is after else [before, after]
     metric = cycle.metric
     return Measurement(
@@ -122,9 +123,9 @@ def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accep
         train_s=sum(epoch.train_s for epoch in history),
         eval_s=sum(epoch.eval_s for epoch in history) + sum(both.both_s for both in measured),
         test_s=None if blocks is None else after.test_s,
-        latency_s=None if latency is None else latency.median_s,
-        latency_low_s=None if latency is None else latency.low_s,
-        latency_high_s=None if latency is None else latency.high_s,
+        latency_s=median_s,
+        latency_low_s=low_s,
+        latency_high_s=high_s,
         val_examples=data.examples("validation"),
         val_largest=data.largest("validation"),
         redone_s=outcome.redone_s,

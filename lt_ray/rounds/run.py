@@ -32,7 +32,7 @@ from lt_ray.tasks.task import Data
 from lt_ray.training.batch import Batch
 from lt_ray.training.loop import Progress, Recipe, Trainee, train
 from lt_ray.training.optimizer import optimizer, rate
-from lt_ray.training.randomness import generators, order, seed_step
+from lt_ray.training.randomness import generators, order
 
 log = logging.getLogger("lt_ray")
 
@@ -240,22 +240,18 @@ class _Run:
         - `last_epoch`: of the whole round, which the learning rate is a function of [epochs]
         """
         training = self.cycle.training
-        zero_pruned = ZeroPruned(dict(trainee.model.named_parameters()), start.masks)
         return Recipe(
-            learnt=self.data,
+            training=training,
+            loss=self.data.loss,
             meter=self.measuring.meter,
             metric=self.cycle.metric,
             batches=self._batches,
             validate=lambda: self.measuring.validation(trainee),
-            seed_step=lambda epoch, step: seed_step(self.cycle.seed, epoch, step),
-            after_step=zero_pruned,
-            patience=training.patience,
+            seed=self.cycle.seed,
+            zeros=ZeroPruned(dict(trainee.model.named_parameters()), start.masks),
             device=self.device,
             autocast=self.measuring.autocast,
             lr_at=rate(training, math.ceil(self.data.examples("train") / training.batch_size), last_epoch),
-            gradient_norm=training.gradient_norm,
-            before_clipping=zero_pruned.gradients,
-            accumulation=training.accumulation,
         )
 
     def _batches(self, epoch: int, step: int) -> Iterator[Batch]:

@@ -16,9 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lt_ray.cycle.metrics import Metric
 from lt_ray.cycle.results import Epoch
+from lt_ray.cycle.training import Training
 from lt_ray.errors import DivergedError
+from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.training.batch import Batch
-from lt_ray.training.measure import Learnt, Measure, Metering
+from lt_ray.training.measure import Loss, Measure, Metering
+from lt_ray.training.randomness import seed_step
 
 Optimizer = torch.optim.Optimizer
 
@@ -32,9 +35,9 @@ class Progress:
     step: int = 0
     """Steps finished of the epoch after that [count]"""
     loss: float = 0.0
-    """Weighted sum over the batches of the running epoch [nats]"""
+    """Sum over the examples of the running epoch [nats]"""
     seen: float = 0.0
-    """Weight of those batches"""
+    """Those examples [count]"""
     meter: Metering | None = None
     """What adds up the metrics of those batches"""
     sums: dict[str, Any] | None = None
@@ -109,8 +112,8 @@ class Trainee:
 class Recipe:
     """All that says how one training runs, but for the model."""
 
-    learnt: Learnt
-    """The task's loss"""
+    training: Training
+    loss: Loss
     meter: Callable[[], Metering]
     """Gives what adds up an epoch"""
     metric: Metric
@@ -119,24 +122,15 @@ class Recipe:
     """(epoch, first step) → the epoch's batches from that step on"""
     validate: Callable[[], Measure]
     """Gives the model's measure on the validation split"""
-    seed_step: Callable[[int, int], None]
-    """Called before each step with (epoch, step); the only source of the step's random draws"""
-    after_step: Callable[[], None]
-    """Called after each optimizer step"""
-    patience: int | None
-    """Stop after so many epochs in a row without a lower validation loss, keeping the weights of the lowest; None =
-    never, and no weights are kept aside [epochs]"""
+    seed: int
+    """Of the cycle: with epoch and step, the only source of a step's random draws"""
+    zeros: ZeroPruned
+    """Keeps pruned weights at 0 after each step, and out of the norm to which a gradient is clipped"""
     device: torch.device
     autocast: Callable[[], AbstractContextManager[object]]
     """Gives the context of a forward pass"""
     lr_at: Callable[[int, int], float] | None
     """(epoch, step) → the step's learning rate; None = the optimizer's own"""
-    gradient_norm: float | None
-    """Norm to which the gradient of all parameters together is clipped; None = never"""
-    before_clipping: Callable[[], None]
-    """Called when a step's gradient is whole; what it makes 0 there is not in the norm"""
-    accumulation: int
-    """Parts in which a batch goes through the model one after the other [count]"""
 
 
 def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progress]:
@@ -153,14 +147,14 @@ def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progres
             meter.load(progress.sums)
         for batch in recipe.batches(progress.epoch, progress.step):
             started = time.perf_counter()
-            loss, weight = float(_step(trainee, recipe, meter, batch)), recipe.learnt.weight(batch)
+            loss = float(_step(trainee, recipe, meter, batch))
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"the training loss became {loss} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
                     "lower `training.lr`"
                 )
-            progress.loss += loss * weight
-            progress.seen += weight
+            progress.loss += loss * len(batch)
+            progress.seen += len(batch)
             progress.step += 1
             progress.train_s += time.perf_counter() - started
             yield progress
@@ -182,31 +176,30 @@ def _train_mode(model: nn.Module) -> None:
 def _step(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Tensor:
     """Take one optimizer step; return the batch's mean loss."""
     progress, optimizer = trainee.progress, trainee.optimizer
-    recipe.seed_step(progress.epoch, progress.step)
+    seed_step(recipe.seed, progress.epoch, progress.step)
     if recipe.lr_at is not None:
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr_at(progress.epoch, progress.step)
     optimizer.zero_grad(set_to_none=True)
     loss = _backward(trainee, recipe, meter, batch)
-    if recipe.gradient_norm is not None:
-        recipe.before_clipping()
-        nn.utils.clip_grad_norm_(trainee.model.parameters(), recipe.gradient_norm)
+    if recipe.training.gradient_norm is not None:
+        recipe.zeros.gradients()
+        nn.utils.clip_grad_norm_(trainee.model.parameters(), recipe.training.gradient_norm)
     optimizer.step()
-    recipe.after_step()
+    recipe.zeros()
     return loss
 
 
 def _backward(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Tensor:
     """Add a batch's gradient to the parameters', part by part; return its mean loss."""
-    learnt, whole = recipe.learnt, recipe.learnt.weight(batch)
     losses = []
-    for part in batch.parts(recipe.accumulation):
+    for part in batch.parts(recipe.training.accumulation):
         part = part.to(recipe.device)
         with recipe.autocast():
             outputs = trainee.forward(part.inputs)
-        loss, weight = learnt.loss(outputs, part), learnt.weight(part)
-        if weight < whole:
-            loss = loss * (weight / whole)
+        loss = recipe.loss(outputs, part)
+        if len(part) < len(batch):
+            loss = loss * (len(part) / len(batch))
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
         losses.append(loss.detach())
         meter.add(outputs, part.targets)
@@ -214,7 +207,7 @@ def _backward(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -
 
 
 def _finish_epoch(trainee: Trainee, recipe: Recipe, meter: Metering) -> None:
-    progress, patience = trainee.progress, recipe.patience
+    progress, patience = trainee.progress, recipe.training.patience
     started = time.perf_counter()
     validation = recipe.validate()
     record = Epoch(

@@ -20,6 +20,10 @@ _MOST_S = 5.0
 """Once the fewest are done, no further pass is begun after so long [s]"""
 
 
+Loss = Callable[[Tensor, Batch], Tensor]
+"""(a model's outputs, the batch) → the batch's mean loss"""
+
+
 class Metering(Protocol):
     """Adds up one split batch by batch for its metrics; `tasks.task.Data.meter` makes it."""
 
@@ -39,22 +43,12 @@ class Metering(Protocol):
         """Take up the sums that `state` returned."""
 
 
-class Learnt(Protocol):
-    """What a training needs of its task, and a task's data (`tasks.task.Data`) give."""
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return a batch's mean loss."""
-
-    def weight(self, batch: Batch) -> float:
-        """Return by how much a batch's mean loss counts."""
-
-
 @dataclass(frozen=True)
 class Measure:
     """What one pass over a split gave."""
 
     loss: float
-    """Weighted mean over batches [nats]"""
+    """Mean over examples [nats]"""
     values: Mapping[str, float]
     """Metric → value"""
     confusion: tuple[tuple[int, ...], ...] | None = None
@@ -79,7 +73,7 @@ def measure(
     batches: Iterable[Batch],
     device: torch.device,
     forward: Callable[[Tensor], Tensor],
-    learnt: Learnt,
+    loss: Loss,
     meter: Metering,
 ) -> Measure:
     """Return the mean loss and the metrics over all examples of the batches, dropout off.
@@ -87,30 +81,18 @@ def measure(
     - `forward`: inputs → outputs
     - `meter`: with nothing taken in yet
 
-    A batch counts by its weight, so a short last one does not weigh too much; sums are float64.
+    A batch counts by its examples, so a short last one does not weigh too much; sums are float64.
     """
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    seen = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    seen = 0
     with evaluating(model):
         for batch in batches:
             batch = batch.to(device)
             outputs = forward(batch.inputs)
-            loss += learnt.loss(outputs, batch).double() * learnt.weight(batch)
+            total += loss(outputs, batch).double() * len(batch)
             meter.add(outputs, batch.targets)
-            seen += learnt.weight(batch)
-    return Measure(float(loss) / seen, meter.values(), meter.confusion())
-
-
-@dataclass(frozen=True)
-class Latency:
-    """How long one batch takes, over repeated passes."""
-
-    median_s: float
-    """[s]"""
-    low_s: float
-    """Lower quartile [s]"""
-    high_s: float
-    """Upper quartile [s]"""
+            seen += len(batch)
+    return Measure(float(total) / seen, meter.values(), meter.confusion())
 
 
 @torch.no_grad()
@@ -119,8 +101,8 @@ def latency(
     inputs: Tensor,
     device: torch.device,
     forward: Callable[[Tensor], Tensor],
-) -> Latency:
-    """Return how long a batch takes, dropout off, after passes that do not count.
+) -> tuple[float, ...]:
+    """Return how long a batch takes, dropout off, after passes that do not count: the three quartiles [s].
 
     - `inputs`: the batch
     - `forward`: inputs → outputs
@@ -138,5 +120,4 @@ def latency(
                 torch.cuda.synchronize(device)
             if place >= _WARM_UP:
                 taken.append(time.perf_counter() - started)
-    low, _, high = statistics.quantiles(taken, n=4)
-    return Latency(statistics.median(taken), low, high)
+    return tuple(statistics.quantiles(taken, n=4))

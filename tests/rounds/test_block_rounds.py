@@ -21,7 +21,7 @@ from lt_ray.errors import CycleError, DegenerateError
 from lt_ray.models import pretrained
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
-from lt_ray.pruning.similarity import MinibatchCka
+from lt_ray.pruning.similarity import MinibatchCka, centred_gram
 from lt_ray.rounds import bases, calibration
 from lt_ray.rounds.chain import chain
 from lt_ray.rounds.inputs import Datasets
@@ -256,7 +256,7 @@ def test_a_model_is_measured_as_it_was_pruned(data, base, tmp_path):
         of = model_on(cycle, data, base)
         module = of.live(weights, of.blocks, torch.device("cpu"))
         batches, meter = data.measuring("test"), data.meter(cycle.task.metrics)
-        measured = measure(module, batches, torch.device("cpu"), partial(of.forward, module), data, meter)
+        measured = measure(module, batches, torch.device("cpu"), partial(of.forward, module), data.loss, meter)
         assert measured.loss == pruned.test_loss
         assert pruned.test_loss != dense.test_loss
 
@@ -530,7 +530,7 @@ def test_a_plan_has_enough_to_calibrate_on(data, base, tmp_path):
     with pytest.raises(CycleError, match=r"at least 4 texts of train, but train has 3: give more texts, or take"):
         planned(Similarity(**COMPARED), first(3))
     with pytest.raises(ValueError, match="must have at least 4 examples, but got 3"):
-        MinibatchCka(2).add([torch.ones(3, 2)] * 2)
+        MinibatchCka(2).add([centred_gram(torch.ones(3, 2))] * 2)
     with pytest.raises(CycleError, match=r"at least 2 tokens, but the 64 texts .* have one each: give longer ones"):
         planned(Similarity(cka="tokens", **COMPARED), first(120, tokens=1))
     assert planned(Similarity(**COMPARED), first(4, tokens=1))
