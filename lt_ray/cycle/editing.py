@@ -47,14 +47,17 @@ def _groups() -> list[tuple[str, type[BaseModel]]]:
     ]
 
 
-def explain(error: ValidationError) -> Iterable[str]:
-    """Yield one line for each rule that a pydantic validation found broken: the key, the rule, the value."""
+def explain(error: ValidationError, tree: Any = None) -> Iterable[str]:
+    """Yield one line for each rule that a pydantic validation found broken: the key, the rule, the value.
+
+    - `tree`: what was validated, where it is a cycle
+    """
     for item in error.errors():
         loc = item["loc"]
-        if loc and loc[0] in ("task", "source", "model"):
-            loc = (loc[0], *loc[2:])  # without the kind's name, which follows
+        if len(loc) > 1 and loc[0] == "schedule" and isinstance(pruning := tree["schedule"][loc[1]], dict):
+            method = pruning.get("method")
+            loc = (method if method in list(PRUNINGS) else "method", *loc[2:])
         where = ".".join(str(part) for part in loc if not isinstance(part, int))
-        where = where.removeprefix("schedule.")
         if item["type"] == "extra_forbidden":
             yield f"`{where}` is not a field of a cycle.{nearest(where, keys())}"
         elif item["type"] == "missing":

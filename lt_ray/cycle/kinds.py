@@ -52,17 +52,5 @@ class Kinds(dict[str, type[S]], Generic[S]):
         if not isinstance(name, str) or name not in self:
             kinds = ", ".join(map(repr, self))
             broken = PydanticCustomError("union_tag_invalid", "Input should be one of {kinds}", {"kinds": kinds})
-            details = [InitErrorDetails(type=broken, loc=(self.tag,), input=name)]
-            raise ValidationError.from_exception_data(self.what, details)
-        try:
-            return self[name].model_validate(value)
-        except ValidationError as error:  # with the kind's name before the field's, as pydantic's unions say it
-            raise ValidationError.from_exception_data(
-                self.what,
-                [
-                    InitErrorDetails(
-                        type=item["type"], loc=(name, *item["loc"]), input=item["input"], ctx=item.get("ctx", {})
-                    )
-                    for item in error.errors()
-                ],
-            ) from None
+            raise ValidationError.from_exception_data(self.what, [InitErrorDetails(type=broken, input=name)])
+        return self[name].model_validate(value)
