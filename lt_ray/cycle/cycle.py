@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -115,7 +116,7 @@ class Cycle(Settings):
                 "a control takes the ticket's masks in every round, so nothing else may be pruned after it, but the "
                 f"schedule is {folded(self.schedule)}: say `{method}.masks: own`, or end the schedule with {method}"
             )
-        counting = next((pruning.method for pruning in self.schedule if pruning.counts_alone), None)
+        counting = next((p.method for p in self.schedule if isinstance(p, Restarting) and p.random_pruning), None)
         if self.tickets == "source" and counting is not None:
             raise ValueError(
                 f"`{counting}.random_pruning` takes a ticket's counts and no ticket, so `tickets: source` has nothing "
@@ -235,12 +236,7 @@ class Cycle(Settings):
 
 def folded(schedule: Iterable[PruningSettings]) -> str:
     """Return the methods of a schedule in order, `similarity*2 wanda`: what the key `schedule` takes."""
-    runs: list[list[Any]] = []
-    for pruning in schedule:
-        if runs and runs[-1][0] == pruning.method:
-            runs[-1][1] += 1
-        else:
-            runs.append([pruning.method, 1])
+    runs = [(method, len([*same])) for method, same in itertools.groupby(pruning.method for pruning in schedule)]
     return " ".join(method if many == 1 else f"{method}*{many}" for method, many in runs)
 
 
@@ -249,7 +245,7 @@ def parse(tree: object) -> Cycle:
     try:
         return Cycle.model_validate(tree)
     except ValidationError as error:
-        raise CycleError("\n".join(dict.fromkeys(explain(error)))) from None
+        raise CycleError("\n".join(dict.fromkeys(explain(error, tree)))) from None
 
 
 def _scalar(value: object) -> Scalar:

@@ -45,23 +45,8 @@ class PruningSettings(Settings):
         return ""
 
     @property
-    def is_random(self) -> bool:
-        """Whether weights or their positions are drawn anew: other arms are compared with it."""
-        return False
-
-    @property
-    def first_epoch(self) -> int:
-        """Epoch, on round 0's scale, at which retraining begins [epochs]."""
-        return 0
-
-    @property
     def is_control(self) -> bool:
         """Whether it takes masks, or their counts, from the ticket of the same round."""
-        return False
-
-    @property
-    def counts_alone(self) -> bool:
-        """Whether it takes of the ticket how many weights each tensor keeps, and no masks."""
         return False
 
     @property

@@ -75,22 +75,6 @@ class Restarting(PruningSettings):
         return self.random_pruning or (self.restart == "random" and self.masks == "ticket")
 
     @property
-    def counts_alone(self) -> bool:
-        """Whether it takes of the ticket how many weights each tensor keeps, and no masks."""
-        return self.random_pruning
-
-    @property
-    def is_random(self) -> bool:
-        """Whether weights or their positions are drawn anew."""
-        return self.restart == "random" or self.random_pruning
-
-    @property
-    def first_epoch(self) -> int:
-        """The epoch that is restored, where retraining goes on from there."""
-        resumes = self.rewinds and self.rewind_budget == "resume"
-        return int(self.rewind_epoch) if resumes else 0
-
-    @property
     def rewinds(self) -> bool:
         """Whether `rewind_epoch` has a meaning: for its own weights, or for the ticket whose masks it takes."""
         return self.restart == "rewind" or (self.restart == "random" and self.is_control)

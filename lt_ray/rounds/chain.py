@@ -58,11 +58,11 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
         return (dense, *(_taken(cycle, data_digest, origin, index) for index in cycle.trained_rounds[1:]))
     rounds = [dense]
     for index, pruning in enumerate(cycle.schedule, 1):
-        if pruning.is_control and not pruning.counts_alone:
-            rounds.append(_taken(cycle, data_digest, origin, index))
-        elif pruning.is_control:
+        if isinstance(pruning, Restarting) and pruning.random_pruning:
             parent = dense if pruning.one_shot else rounds[-1]
             rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, origin[index].key))
+        elif pruning.is_control:
+            rounds.append(_taken(cycle, data_digest, origin, index))
         elif pruning.one_shot:
             at_once = pruning.at_once(cycle.schedule[: index - 1])
             rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))

@@ -8,6 +8,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+from lt_ray.cycle.prunings import Restarting
 from lt_ray.cycle.results import RoundResult
 from lt_ray.report.findings.words import numbered
 from lt_ray.report.reading.rows import ReportedCycle
@@ -141,5 +142,7 @@ def _key(result: RoundResult) -> str:
 
 def _budget(cycle: ReportedCycle, index: int) -> int:
     """Most epochs of a round: its pruning's own, and fewer where retraining goes on from a later one than the first."""
-    pruning = cycle.pruning(index)
-    return cycle.cycle.epochs_in(index) - (0 if pruning is None else pruning.first_epoch)
+    pruning, epochs = cycle.pruning(index), cycle.cycle.epochs_in(index)
+    if isinstance(pruning, Restarting) and pruning.restart == "rewind" and pruning.rewind_budget == "resume":
+        epochs -= int(pruning.rewind_epoch)
+    return epochs

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lt_ray.cycle.names import TASK_KEY, arm_keys, arm_name
+from lt_ray.cycle.prunings import Restarting
 from lt_ray.cycle.results import RoundResult, equal_sparsity, winning_round
 from lt_ray.cycle.settings import Scalar
 from lt_ray.report.findings.document import Line, Point
@@ -370,4 +371,6 @@ def _differing(group: Group, arm: str, against: str) -> int:
 
 
 def _is_random(cycles: Sequence[ReportedCycle]) -> bool:
-    return any(pruning.is_random for cycle in cycles for pruning in cycle.cycle.schedule)
+    """Whether weights or their positions are drawn anew: other arms are compared with it."""
+    restarting = (pruning for cycle in cycles for pruning in cycle.cycle.schedule if isinstance(pruning, Restarting))
+    return any(pruning.restart == "random" or pruning.random_pruning for pruning in restarting)
