@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pydantic.dataclasses import dataclass
 
 from lt_ray.cycle.metrics import Inputs, Targets
 
@@ -34,11 +34,6 @@ class Facts:
     rows: int = 0
     padding: int = PADDING
     shape: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, tree: Mapping[str, Any]) -> Facts:
-        """Return the facts whose fields a tree of plain values holds."""
-        return cls(**{**tree, "shape": tuple(tree["shape"])})
 
 
 class Reads(NamedTuple):

@@ -52,7 +52,7 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
         raise StorageError(f"`--out` must be a folder that is empty or not there, but {out} holds files: name another")
     out.mkdir(parents=True, exist_ok=True)
     inputs, cycle = directory.inputs(), recorded.cycle
-    model = model_of(cycle.model, Facts.of(inputs["facts"]), implementation(cycle.model).kept_files(cycle.model, cache))
+    model = model_of(cycle.model, Facts(**inputs["facts"]), implementation(cycle.model).kept_files(cycle.model, cache))
     about = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
     model.export(weights, stored.blocks, about, out)
     for digest, text in plugins.texts().items():
@@ -72,7 +72,7 @@ def load(folder: Path) -> tuple[torch.nn.Module, dict[str, Any]]:
     for path in sorted(folder.glob("plugin-*.py")):
         plugins.load(path)
     tree = json.loads((folder / CONFIG).read_text())
-    model = model_of(MODELS.parse(tree["cycle"]["model"]), Facts.of(tree["facts"]))
+    model = model_of(MODELS.parse(tree["cycle"]["model"]), Facts(**tree["facts"]))
     blocks = None if tree["blocks"] is None else tuple(tree["blocks"])
     state = safetensors.torch.load_file(folder / WEIGHTS)
     return model.live(state, blocks, torch.device("cpu")).eval(), tree

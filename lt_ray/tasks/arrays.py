@@ -61,10 +61,6 @@ class ArrayData(Data, kind="arrays"):
         kind, width = asked(self.arrays["train.targets"], self.classes)
         return Facts("arrays", kind, width, shape=self.arrays["train.inputs"].shape[1:])
 
-    def targets(self, split: SplitName) -> npt.NDArray[Any]:
-        """Return what is asked of a split's examples."""
-        return self.arrays[f"{split}.targets"]
-
     def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
         """Yield some examples of a split, in the order given."""
         for first in range(0, len(examples), size):

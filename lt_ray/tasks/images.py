@@ -28,7 +28,7 @@ from lt_ray.tasks.images_sources import Listed, Listing
 from lt_ray.tasks.public import check_classes
 from lt_ray.tasks.splits import place
 from lt_ray.tasks.tables import listed
-from lt_ray.tasks.task import SPLITS, Integers
+from lt_ray.tasks.task import SPLITS, Integers, Unmade
 
 DECODED = 2**31
 """Bytes up to which all pictures of a task are kept decoded [count]"""
@@ -51,62 +51,7 @@ class _Part:
     """Of the pictures in the listing, rising"""
 
 
-@dataclass(frozen=True)
-class UnmadeImages:
-    """Pictures that are listed and cut, but not looked at yet; see `tasks.task.Unmade`."""
-
-    task: FilePictures
-    parts: Mapping[str, _Part]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """What the data are made of."""
-        stamps = {split: part.origin.stamp for split, part in self.parts.items()}
-        task = self.task.meaning() | {"metric": None}
-        return digest({"task": task, "files": stamps, "classes": list(self.classes), "encoding": ENCODING})
-
-    def make(self, scratch: Path | None) -> ImageData:
-        """Return the data, every picture looked at once.
-
-        - `scratch`: a directory on the file system on which the data will be kept; None = the system's
-
-        Raises `DataError` where more pictures are broken than the task allows, and where a class is left with none.
-        """
-        task = self.task
-        pictures = sum(len(part.places) for part in self.parts.values())
-        if task.crop != "resized" and pictures * 3 * task.size**2 <= DECODED:
-            return self._made(None)
-        if scratch is not None:
-            scratch.mkdir(parents=True, exist_ok=True)
-        directory = Path(tempfile.mkdtemp(dir=scratch, prefix=".pictures-"))
-        try:
-            made = self._made(directory)
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
-        weakref.finalize(made.encoded, shutil.rmtree, directory, ignore_errors=True)
-        return made
-
-    def _made(self, directory: Path | None) -> ImageData:
-        """The data, decoded, or encoded in a directory."""
-        task = self.task
-        made = {split: _Making(task, self.classes, split, part, directory) for split, part in self.parts.items()}
-        with ThreadPoolExecutor(os.cpu_count(), "decoding") as pool:
-            for origin in {id(part.origin): part.origin for part in self.parts.values()}.values():
-                _read(origin, [making for making in made.values() if making.part.origin is origin], pool)
-        told = [note for making in made.values() for note in making.told()]
-        arrays = {name: array for making in made.values() for name, array in making.arrays().items()}
-        name = f"task `{task.name}`"
-        targets = {split: arrays[f"{split}.targets"] for split in SPLITS}
-        told += notes.of_classes(name, targets, self.classes, "pictures")
-        told += notes.of_examples(name, {split: making.checks.tolist() for split, making in made.items()}, "pictures")
-        encoded = None if directory is None else Encoded(directory, arrays)
-        return ImageData(arrays, self.classes, _view(task, made["train"]), encoded, notes=(*self.notes, *told))
-
-
-def data(task: FilePictures, data_dir: Path | None, group: str = "task") -> UnmadeImages:
+def data(task: FilePictures, data_dir: Path | None, group: str = "task") -> Unmade:
     """Return the task's pictures, listed and cut.
 
     - `data_dir`: a folder with the pictures, or with a folder that is named as the task; None = the hub's, of a task
@@ -139,7 +84,45 @@ def data(task: FilePictures, data_dir: Path | None, group: str = "task") -> Unma
         sizes = share_sizes(where, len(train.labels), missing, group)
         cut = cut_indices(train.labels, sizes, task.split_seed)
         parts |= {split: _Part(train, np.sort(cut[split])) for split in ("train", *missing)}
-    return UnmadeImages(task, {split: parts[split] for split in SPLITS}, found.classes, found.notes)
+    stamps = {split: parts[split].origin.stamp for split in SPLITS}
+    made_of = {"task": task.meaning() | {"metric": None}, "files": stamps, "classes": list(found.classes)}
+    return Unmade(digest(made_of | {"encoding": ENCODING}), partial(_make, task, parts, found))
+
+
+def _make(task: FilePictures, parts: Mapping[str, _Part], found: Listed, scratch: Path | None) -> ImageData:
+    """The data, every picture looked at once: decoded, or encoded in a folder of `scratch`.
+
+    Raises `DataError` where more pictures are broken than the task allows, and where a class is left with none.
+    """
+    pictures = sum(len(part.places) for part in parts.values())
+    if task.crop != "resized" and pictures * 3 * task.size**2 <= DECODED:
+        return _made(task, parts, found, None)
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+    directory = Path(tempfile.mkdtemp(dir=scratch, prefix=".pictures-"))
+    try:
+        made = _made(task, parts, found, directory)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    weakref.finalize(made.encoded, shutil.rmtree, directory, ignore_errors=True)
+    return made
+
+
+def _made(task: FilePictures, parts: Mapping[str, _Part], found: Listed, directory: Path | None) -> ImageData:
+    making: dict[str, _Making] = {
+        split: _Making(task, found.classes, split, parts[split], directory) for split in SPLITS
+    }
+    with ThreadPoolExecutor(os.cpu_count(), "decoding") as pool:
+        for origin in {id(part.origin): part.origin for part in parts.values()}.values():
+            _read(origin, [split for split in making.values() if split.part.origin is origin], pool)
+    told = [note for split in making.values() for note in split.told()]
+    arrays = {name: array for split in making.values() for name, array in split.arrays().items()}
+    name, checks = f"task `{task.name}`", {split: own.checks.tolist() for split, own in making.items()}
+    told += notes.of_classes(name, {split: arrays[f"{split}.targets"] for split in SPLITS}, found.classes, "pictures")
+    told += notes.of_examples(name, checks, "pictures")
+    encoded = None if directory is None else Encoded(directory, arrays)
+    return ImageData(arrays, found.classes, _view(task, making["train"]), encoded, notes=(*found.notes, *told))
 
 
 def _listed(task: FilePictures, data_dir: Path | None, group: str) -> tuple[str, Listed]:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pydantic.dataclasses
 import torch
 
 from lt_ray.cycle.facts import Facts
@@ -31,7 +32,7 @@ MEASURED = 2**24
 """Numbers of a batch that is measured, unless one picture alone has more [count]"""
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)
 class View:
     """What a model sees of a picture; fields as those of `cycle.tasks.Pictures`."""
 
@@ -124,9 +125,10 @@ class ImageData(Data, kind="images"):
         cls, arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any], place: Path
     ) -> dict[str, Any]:
         """Return the view, and the encoded pictures, each of which is looked at when it is read."""
-        tree = described["view"]
-        view = View(**{**tree, "mean": tuple(tree["mean"]), "deviation": tuple(tree["deviation"])})
-        return {"view": view, "encoded": Encoded(place, arrays) if "train.lengths" in arrays else None}
+        return {
+            "view": View(**described["view"]),
+            "encoded": Encoded(place, arrays) if "train.lengths" in arrays else None,
+        }
 
     @property
     def files(self) -> Sequence[Path]:
@@ -137,10 +139,6 @@ class ImageData(Data, kind="images"):
     def facts(self) -> Facts:
         """What a model must know of it."""
         return Facts("images", "classes", len(self.classes), shape=(3, self.view.size, self.view.size))
-
-    def targets(self, split: SplitName) -> npt.NDArray[Any]:
-        """Return the classes of a split's pictures."""
-        return self.arrays[f"{split}.targets"]
 
     def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
         """Yield some pictures of a split as they are measured, in the order given."""
@@ -155,13 +153,15 @@ class ImageData(Data, kind="images"):
         self, order: Integers, size: int, *, by_length: bool = False, first: int = 0, seed: int = 0, epoch: int = 0
     ) -> Iterator[Batch]:
         """Yield one epoch of train, augmented; see `Data.epoch`."""
-        numbers = Drawn(seed, epoch, len(order), self.view.crop) if self.view.changes else None
+        numbers = _drawn(seed, epoch, len(order), self.view.crop) if self.view.changes else None
         return self._batches("train", order[first * size :], size, numbers)
 
-    def _batches(self, split: SplitName, examples: Integers, size: int, numbers: Drawn | None) -> Iterator[Batch]:
+    def _batches(
+        self, split: SplitName, examples: Integers, size: int, numbers: Callable[[Integers], Numbers] | None
+    ) -> Iterator[Batch]:
         def made(first: int) -> Batch:
             chosen = examples[first : first + size]
-            drawn = None if numbers is None else numbers.of(chosen)
+            drawn = None if numbers is None else numbers(chosen)
             return Batch(self._seen(split, chosen, drawn), torch.from_numpy(self.targets(split)[chosen]))
 
         firsts = range(0, len(examples), size)
@@ -190,22 +190,15 @@ class ImageData(Data, kind="images"):
             yield decode.opened(self.encoded.read(split, example))
 
 
-class Drawn:
-    """The numbers that an epoch's augmentation uses: a row for each example, whichever others are asked for.
+def _drawn(seed: int, epoch: int, examples: int, crop: str) -> Callable[[Integers], Numbers]:
+    """Some examples → the numbers that an epoch's augmentation uses, whichever others are asked for: rows in [0, 1).
 
     - `examples`: there are [count]; `crop`: as in `View`, which says how many numbers are used
     """
-
-    def __init__(self, seed: int, epoch: int, examples: int, crop: str) -> None:
-        self._seed, self._purpose = seed, f"pictures of epoch {epoch}"
-        # Of many large pictures a table would take as much memory as it saves time.
-        self._table = None if crop == "resized" else uniforms(seed, self._purpose, (examples, decode.FEW_DRAWS))
-
-    def of(self, examples: Integers) -> Numbers:
-        """Return the rows of some examples, in [0, 1), of shape `(m, …)`."""
-        if self._table is not None:
-            return self._table[examples]
-        return uniform_rows(self._seed, self._purpose, examples, decode.DRAWS)
+    purpose = f"pictures of epoch {epoch}"
+    if crop == "resized":  # of many large pictures a table would take as much memory as it saves time
+        return lambda some: uniform_rows(seed, purpose, some, decode.DRAWS)
+    return uniforms(seed, purpose, (examples, decode.FEW_DRAWS)).__getitem__
 
 
 def _ahead(made: Callable[[int], Batch], firsts: range, workers: int) -> Iterator[Batch]:

@@ -74,14 +74,17 @@ def load(
             return text.encode_with(texts, tokens, max_tokens, positions)
 
     else:
-        vocabulary, longest = words, text.longest_of_words(max_tokens, positions)
+        vocabulary = words
+        text.check_length(max_tokens, positions)
         texts, theirs = _corpora(task, source, data_dir, group)
         key |= {"vocabulary": vocabulary} | ({} if positions is None else {"positions": positions})
         if source is not None and theirs is not None:
             key |= {"source": source.meaning() | {"metric": None}, "source_corpus": theirs.digest}
 
         def encoded() -> Data:
-            return text.encode(texts, vocabulary, longest, words_of=None if theirs is None else theirs.train)
+            return text.encode(
+                texts, vocabulary, max_tokens or positions, words_of=None if theirs is None else theirs.train
+            )
 
     return _through(cache, digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16], encoded)
 

@@ -13,11 +13,11 @@ else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,18 +43,13 @@ def asked(targets: npt.NDArray[Any], classes: tuple[str, ...]) -> tuple[Targets,
     return ("labels" if classes else "numbers"), targets.shape[1]
 
 
-class Unmade(Protocol):
+class Unmade(NamedTuple):
     """Data that take long to make, and are made only where a cache does not have them."""
 
-    @property
-    def key(self) -> str:
-        """What they are made of, as a digest."""
-
-    def make(self, scratch: Path | None) -> Data:
-        """Return the data; raises `DataError`.
-
-        - `scratch`: a directory on the file system on which they will be kept; None = the system's
-        """
+    key: str
+    """What they are made of, as a digest"""
+    make: Callable[[Path | None], Data]
+    """(a directory on the file system on which they will be kept, or None) → the data; raises `DataError`"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +61,10 @@ class Data(ABC):
     KIND: ClassVar[str]
     PARTS: ClassVar[tuple[str, ...]]
     """Of a split's arrays, in the order of their digest"""
+    TARGETS: ClassVar[str] = "targets"
+    """Which of the parts is asked of the examples"""
+    OWN: ClassVar[tuple[str, ...]] = ()
+    """Of the fields of this class alone, those that are kept with its arrays, plain values"""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     """`{split}.{part}` → what is kept on disk, and mapped by every worker"""
@@ -82,7 +81,7 @@ class Data(ABC):
     @property
     def described(self) -> dict[str, Any]:
         """What it has besides arrays and notes, as plain values: its class names, and what `fields` reads."""
-        return {"classes": list(self.classes)}
+        return {"classes": list(self.classes)} | {name: getattr(self, name) for name in self.OWN}
 
     @classmethod
     def fields(
@@ -90,7 +89,7 @@ class Data(ABC):
     ) -> dict[str, Any]:
         """Return the fields of this class alone as data saved in a directory have them; a KeyError, TypeError or
         ValueError says that they are not whole."""
-        return {}
+        return {name: described[name] for name in cls.OWN}
 
     @cached_property
     def digest(self) -> str:
@@ -144,10 +143,10 @@ class Data(ABC):
     def facts(self) -> Facts:
         """The shape of the examples and of what is asked of them, from which a model is built."""
 
-    @abstractmethod
     def targets(self, split: SplitName) -> npt.NDArray[Any]:
         """Return what is asked of a split's examples: classes int64 `(n,)`, labels float32 `(n, L)`, numbers float32
         `(n, W)`."""
+        return self.arrays[f"{split}.{self.TARGETS}"]
 
     @abstractmethod
     def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -67,6 +66,8 @@ class TextData(Data, kind="text"):
     """Documents as tokens."""
 
     PARTS: ClassVar[tuple[str, ...]] = ("tokens", "offsets", "labels")
+    TARGETS: ClassVar[str] = "labels"
+    OWN: ClassVar[tuple[str, ...]] = ("rows", "padding")
 
     rows: int
     """Rows of an embedding: the words kept, the unknown word and the padding; or a tokenizer's tokens [count]"""
@@ -81,18 +82,6 @@ class TextData(Data, kind="text"):
         arrays = {f"{split}.{part}": getattr(splits[split], part) for split in SPLITS for part in cls.PARTS}
         return cls(arrays, classes, rows, padding, notes=notes)
 
-    @property
-    def described(self) -> dict[str, Any]:
-        """What it has besides arrays and notes."""
-        return {**super().described, "rows": self.rows, "padding": self.padding}
-
-    @classmethod
-    def fields(
-        cls, arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any], place: Path
-    ) -> dict[str, Any]:
-        """Return rows and padding as they were saved."""
-        return {name: described[name] for name in ("rows", "padding")}
-
     def split(self, name: SplitName) -> Split:
         """Return the documents of a split."""
         return Split(*(self.arrays[f"{name}.{part}"] for part in self.PARTS))
@@ -106,10 +95,6 @@ class TextData(Data, kind="text"):
     def facts(self) -> Facts:
         """What a model must know of it."""
         return Facts("text", *asked(self.targets("train"), self.classes), self.rows, self.padding)
-
-    def targets(self, split: SplitName) -> npt.NDArray[Any]:
-        """Return what is asked of a split's documents."""
-        return self.arrays[f"{split}.labels"]
 
     def some(self, split: SplitName, examples: Integers, size: int) -> Iterator[Batch]:
         """Yield some documents of a split, in the order given, each batch padded to its longest."""
@@ -265,23 +250,15 @@ def longest_document(tokenizer: PreTrainedTokenizerBase, max_tokens: int | None,
     """
     own = tokenizer.model_max_length if tokenizer.model_max_length < NO_LIMIT else None
     if own is None or (positions is not None and positions <= own):
-        _check_length(max_tokens, positions, "it can read")
+        check_length(max_tokens, positions)
     else:
-        _check_length(max_tokens, own, "its tokenizer keeps")
+        check_length(max_tokens, own, "its tokenizer keeps")
     most = LONGEST if own is None else own
     return max_tokens or (most if positions is None else min(most, positions))
 
 
-def longest_of_words(max_tokens: int | None, positions: int | None) -> int | None:
-    """Return the tokens that are kept of a document for a model of train words; None = all [count].
-
-    Raises `DataError` where `max_tokens` is more than the model can read.
-    """
-    _check_length(max_tokens, positions, "it can read")
-    return max_tokens or positions
-
-
-def _check_length(max_tokens: int | None, most: int | None, whose: str) -> None:
+def check_length(max_tokens: int | None, most: int | None, whose: str = "it can read") -> None:
+    """Raise `DataError` where `max_tokens` is more than the model takes; None = any number, or no limit."""
     if max_tokens is not None and most is not None and max_tokens > most:
         raise DataError(
             f"`task.max_tokens` must be at most what the model takes ({whose} {most} tokens), but got {max_tokens}; "

@@ -195,7 +195,7 @@ def test_a_cache_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     task, path = Images(size=8), folder(tmp_path / "data")
     first, directory = registry.load(task, 1, path, tmp_path / "cache")
     with monkeypatch.context() as patched:
-        patched.setattr(images.UnmadeImages, "make", lambda *_: pytest.fail("made again"))
+        patched.setattr(images, "_make", lambda *_: pytest.fail("made again"))
         again, there = registry.load(task.model_copy(update={"metric": "macro_f1"}), 1, path, tmp_path / "cache")
     assert (again.digest, there) == (first.digest, directory)
     (path / "train" / "ant" / "0.png").write_bytes(encoded(picture(77)))
