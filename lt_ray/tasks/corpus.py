@@ -129,23 +129,18 @@ def cut_indices(strata: Counts, sizes: Mapping[str, int], seed: int) -> dict[str
     return {name: order[part_of[order] == part] for part, name in enumerate(sizes)}
 
 
-def cut_shares(source: str, texts: Texts, shares: dict[str, float], seed: int, group: str = "task") -> dict[str, Texts]:
-    """Return the parts that `shares` name (name → share of all texts, (0, 1)) and the rest, as `train`; see `cut`.
-
-    - `source`, `group`: where the texts are, and the key (`task` or `source`) whose shares these are: for messages.
-
-    Raises `DataError` where a part would be empty, or the rest hold fewer than two texts.
-    """
-    return cut(texts, share_sizes(source, len(texts), shares, group), seed)
-
-
-def share_sizes(source: str, n: int, shares: dict[str, float], group: str = "task") -> dict[str, int]:
-    """Return the examples of each part of `n`, and of the rest, as `train` [count]; see `cut_shares`."""
+def share_sizes(source: str, n: int, shares: Mapping[str, float], group: str) -> dict[str, int]:
+    """Return the examples of each part of `n`, a share (0, 1), and of the rest, as `train` [count]; see `with_rest`."""
     return with_rest(source, n, {name: round(share * n) for name, share in shares.items()}, group)
 
 
 def with_rest(source: str, n: int, sizes: dict[str, int], group: str) -> dict[str, int]:
-    """Return sizes of parts of `n` examples, and the rest as `train` [count]; raises as `cut_shares` does."""
+    """Return sizes of parts of `n` examples, and the rest as `train` [count].
+
+    - `source`, `group`: where they are, and the key (`task` or `source`) whose sizes these are: for messages.
+
+    Raises `DataError` where a part would be empty, or the rest hold fewer than two examples.
+    """
     rest = n - sum(sizes.values())
     if min([*sizes.values(), rest - 1]) < 1:
         wanted = ", ".join(f"{name} {sizes[name]}" for name in sizes)

@@ -8,7 +8,7 @@ from pathlib import Path
 from lt_ray.cycle.tasks import Folder
 from lt_ray.errors import DataError
 from lt_ray.tasks import formats
-from lt_ray.tasks.corpus import Corpus, cut_shares
+from lt_ray.tasks.corpus import Corpus, Texts, cut, share_sizes
 from lt_ray.tasks.splits import class_names, data_files, find
 from lt_ray.tasks.tables import PLAIN, Labelled, Layout, Table, labelled, layout_of, table
 
@@ -33,11 +33,12 @@ def corpus(task: Folder, data_dir: Path | None, group: str = "task") -> Corpus:
     shares = {"validation": task.validation_share, "test": task.test_share}
     missing = {name: share for name, share in shares.items() if name not in splits}
     if missing:
-        splits |= cut_shares(str(directory), splits["train"], missing, task.split_seed, group)
+        train = splits["train"]
+        splits |= cut(train, share_sizes(str(directory), len(train), missing, group), task.split_seed)
     return Corpus(splits["train"], splits["validation"], splits["test"], classes, notes)
 
 
-def read(directory: Path, layout: Layout = PLAIN) -> Labelled:
+def read(directory: Path, layout: Layout = PLAIN) -> Labelled[Texts]:
     """Return split → texts for the files in `directory`, `train` always among them, the class names, and
     notes for the user.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lt_ray.cycle.pictures import PublicPictures
 from lt_ray.cycle.tasks import PublicTexts
 from lt_ray.errors import DataError
+from lt_ray.tasks.corpus import Texts
 from lt_ray.tasks.formats import line_of
 from lt_ray.tasks.images_sources import Listed, Table, bytes_of, of_tables
 from lt_ray.tasks.tables import Labelled, Layout, labelled, listed, table
@@ -24,7 +25,7 @@ BRANCH = "main"
 """The one revision that moves: any cached copy will do for it"""
 
 
-def read(task: PublicTexts, group: str, layout: Layout) -> Labelled:
+def read(task: PublicTexts, group: str, layout: Layout) -> Labelled[Texts]:
     """Return split → texts of the hub's data set of a task, `train` always among them, the class names, and notes for
     the user.
 

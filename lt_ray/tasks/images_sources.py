@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from lt_ray.cycle.identity import digest
 from lt_ray.errors import DataError, nearest
 from lt_ray.tasks import formats, splits
 from lt_ray.tasks.splits import CLASSES, ClassName
-from lt_ray.tasks.tables import listed
+from lt_ray.tasks.tables import Labelled, listed
 from lt_ray.tasks.task import Integers
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
@@ -38,12 +38,7 @@ class Listing:
     """Another one where a file is another: names, sizes and times"""
 
 
-class Listed(NamedTuple):
-    """Listings by split, the class names in label order, and notes for the user."""
-
-    splits: dict[str, Listing]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+Listed = Labelled[Listing]
 
 
 def read(directory: Path, columns: Sequence[tuple[str, str]] = COLUMNS) -> Listed:

@@ -13,7 +13,7 @@ from lt_ray.cycle.pictures import PublicPictures
 from lt_ray.cycle.tasks import PublicTexts
 from lt_ray.errors import DataError
 from lt_ray.tasks import files, hub
-from lt_ray.tasks.corpus import Corpus, Texts, cut, cut_shares, with_rest
+from lt_ray.tasks.corpus import Corpus, Texts, cut, share_sizes, with_rest
 from lt_ray.tasks.splits import place
 from lt_ray.tasks.tables import Labelled, Layout, layout_of, listed
 from lt_ray.tasks.task import SPLITS
@@ -71,7 +71,7 @@ def check_classes(
         )
 
 
-def _from_folder(task: PublicTexts, directory: Path) -> Labelled:
+def _from_folder(task: PublicTexts, directory: Path) -> Labelled[Texts]:
     if directory.is_dir() and not files.holds_data(directory):
         wanted = " or ".join(f"`{name}`" for name in task.folders)
         raise DataError(
@@ -113,8 +113,8 @@ def _cut(task: PublicTexts, source: str, splits: dict[str, Texts], group: str) -
     if sizes is not None:
         return _drawn(sizes, task.split_seed, source, splits, group, pooled=pooled)
     if "validation" not in splits:
-        shares = {"validation": task.validation_share}
-        splits = splits | cut_shares(source, splits["train"], shares, task.split_seed, group)
+        parts = share_sizes(source, len(splits["train"]), {"validation": task.validation_share}, group)
+        splits = splits | cut(splits["train"], parts, task.split_seed)
     return [splits[name] for name in SPLITS]
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from lt_ray.cycle.metrics import Targets
 from lt_ray.errors import DataError, nearest
 from lt_ray.tasks.corpus import Texts
 
+E = TypeVar("E")
 SHOWN = 10
 """Names listed in a message before it says «…» [count]"""
 
@@ -72,12 +73,12 @@ class Table:
     """What has to be told of it, in sentences"""
 
 
-class Labelled(NamedTuple):
-    """Labelled texts by split, the class names in label order, and notes for the user."""
+class Labelled(NamedTuple, Generic[E]):
+    """Labelled examples by split, such as `Texts`, the class names in label order, and notes for the user."""
 
-    splits: dict[str, Texts]
+    splits: dict[str, E]
     classes: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def layout_of(columns: tuple[str, ...] | None, otherwise: Layout = PLAIN) -> Layout:
@@ -117,7 +118,7 @@ def table(
 
 def labelled(
     tables: Mapping[str, Sequence[Table]], names: tuple[str, ...] | None, targets: Targets = "classes"
-) -> Labelled:
+) -> Labelled[Texts]:
     """Return the texts of each split with what is asked of them, as `Texts` keeps it.
 
     - `tables`: split → its tables, in order; `train` is one of them.
