@@ -15,8 +15,6 @@ import importlib.util
 import linecache
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,19 +62,22 @@ def run(text: str, name: str) -> str:
     module.__file__ = name
     sys.modules[module.__name__] = module  # where pydantic looks up what annotations mean
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-    with _whole_or_not():
-        before, known = _kinds(), set(METRICS)
-        try:
-            exec(compile(text, name, "exec"), module.__dict__)
-        except Exception as error:
-            raise PluginError(f"{name}, line {_line(error, name)}: {type(error).__name__}: {error}") from None
-        if _kinds() == before:
-            raise PluginError(
-                f"{name}: a plugin must add a task, a model, a pruning or a metric, but it adds none; say `TASKS.add`, "
-                "`MODELS.add`, `PRUNINGS.add` or `declare`."
-            )
-        for name in METRICS.keys() - known:
-            METRICS[name] = METRICS[name].model_copy(update={"plugin": digest})
+    registries: tuple[dict[str, Any], ...] = TASKS, MODELS, PRUNINGS, METRICS
+    before = tuple(dict(kinds) for kinds in registries)
+    try:
+        exec(compile(text, name, "exec"), module.__dict__)
+    except Exception as error:
+        for kinds, had in zip(registries, before, strict=True):  # a plugin that fails adds nothing
+            kinds.clear()
+            kinds.update(had)
+        raise PluginError(f"{name}, line {_line(error, name)}: {type(error).__name__}: {error}") from None
+    if registries == before:
+        raise PluginError(
+            f"{name}: a plugin must add a task, a model, a pruning or a metric, but it adds none; say `TASKS.add`, "
+            "`MODELS.add`, `PRUNINGS.add` or `declare`."
+        )
+    for metric in METRICS.keys() - before[-1].keys():
+        METRICS[metric] = METRICS[metric].model_copy(update={"plugin": digest})
     _texts[digest] = text
     return digest
 
@@ -125,24 +126,6 @@ def _lies_beside(folder: Path, name: str) -> bool:
         return True
     places = [spec.origin] if spec.has_location else [*(spec.submodule_search_locations or ())]
     return any(place is not None and Path(place).resolve().is_relative_to(folder) for place in places)
-
-
-def _kinds() -> int:
-    return len(TASKS) + len(MODELS) + len(PRUNINGS) + len(METRICS)
-
-
-@contextmanager
-def _whole_or_not() -> Iterator[None]:
-    """Take back what a plugin added where it fails."""
-    registries: list[dict[str, Any]] = [TASKS, MODELS, PRUNINGS, METRICS]
-    before = [dict(kinds) for kinds in registries]
-    try:
-        yield
-    except PluginError:
-        for kinds, had in zip(registries, before, strict=True):
-            kinds.clear()
-            kinds.update(had)
-        raise
 
 
 def _line(error: Exception, name: str) -> int | None:
