@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from lt_ray.cycle.kinds import Kinds
 from lt_ray.cycle.models import MODELS
 from lt_ray.cycle.prunings import PRUNINGS
-from lt_ray.cycle.settings import Settings
 from lt_ray.cycle.tasks import TASKS
 from lt_ray.cycle.training import Training
 from lt_ray.errors import CycleError, nearest
@@ -97,33 +97,25 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     elif group == "training":
         tree[group][name] = value
     else:
-        known = MODELS if group == "model" else TASKS
-        if name == "name":
-            _name(tree, group, value, known)
-        else:
-            _check_known(key, tree[group], known)
-            tree[group][name] = value
+        tree[group] = _with_field(tree[group], group, name, value)
 
 
-def _name(tree: dict[str, Any], group: str, value: object, known: Mapping[str, type[Settings]]) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise CycleError(
-            f"`{group}.name` must be one of {', '.join(known)}, but got {value!r}.{nearest(str(value), known)}"
-        )
-    if tree[group] is None or tree[group]["name"] != value:
-        tree[group] = {"name": value}
-
-
-def _check_known(key: str, tree: Mapping[str, Any] | None, known: Mapping[str, type[Settings]]) -> None:
-    """Raise `CycleError` for a field that the named task or model does not have."""
-    group, _, name = key.partition(".")
+def _with_field(tree: dict[str, Any] | None, group: str, name: str, value: object) -> dict[str, Any]:
+    """A task or model with one field changed; another name makes another one, with its own defaults."""
+    known: Kinds[Any] = MODELS if group == "model" else TASKS
+    if name == "name":
+        if not isinstance(value, str) or value not in known:
+            raise CycleError(
+                f"`{group}.name` must be one of {', '.join(known)}, but got {value!r}.{nearest(str(value), known)}"
+            )
+        return tree if tree is not None and tree["name"] == value else {"name": value}
     if tree is None:
-        raise CycleError(f"`{key}` has no meaning without a source task: give `source.name`, too")
+        raise CycleError(f"`{group}.{name}` has no meaning without a source task: give `source.name`, too")
     fields = known[tree["name"]].model_fields
     if name not in fields:
-        what = "model" if group == "model" else "task"
-        near = nearest(key, [f"{group}.{field}" for field in fields])
-        raise CycleError(f"`{key}` is not a field of {what} {tree['name']}.{near}")
+        near = nearest(f"{group}.{name}", [f"{group}.{field}" for field in fields])
+        raise CycleError(f"`{group}.{name}` is not a field of {known.what} {tree['name']}.{near}")
+    return tree | {name: value}
 
 
 def _scheduled(schedule: list[Any], methods: object) -> list[Any]:
@@ -142,25 +134,16 @@ def _scheduled(schedule: list[Any], methods: object) -> list[Any]:
             raise CycleError(f"`schedule` must have at most {MOST_ROUNDS} prunings, but got {_short(methods)}.")
     steps = []
     for place, name in enumerate(names):
-        known = [step for step in schedule if step["method"] == name]
-        nth = names[:place].count(name)
-        steps.append(
-            dict(
-                known[min(nth, len(known) - 1)] if known else PRUNINGS[name].model_validate({}).model_dump(mode="json")
-            )
-        )
+        known = [step for step in schedule if step["method"] == name] or [{"method": name}]
+        steps.append(dict(known[min(names[:place].count(name), len(known) - 1)]))
     return steps
 
 
 def _resized(schedule: list[Any], rounds: object) -> list[Any]:
-    try:
-        count = int(str(rounds))
-    except ValueError:
-        count = -1
-    if not 0 <= count <= MOST_ROUNDS:
+    if not re.fullmatch(r"\d{1,4}", str(rounds)) or int(str(rounds)) > MOST_ROUNDS:
         raise CycleError(f"`rounds` must be a whole number from 0 to {MOST_ROUNDS}, but got {_short(rounds)}.")
-    last = schedule[-1] if schedule else PRUNINGS["magnitude"].model_validate({}).model_dump(mode="json")
-    return [dict(schedule[i]) if i < len(schedule) else dict(last) for i in range(count)]
+    last = schedule[-1] if schedule else {"method": "magnitude"}
+    return [dict(schedule[i] if i < len(schedule) else last) for i in range(int(str(rounds)))]
 
 
 def edit(tree: dict[str, Any], settings: Mapping[str, object]) -> None:

@@ -52,13 +52,9 @@ class Restarting(PruningSettings):
     @field_validator("rewind_epoch", mode="before")
     @classmethod
     def _rewind_epoch_is_an_epoch(cls, value: object) -> object:
-        try:
-            epoch = -1 if isinstance(value, bool) else int(str(value))
-        except ValueError:
-            epoch = -1
-        if epoch < 0 and value != "last":
+        if value != "last" and not str(value).isdecimal():
             raise ValueError(f"`rewind_epoch` must be 0, 1, … or `last`, but got {value!r}")
-        return value if value == "last" else epoch
+        return value if value == "last" else int(str(value))
 
     @model_validator(mode="after")
     def _random_positions_are_counted_by_a_ticket(self) -> Restarting:
