@@ -21,12 +21,11 @@ from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, RoundResult
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import ZeroPruned, masked
-from lt_ray.pruning.restart import sharing
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
 from lt_ray.rounds.measuring import MEASURED, Measured, Measuring
 from lt_ray.rounds.methods.method import Context, Parent, method_of
 from lt_ray.rounds.outcome import Trained, epoch_result, round_result, stored_round
-from lt_ray.rounds.start import Start
+from lt_ray.rounds.start import Start, sharing
 from lt_ray.store.store import RoundStore, StoredRound
 from lt_ray.tasks.task import Data
 from lt_ray.training.batch import Batch

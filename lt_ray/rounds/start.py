@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor
@@ -63,3 +64,13 @@ class Start:
             decision=None if decision is None else BlockDecision(**decision),
             **tree,
         )
+
+
+def sharing(drawn: Mapping[str, Tensor], initial: Mapping[str, Tensor], patterns: Collection[str]) -> dict[str, Tensor]:
+    """Return the `drawn` weights, but the `initial` ones for every name that matches one of the shell patterns."""
+    return {name: initial[name] if matches(name, patterns) else weight for name, weight in drawn.items()}
+
+
+def matches(name: str, patterns: Collection[str]) -> bool:
+    """Return whether a parameter name matches one of the shell patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -12,8 +12,8 @@ from lt_ray.errors import CycleError, ModelError, nearest
 from lt_ray.models.model import Model
 from lt_ray.models.survey import Survey
 from lt_ray.pruning import magnitude
-from lt_ray.pruning.restart import matches
 from lt_ray.rounds.methods.method import Context, Left, Masking, Parent
+from lt_ray.rounds.start import matches
 
 R = TypeVar("R", bound=Ranked)
 _MOST_NAMED = 40
