@@ -37,7 +37,7 @@ def arm_name(settings: Mapping[str, Scalar], keys: Collection[str] | None = None
     - `settings`: searched field → value
     - `keys`: the settings that make the arms (`arm_keys`); None = all
     """
-    return _named(_arm(settings, keys))
+    return cycle_name(_arm(settings, keys))
 
 
 def arm_names(settings: Iterable[Mapping[str, Scalar]], keys: Collection[str] | None = None) -> list[str]:
@@ -46,10 +46,10 @@ def arm_names(settings: Iterable[Mapping[str, Scalar]], keys: Collection[str] | 
     arms = [_arm(each, keys) for each in settings]
     alike: dict[str, list[Mapping[str, Scalar]]] = {}
     for arm in arms:
-        alike.setdefault(_named(arm), []).append(arm)
+        alike.setdefault(cycle_name(arm), []).append(arm)
     names = []
     for arm in arms:
-        name = _named(arm)
+        name = cycle_name(arm)
         differ = [key for key in arm if any(other.get(key) != arm[key] for other in alike[name])]
         names.append(f"{name} ({', '.join(f'{key}={arm[key]}' for key in differ)})" if differ else name)
     return names
@@ -66,20 +66,16 @@ def is_number(key: str, value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and not key.endswith(".rewind_epoch")
 
 
-def cycle_name(settings: Mapping[str, Scalar], seed: int) -> str:
-    """Return what a cycle is called: its arm's words, the seed, then numbers: `rewind@0 s1 lr=0.0012`.
-
-    A narrow column shows the beginning.
-    """
-    return _named(settings, seed)
-
-
 def always_said(settings: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return those settings that a name says even where they are not searched (`Called.always`)."""
     return {key: value for key, value in settings.items() if value is not None and _called(key).always == value}
 
 
-def _named(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
+def cycle_name(settings: Mapping[str, Scalar], seed: int | None = None) -> str:
+    """Return what a cycle is called: its arm's words, the seed, then numbers: `rewind@0 s1 lr=0.0012`.
+
+    A narrow column shows the beginning.
+    """
     first: list[str] = []
     words: list[str] = []
     numbers: list[str] = []
