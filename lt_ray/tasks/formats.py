@@ -234,18 +234,13 @@ def _json(source: str, file: IO[bytes], layout: Layout) -> Content:
             raise ValueError(f"row {i} must be an object, but is {type(row).__name__}")
     if not rows:
         raise ValueError("it holds no row")
-    if len(rows) == 1 and _is_columns(rows[0]):
+    if len(rows) == 1 and rows[0] and all(isinstance(value, dict | list) for value in rows[0].values()):
         raise ValueError(
             "it must hold one object a row, but holds one table by columns: write it with pandas' "
             '`to_json(…, orient="records", lines=True)`'
         )
     names = dict.fromkeys(name for row in rows for name in row)
     return Content({name: [row.get(name) for row in rows] for name in names})
-
-
-def _is_columns(row: object) -> bool:
-    """Whether a row is a whole table, column by column, as pandas' `to_json` writes it unless told otherwise."""
-    return isinstance(row, dict) and bool(row) and all(isinstance(value, dict | list) for value in row.values())
 
 
 def _json_line(number: int, line: str, once: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> object:

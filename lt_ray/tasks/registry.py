@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,23 +70,15 @@ def load(
         text.longest_document(tokens, max_tokens, positions)
         texts, _ = _corpora(task, source, data_dir, group)
         key |= {"tokenizer": _identity(tokens), "max_tokens": max_tokens, "positions": positions}
-
-        def encoded() -> Data:
-            return text.encode_with(texts, tokens, max_tokens, positions)
-
+        encoded: Callable[[], Data] = partial(text.encode_with, texts, tokens, max_tokens, positions)
     else:
-        vocabulary = words
         text.check_length(max_tokens, positions)
         texts, theirs = _corpora(task, source, data_dir, group)
-        key |= {"vocabulary": vocabulary} | ({} if positions is None else {"positions": positions})
+        key |= {"vocabulary": words} | ({} if positions is None else {"positions": positions})
         if source is not None and theirs is not None:
             key |= {"source": source.meaning() | {"metric": None}, "source_corpus": theirs.digest}
-
-        def encoded() -> Data:
-            return text.encode(
-                texts, vocabulary, max_tokens or positions, words_of=None if theirs is None else theirs.train
-            )
-
+        words_of = None if theirs is None else theirs.train
+        encoded = partial(text.encode, texts, words, max_tokens or positions, words_of=words_of)
     return _through(cache, digest(key | {"corpus": texts.digest, "notes": texts.notes})[:16], encoded)
 
 

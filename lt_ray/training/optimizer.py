@@ -25,11 +25,10 @@ def optimizer(
     groups: list[dict[str, object]] = [{"params": [p for name, p in trained.items() if name not in spared]}]
     if any(name in spared for name in trained):
         groups.append({"params": [p for name, p in trained.items() if name in spared], "weight_decay": 0.0})
-    if training.optimizer == "adam":
-        return _eager(torch.optim.Adam)(groups, lr=lr, weight_decay=decay, fused=True)
-    if training.optimizer == "adamw":
-        return _eager(torch.optim.AdamW)(groups, lr=lr, weight_decay=decay, fused=True)
-    return _eager(torch.optim.SGD)(groups, lr=lr, momentum=training.momentum, weight_decay=decay, fused=True)
+    if training.optimizer == "sgd":
+        return _eager(torch.optim.SGD)(groups, lr=lr, momentum=training.momentum, weight_decay=decay, fused=True)
+    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
+    return _eager(kind)(groups, lr=lr, weight_decay=decay, fused=True)
 
 
 def _eager(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
