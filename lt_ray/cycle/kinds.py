@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
+from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -16,11 +16,8 @@ S = TypeVar("S", bound=Settings)
 
 def resolved(implementation: str | Callable[..., Any]) -> Callable[..., Any]:
     """Return what an implementation names: the attribute of `MODULE:NAME`, imported now, or the thing itself."""
-    if not isinstance(implementation, str):
-        return implementation
-    module, _, name = implementation.partition(":")
-    attribute: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return attribute
+    named: Callable[..., Any] = resolve_name(implementation) if isinstance(implementation, str) else implementation
+    return named
 
 
 class Kinds(dict[str, type[S]], Generic[S]):

@@ -58,8 +58,8 @@ def of_classes(
     counts = {split: np.bincount(has, minlength=len(classes)) for split, has in labels.items()}
     for split, has in counts.items():
         lacking = [classes[label] for label in np.flatnonzero(has == 0).tolist()]
+        shown = "; ".join(_counted(counts, classes.index(label), label) for label in lacking[:3])
         if split == "train" and lacking:
-            shown = "; ".join(_counted(counts, classes.index(label), label) for label in lacking[:3])
             raise DataError(
                 f"{name}: train must have {examples} of every class, but it has none of {listed(lacking)} ({shown}); "
                 "give it some, or leave the class out everywhere."
@@ -71,7 +71,6 @@ def of_classes(
                 "other classes, or let it be cut from train."
             )
         if lacking:
-            shown = "; ".join(_counted(counts, classes.index(label), label) for label in lacking[:3])
             one = examples.removesuffix("s")
             yield f"{name}: {split} has no {one} of {listed(lacking)} ({shown}): what it measures says nothing of them."
 
