@@ -507,10 +507,13 @@ def test_the_bill_adds_up():
 
 
 def test_resumed_budgets_ask_fewer_epochs():
-    """Retraining that resumes at epoch 1 of 4 asks 3: 4 + 3 · 3; transfers train every second round: 4 · 2."""
+    """Retraining that resumes at epoch 1 of 4 asks 3: 4 + 3 · 3; its control, whose weights are new, begins at epoch 0:
+    4 · 4; transfers train every second round: 4 · 2."""
     resumed = a_cycle("rewind@1", 0, [], **{"magnitude.rewind_budget": "resume"})
+    control = a_cycle("rewind@1", 0, [], **{"magnitude.restart": "random", "magnitude.rewind_budget": "resume"})
     transfer = a_cycle("rewind@0", 0, [], tickets="source", ticket_every=2, **{"source.name": "yelp_polarity"})
-    assert [total(list(bills([cycle], {cycle.id: "a"}).values())).asked for cycle in (resumed, transfer)] == [13, 8]
+    asked = [total(list(bills([c], {c.id: "a"}).values())).asked for c in (resumed, control, transfer)]
+    assert asked == [13, 16, 8]
 
 
 def planted_points(count):
