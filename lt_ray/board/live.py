@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
@@ -170,15 +169,12 @@ class LiveBoard(Listener):
             if self._changed or over or now - last >= _SIGN_OF_LIFE_S:
                 last = now
                 with contextlib.suppress(Exception):  # nothing hangs on it, and the disk may be full
-                    self._write_snapshot(now, over)
+                    with self._lock:
+                        self._changed = False
+                        tree = self._board.snapshot(now)
+                    self._directory.keep_live({**tree, "over": over})
             if over:
                 return
-
-    def _write_snapshot(self, now: float, over: bool) -> None:
-        with self._lock:
-            self._changed = False
-            tree: dict[str, Any] = {**self._board.snapshot(now), "over": over}
-        self._directory.keep_live(tree)
 
 
 def _line(board: Board, event: EpochResult | RoundResult) -> Text:

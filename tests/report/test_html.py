@@ -110,7 +110,7 @@ def whole(open_page: Open) -> Page:
 def encoders(open_page: Open) -> Page:
     """A page of fronts and heat maps, and of nothing else."""
     found = assemble([some_encoders()]).sections[0]
-    return open_page(Document("encoders", (replace(found, curves=(), settings=()),)))
+    return open_page(Document("encoders", (replace(found, charts=tuple(charts(found, "front"))),)))
 
 
 def point_at(page: Page, chart: Locator, trace: int, point: int) -> str:
@@ -500,7 +500,8 @@ def test_a_phone_shows_fronts_and_heat_maps(encoders):
 def test_heat_maps_need_no_script(open_page):
     """Without JavaScript the picture is there, named by its heading, with a value in each cell."""
     found = assemble([some_encoders(1)]).sections[0]
-    page = open_page(Document("maps", (replace(found, curves=(), settings=()),)), java_script_enabled=False)
+    found = replace(found, charts=tuple(charts(found, "front")))
+    page = open_page(Document("maps", (found,)), java_script_enabled=False)
     heat = page.locator(".heat").first
     expect(heat).to_be_visible()
     expect(heat).to_have_accessible_name("Similarity of blocks: the dense model, seed 0")

@@ -47,7 +47,8 @@ def differing(published: Published, cycles: Sequence[ReportedCycle], data: Mappi
         ours = {cycle.fields.get(key, _UNKNOWN) for cycle in cycles} if "." in key else {data.get(key, _UNKNOWN)}
         if {_named(key, own) for own in ours} != {_named(key, theirs)}:
             own = _said(ours.pop()) if len(ours) == 1 else "various"
-            said.append(f"{_condition(key)} {own}, not {_said(theirs)}")
+            name = key.removeprefix("training.").replace("_", " ") if "." in key else f"{key} examples"
+            said.append(f"{name} {own}, not {_said(theirs)}")
     return "; ".join(said)
 
 
@@ -67,10 +68,6 @@ def _concerns(key: str, arm: str) -> bool:
 def _named(key: str, value: Scalar) -> Scalar:
     """A model is the same in a folder as on the hub."""
     return value.rstrip("/").rpartition("/")[2] if key == "model.path" and isinstance(value, str) else value
-
-
-def _condition(key: str) -> str:
-    return key.removeprefix("training.").replace("_", " ") if "." in key else f"{key} examples"
 
 
 def _said(value: Scalar) -> str:

@@ -37,7 +37,15 @@ def rounds(group: Group, published: Sequence[Published]) -> ReportTable:
                 "n": len(results), "seeds": mean.n, (f"test {words.name}", 4): mean.mean, ("± 95 %", 4): mean.half,
             }  # fmt: skip
             theirs = beside.nearest(known, f"test_{words.metric.name}", name, index, sparsity)
-            rows.append(own if theirs is None else {**own, **_quoted(group, theirs, mean.mean, cycles, errors)})
+            if theirs is not None:
+                value, unlike = beside.value(theirs), beside.differing(theirs, cycles, group.sweep.data)
+                difference = None if unlike else words.factor * (mean.mean - value)
+                own = {
+                    **own, ("published", 4): value, "published arm": theirs.arm or None,
+                    (f"difference{words.head}", words.digits): difference, "differs in": unlike or None,
+                    "file": theirs.file, "line": theirs.line, "known error": errors.mark([theirs.error]),
+                }  # fmt: skip
+            rows.append(own)
     note = (
         "Mean over seeds, each seed's n cycles (draws of other settings) averaged first; a round that cycles share "
         "counts once. ± is half its 95 % interval, Student's t over seeds, not corrected for the number of rounds."
@@ -51,19 +59,6 @@ def rounds(group: Group, published: Sequence[Published]) -> ReportTable:
             f"where the runs differ in nothing that the log tells.{errors.note()}"
         )
     return table_of(f"{group.slug}rounds", f"Test {words.name} by arm and round{group.where}", rows, note)
-
-
-def _quoted(
-    group: Group, theirs: Published, ours: float, cycles: Sequence[ReportedCycle], errors: beside.Errors
-) -> Row:
-    words, value = group.words, beside.value(theirs)
-    unlike = beside.differing(theirs, cycles, group.sweep.data)
-    return {
-        ("published", 4): value, "published arm": theirs.arm or None,
-        (f"difference{words.head}", words.digits): None if unlike else words.factor * (ours - value),
-        "differs in": unlike or None, "file": theirs.file, "line": theirs.line,
-        "known error": errors.mark([theirs.error]),
-    }  # fmt: skip
 
 
 def before_pruning(group: Group, published: Sequence[Published]) -> ReportTable:

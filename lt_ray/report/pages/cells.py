@@ -78,26 +78,24 @@ def rounds_csv(arms: Mapping[str, Sequence[ReportedCycle]], tolerance: float) ->
 def _rows(
     arm: str, cycle: ReportedCycle, tolerance: float, blocks: bool
 ) -> Iterator[tuple[dict[str, Cell], dict[str, Cell]]]:
-    """Each round's row, and its further metrics."""
+    """Each round's row, and its further metrics.
+
+    - `blocks`: with the fields of models that have some
+    """
     winner, on_test = winning_round(cycle.results, tolerance), sparsest_on_test(cycle.results, tolerance)
     own: dict[str, Cell] = {"arm": arm, "cycle": cycle.id, "seed": cycle.seed, **cycle.settings}
     for result in cycle.results:
-        names = _names(result.metric, blocks)
+        measured = [f"{split}_{what}" for split in ("test", "val", "train") for what in (result.metric, "loss")]
+        before = [f"before_{split}_{what}" for split in ("val", "test") for what in ("loss", result.metric)]
+        names = (
+            "round", "sparsity", "remaining", "prunable", *measured, "epochs", "best_epoch", "restart_epoch",
+            "parameters", "train_s", "eval_s", "redone_s", "source", "key",
+            *((*before, "nonzero", "blocks", "frozen_blocks", "start_round", "stride", "accepted", "test_s",
+               "latency_s", "latency_low_s", "latency_high_s") if blocks else ()),
+        )  # fmt: skip
         told = {"ticket": result == winner, "sparsest_on_test": result == on_test, "state": cycle.state}
         further: dict[str, Cell] = {name: value for name, value in result.measured.items() if name not in names}
         yield own | {name: getattr(result, name, None) for name in names} | told, further
-
-
-def _names(metric: str, blocks: bool) -> tuple[str, ...]:
-    """The fields of a round that are columns, those of blocks where models have some."""
-    measured = [f"{split}_{what}" for split in ("test", "val", "train") for what in (metric, "loss")]
-    before = [f"before_{split}_{what}" for split in ("val", "test") for what in ("loss", metric)]
-    return (
-        "round", "sparsity", "remaining", "prunable", *measured, "epochs", "best_epoch", "restart_epoch", "parameters",
-        "train_s", "eval_s", "redone_s", "source", "key",
-        *((*before, "nonzero", "blocks", "frozen_blocks", "start_round", "stride", "accepted", "test_s", "latency_s",
-           "latency_low_s", "latency_high_s") if blocks else ()),
-    )  # fmt: skip
 
 
 def arm_places(document: Document) -> dict[str, int]:

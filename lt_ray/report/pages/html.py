@@ -52,7 +52,10 @@ def as_html(document: Document) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(loader=FunctionLoader(_resource), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.policies |= {"json.dumps_function": _json, "json.dumps_kwargs": {}}
+    environment.policies |= {  # what is no number is null
+        "json.dumps_function": lambda value: to_json(value, inf_nan_mode="null").decode(),
+        "json.dumps_kwargs": {},
+    }
     environment.globals |= {
         "show": show,
         "exact": repr,
@@ -144,11 +147,6 @@ def _chart(chart: Chart, places: Mapping[str, int]) -> dict[str, Any]:
         "bound": Wording(chart.metric).bound("dense", chart.tolerance) if isinstance(chart, Curves) else "",
         "data": data | {"range": value_range(chart)} if chart.points else None,
     }
-
-
-def _json(value: Any) -> str:
-    """JSON in which what is no number is null."""
-    return to_json(value, inf_nan_mode="null").decode()
 
 
 @cache
