@@ -10,18 +10,18 @@ settings.load_profile("busy")
 
 TESTS = Path(__file__).parent
 LONGEST = (
+    "driver/test_block_sweep_kill.py",
     "driver/test_sweep_kill.py",
+    "test_real_data.py",
     "driver/test_conditions_sweep.py",
     "driver/test_search_sweep.py",
-    "tracking/test_sync.py",
     "driver/test_faults_on_ray.py",
+    "tracking/test_sync.py",
     "rounds/test_block_rounds.py",
-    "driver/test_cluster.py",
     "driver/test_plugin_sweep.py",
-    "test_real_data.py",
+    "driver/test_cluster.py",
     "driver/test_local_kill.py",
     "tracking/test_mlflow_limits.py",
-    "driver/test_block_sweep_kill.py",
     "tracking/test_tracking.py",
     "report/test_html.py",
 )
