@@ -87,9 +87,11 @@ class Measuring:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def _split(self, trainee: Trainee, split: SplitName) -> Measure:
-        batches = self.data.measuring(split)
+        batches, asked = self.data.measuring(split), split == "test" and self.data.SHOWS
         with self.autocast():
-            return measure.measure(trainee.model, batches, self.device, trainee.forward, self.data.loss, self.meter())
+            return measure.measure(
+                trainee.model, batches, self.device, trainee.forward, self.data.loss, self.meter(), answers=asked
+            )
 
 
 MEASURED: TypeAdapter[Measured | None] = TypeAdapter(Measured | None)

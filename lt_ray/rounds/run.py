@@ -148,7 +148,7 @@ class _Run:
         keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
         outcome = yield from self._train(round, keep)
         stored = stored_round(round, outcome, self.cycle, self.data, self.model, self._accepted(round, outcome.after))
-        return self.store.put(stored, outcome.weights, outcome.start.masks)
+        return self.store.put(stored, outcome.weights, outcome.start.masks, outcome.after.test.answers)
 
     def _accepted(self, round: Round, after: Measured) -> bool | None:
         """Whether a round that compared blocks lost no more than its pruning allows."""

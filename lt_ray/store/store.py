@@ -1,6 +1,6 @@
 """The round store: round key → an immutable directory that appears whole or not at all.
 
-    rounds/<key>/   manifest.json  weights.safetensors  masks.safetensors
+    rounds/<key>/   manifest.json  weights.safetensors  masks.safetensors  answers.safetensors (of pictures)
     rewind/<key>-<epoch>/   the weights of one epoch of a round, for later rounds to rewind to
     partial/<key>/  the running state of an unfinished round
     statistics/<key>/   what was measured of a round's model and several prunings of it need
@@ -19,11 +19,12 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
@@ -38,6 +39,7 @@ log = logging.getLogger("lt_ray")
 
 _AT_WORK = "work.json"
 _WEIGHTS, _MASKS = "weights.safetensors", "masks.safetensors"
+_ANSWERS = "answers.safetensors"
 _STATISTICS = "statistics.safetensors"
 
 
@@ -89,8 +91,16 @@ class RoundStore:
 
     # Finished rounds
 
-    def put(self, stored: StoredRound, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> StoredRound:
+    def put(
+        self,
+        stored: StoredRound,
+        weights: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        answers: Sequence[int] | None = None,
+    ) -> StoredRound:
         """Keep a finished round and drop its partial state; return what the store now holds.
+
+        - `answers`: the class that each test example was taken for; None where that is not kept
 
         The first writer wins. A second one's result is compared, and a difference is warned of: the two machines do
         not compute alike (another device or thread count), so results of this sweep mix both.
@@ -101,10 +111,12 @@ class RoundStore:
                 pack(masks), {"shapes": json.dumps({n: list(m.shape) for n, m in masks.items()})}
             ),
         }
+        if answers is not None:
+            files[_ANSWERS] = safetensors.torch.save({"test": torch.tensor(answers, dtype=torch.int32)})
         if not write_directory(self._round(stored.key), files, stored.model_dump()):
             first = self.find(stored.key)
             if first is None:  # it was damaged, and has just been set aside
-                return self.put(stored, weights, masks)
+                return self.put(stored, weights, masks, answers)
             if first.pure() != stored.pure():
                 log.warning(
                     "round %s was computed twice with different results (%s, %s); the first is kept",
@@ -149,6 +161,12 @@ class RoundStore:
         shapes = json.loads(metadata(data)["shapes"])
         masks = unpack(tensors(data), {name: tuple(shape) for name, shape in shapes.items()})
         return {name: masks[name] for name in shapes}  # the model's order, which breaks ties
+
+    def answers(self, key: str) -> Tensor | None:
+        """Return the class that a round took each test example for, int32 (n,); None where it is not there whole."""
+        with contextlib.suppress(DamagedError):
+            return tensors(read_file(self._round(key), _ANSWERS))["test"]
+        return None
 
     def weights(self, key: str) -> dict[str, Tensor] | None:
         """Return the weights a finished round ended with, or None where they were dropped; raises `DamagedError`."""

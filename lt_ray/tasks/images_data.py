@@ -109,6 +109,7 @@ class ImageData(Data, kind="images"):
     """
 
     PARTS: ClassVar[tuple[str, ...]] = ("targets", "pixels", "lengths", "checks")
+    SHOWS: ClassVar[bool] = True
 
     view: View
     encoded: Encoded | None = None
@@ -144,6 +145,11 @@ class ImageData(Data, kind="images"):
         """Yield some pictures of a split as they are measured, in the order given."""
         return self._batches(split, examples, size, None)
 
+    def shown(self, split: SplitName, example: int) -> str:
+        """Return a picture as it is measured, but small."""
+        (pixels,) = self._pixels(split, np.array([example]))
+        return decode.address(pixels)
+
     def measuring(self, split: SplitName) -> Iterator[Batch]:
         """Yield every picture of a split once, without augmentation."""
         size = max(1, min(512, MEASURED // (3 * self.view.size**2)))
@@ -172,17 +178,23 @@ class ImageData(Data, kind="images"):
     def _seen(self, split: SplitName, examples: Integers, drawn: Numbers | None) -> torch.Tensor:
         """Some pictures as a model sees them, float32 (B, 3, S, S); `drawn` for training, None for measuring."""
         view = self.view
-        if self.encoded is None:
-            pixels = self.arrays[f"{split}.pixels"][examples]
-        elif drawn is not None and view.crop == "resized":
+        if self.encoded is not None and drawn is not None and view.crop == "resized":
             pairs = zip(self._opened(split, examples), drawn, strict=True)
             pixels = np.stack([decode.part(picture, view.size, own, view.least_area) for picture, own in pairs])
         else:
-            pixels = np.stack([decode.middle(p, view.size, view.centre) for p in self._opened(split, examples)])
+            pixels = self._pixels(split, examples)
         if drawn is not None:
             pixels = decode.moved(pixels, drawn, view.padding) if view.crop == "padded" else pixels
             pixels = decode.flipped(pixels, drawn) if view.flip else pixels
         return view.normalised(pixels)
+
+    def _pixels(self, split: SplitName, examples: Integers) -> Pixels:
+        """Some pictures as they are measured, uint8 (B, 3, S, S)."""
+        if self.encoded is None:
+            pixels: Pixels = self.arrays[f"{split}.pixels"][examples]
+            return pixels
+        view = self.view
+        return np.stack([decode.middle(p, view.size, view.centre) for p in self._opened(split, examples)])
 
     def _opened(self, split: SplitName, examples: Integers) -> Iterator[Any]:
         assert self.encoded is not None

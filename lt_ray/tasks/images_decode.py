@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 
@@ -14,6 +15,8 @@ Numbers = npt.NDArray[np.float64]
 
 MOST_PIXELS = 89_478_485
 """Pixels of the largest picture that is decoded: where Pillow begins to warn [count]"""
+THUMBNAIL = 112
+"""Longest side of a picture that is shown [pixels]"""
 TRIES = 10
 """Parts that are drawn until one lies within the picture [count]"""
 FEW_DRAWS = 4
@@ -119,6 +122,18 @@ def flipped(pixels: Pixels, numbers: Numbers) -> Pixels:
     """Return pictures, half of them mirrored left to right: those whose first number is below a half."""
     mirrored = numbers[:, 0] < 0.5
     return np.where(mirrored[:, None, None, None], pixels[..., ::-1], pixels)
+
+
+def address(pixels: Pixels) -> str:
+    """Return a small copy of a picture as an address that holds it, `data:image/png;base64,…`.
+
+    - `pixels`: uint8 (3, S, S)
+    """
+    picture, out = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))), io.BytesIO()
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    form = "png" if pixels.shape[-1] <= THUMBNAIL else "jpeg"  # of few pixels each is to be seen
+    picture.save(out, form)
+    return f"data:image/{form};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _square(picture: Image.Image, size: int, box: tuple[float, float, float, float]) -> Pixels:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lt_ray.cycle.facts import Facts
 from lt_ray.cycle.metrics import Metric
+from lt_ray.training.measure import chosen
 
 Sums = npt.NDArray[Any]
 Function = Callable[[Any], float]
@@ -59,9 +60,9 @@ class Confusion(Counter):
     """How often examples of each class (rows) were taken for each class (columns), int64 (C, C)."""
 
     def count(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the counts of one batch; one output means two classes, the second from 0 up."""
-        chosen = (outputs.squeeze(1) >= 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
-        return torch.bincount(targets * self.width + chosen, minlength=self.width**2).view(self.width, self.width)
+        """Return the counts of one batch."""
+        pairs = targets * self.width + chosen(outputs)
+        return torch.bincount(pairs, minlength=self.width**2).view(self.width, self.width)
 
     def outcomes(self) -> tuple[Sums, Sums, Sums]:
         """Return of each class how often it was right, wrongly there, wrongly missing, int64 (C,) each."""

@@ -65,6 +65,8 @@ class Data(ABC):
     """Which of the parts is asked of the examples"""
     OWN: ClassVar[tuple[str, ...]] = ()
     """Of the fields of this class alone, those that are kept with its arrays, plain values"""
+    SHOWS: ClassVar[bool] = False
+    """Whether an example can be shown (`shown`); classes are then asked, and a split is measured in its own order"""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     """`{split}.{part}` → what is kept on disk, and mapped by every worker"""
@@ -172,6 +174,10 @@ class Data(ABC):
     def measuring(self, split: SplitName) -> Iterator[Batch]:
         """Yield every example of a split once, in batches of a size that suits measuring."""
         yield from self.some(split, np.arange(self.examples(split)), 512)
+
+    def shown(self, split: SplitName, example: int) -> str:
+        """Return the address of an example's small picture, `data:image/…`, of data that `SHOWS` any."""
+        raise NotImplementedError
 
     def examples(self, split: SplitName) -> int:
         """Return the examples of a split [count]."""

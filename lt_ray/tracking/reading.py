@@ -15,6 +15,7 @@ from lt_ray.cycle.cycle import Cycle, parse
 from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.errors import StorageError, TrackingError, nearest
 from lt_ray.report.pages import files
+from lt_ray.report.reading.examples import NOT_TOLD
 from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.store.storage import REPORT
 from lt_ray.sweep.directory import SweepDirectory
@@ -100,12 +101,14 @@ def _sweep(uri: str, name: str) -> ReportedSweep:
             "store instead, or `lt-ray sync` it from there"
         )
     runs = search(client, parent.info.experiment_id, f"tags.`{SWEEP_TAG}` = '{tags[SWEEP_TAG]}'")
+    cycles = [_cycle(client, run) for run in runs if CYCLE_TAG in run.data.tags]
     return reported_sweep(
         name=parent.info.run_name,
         space=json.loads(tags[SPACE_TAG]),
         tolerance=float(params["tolerance"]),
         task=tags[TASK_TAG],
-        cycles=[_cycle(client, run) for run in runs if CYCLE_TAG in run.data.tags],
+        cycles=cycles,
+        examples=NOT_TOLD if any(own.cycle.task.inputs == "images" for own in cycles) else "",
         environment={key.removeprefix("env."): text for key, text in tags.items() if key.startswith("env.")},
         data={
             key.removeprefix("data."): int(text) if text.isdecimal() else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.names import arm_keys, arm_names, cycle_name
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.cycle.settings import Scalar
+from lt_ray.errors import DamagedError, StorageError
 from lt_ray.report.findings import assemble
 from lt_ray.report.findings.document import Document
 from lt_ray.report.findings.headline import best_points
@@ -20,6 +22,7 @@ from lt_ray.report.pages import files
 from lt_ray.report.pages.cells import rounds_csv
 from lt_ray.report.pages.markdown import as_note
 from lt_ray.report.reading import published, rows
+from lt_ray.report.reading.examples import GONE, Examples
 from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep
 from lt_ray.rounds.outcome import epoch_result
 from lt_ray.store.files import write_file
@@ -27,6 +30,7 @@ from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.search import best
+from lt_ray.tasks.task import Data
 from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Event, Opened, Reported, RoundDone, Status, Summed
 from lt_ray.tracking.names import ARM_TAG, FIELDS_TAG, KEYS_TAG, SPACE_TAG, TASK_TAG, milliseconds
 from lt_ray.tracking.summaries import summaries
@@ -207,7 +211,18 @@ class Record:
             cycles=[reported for _, reported in self.cycles],
             environment=environment,
             data={name: value for name, value in data.items() if name != "digest"},
+            examples=self._examples(),
         )
+
+    def _examples(self) -> Examples | str:
+        """The test examples that can be shown, or why none can."""
+        if not any(recorded.cycle.task.inputs == "images" for recorded, _ in self.cycles):
+            return ""
+        with contextlib.suppress(DamagedError, StorageError):
+            data = Data.load(Path(self.directory.inputs().get("data") or ""))
+            if data.digest == self._definition["data"]:
+                return Examples(data, self.directory.store) if data.SHOWS else ""
+        return GONE
 
     def write_report(self) -> None:
         """Write the report, the final table and the definition into the report's folder."""

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from lt_ray.training.batch import Batch
@@ -53,6 +54,8 @@ class Measure:
     """Metric → value"""
     confusion: tuple[tuple[int, ...], ...] | None = None
     """How often each class (rows) was taken for each (columns) [count]"""
+    answers: Annotated[tuple[int, ...] | None, Field(exclude=True)] = None
+    """The class that each example was taken for, in the order measured; None where that is not kept"""
 
 
 @contextmanager
@@ -75,16 +78,19 @@ def measure(
     forward: Callable[[Tensor], Tensor],
     loss: Loss,
     meter: Metering,
+    *,
+    answers: bool = False,
 ) -> Measure:
     """Return the mean loss and the metrics over all examples of the batches, dropout off.
 
     - `forward`: inputs → outputs
     - `meter`: with nothing taken in yet
+    - `answers`: whether to tell the class that each example was taken for
 
     A batch counts by its examples, so a short last one does not weigh too much; sums are float64.
     """
     total = torch.zeros((), dtype=torch.float64, device=device)
-    seen = 0
+    seen, taken = 0, list[Tensor]()
     with evaluating(model):
         for batch in batches:
             batch = batch.to(device)
@@ -92,7 +98,18 @@ def measure(
             total += loss(outputs, batch).double() * len(batch)
             meter.add(outputs, batch.targets)
             seen += len(batch)
-    return Measure(float(total) / seen, meter.values(), meter.confusion())
+            if answers:
+                taken.append(chosen(outputs))
+    told = tuple(torch.cat(taken).tolist()) if answers else None
+    return Measure(float(total) / seen, meter.values(), meter.confusion(), told)
+
+
+def chosen(outputs: Tensor) -> Tensor:
+    """Return the class that each example is taken for, int64 (B,).
+
+    - `outputs`: float (B, C); one output means two classes, the second from 0 up
+    """
+    return (outputs.squeeze(1) >= 0).long() if outputs.shape[1] == 1 else outputs.argmax(dim=1)
 
 
 @torch.no_grad()

@@ -10,8 +10,8 @@ from picturing import folder
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.models import CifarResNet
-from lt_ray.cycle.prunings import Magnitude
-from lt_ray.cycle.results import TIMES
+from lt_ray.cycle.prunings import Magnitude, Wanda
+from lt_ray.cycle.results import TIMES, RoundResult
 from lt_ray.cycle.tasks import Images, ToyImages
 from lt_ray.cycle.training import Training
 from lt_ray.models.model import model_of
@@ -72,6 +72,20 @@ def test_an_interruption_in_mid_epoch_changes_no_bit(tmp_path, kept):
     other = cycle.model_copy(update={"task": cycle.task.model_copy(update={"flip": False})})
     unflipped, _ = registry.load(other.task, 1, path)
     assert next(run_cycle(other, unflipped, RoundStore(tmp_path / "other"))).train_loss != whole[0]["train_loss"]
+
+
+def test_a_round_keeps_what_it_took_each_test_picture_for(tmp_path):
+    """Retrained or measured as pruned, taken up again or not: pairs of class and answer are the round's confusion."""
+    schedule = (*SCHEDULE, Wanda(calibration=20, epochs=0))
+    cycle, store = TOY.model_copy(update={"schedule": schedule}), RoundStore(tmp_path)
+    data, _ = registry.load(cycle.task, 1)
+    rows(cycle, data, tmp_path, stops=1)
+    found = [event for event in run_cycle(cycle, data, store) if isinstance(event, RoundResult)]
+    assert [result.epochs for result in found] == [3, 2, 0]
+    for result in found:
+        counts = np.zeros((4, 4), dtype=int)
+        np.add.at(counts, (data.targets("test"), store.answers(result.key).numpy()), 1)
+        assert counts.tolist() == np.array(store.find(result.key).confusions["test"]).tolist()
 
 
 def test_channels_last_changes_the_layout_alone():

@@ -43,6 +43,7 @@ def make_stored(test_accuracy: float = 0.75, key: str = KEY) -> StoredRound:
 
 
 WEIGHTS = {"w": torch.tensor([0.1, 0.0, -3.0]), "b": torch.tensor([1.0, 2.0, 3.0])}
+ANSWERS = (0, 999, 1)
 MASKS = {
     "b": torch.tensor([True, True, True]),
     "w": torch.tensor([True, False, True]),
@@ -62,12 +63,17 @@ def same(left, right) -> bool:
 def test_a_round_comes_back_bit_for_bit(store):
     """Measurements, weights and masks are read as they were written, by another store object too."""
     stored = make_stored()
-    store.put(stored, WEIGHTS, MASKS)
+    store.put(stored, WEIGHTS, MASKS, ANSWERS)
     again = RoundStore(store.root)
     assert again.find(KEY, thorough=True) == stored
     assert same(again.weights(KEY), WEIGHTS)
     assert same(again.masks(KEY), MASKS)
     assert list(again.masks(KEY)) == list(MASKS), "their order breaks ties in a global ranking"
+    assert tuple(again.answers(KEY).tolist()) == ANSWERS
+    store.put(make_stored(key="other"), WEIGHTS, MASKS)
+    assert store.answers("other") is None, "of texts they are not kept"
+    (store.root / "rounds" / KEY / "answers.safetensors").write_bytes(b"")
+    assert store.answers(KEY) is None
 
 
 def test_the_first_writer_wins_and_a_different_second_is_warned_of(store, caplog):
@@ -82,14 +88,14 @@ def test_the_first_writer_wins_and_a_different_second_is_warned_of(store, caplog
     assert "computed twice with different results" in caplog.text
 
 
-FILES = ["manifest.json", "masks.safetensors", "weights.safetensors"]
+FILES = ["manifest.json", "masks.safetensors", "weights.safetensors", "answers.safetensors"]
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "emptied"])
 def test_a_damaged_round_is_set_aside_with_a_warning(store, caplog, name, damage):
     """Whatever is done to any file, the round counts as absent, is kept aside and can be put again."""
-    store.put(make_stored(), WEIGHTS, MASKS)
+    store.put(make_stored(), WEIGHTS, MASKS, ANSWERS)
     path = store.root / "rounds" / KEY / name
     data = bytearray(path.read_bytes())
     if damage == "one bit":

@@ -4,6 +4,8 @@ A new task is a case by being registered: where its data come from files, `writt
 how much there is, `SMALL` has small ones.
 """
 
+import base64
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from picturing import encoded, picture
+from PIL import Image
 from readme import TASK_NAMES, plugged_in
 
 from lt_ray.cycle.metrics import measured
@@ -137,6 +140,20 @@ def test_saved_and_loaded_it_is_the_same(data, tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"\7")
     with pytest.raises(DamagedError, match="digest"):
         Data.load(tmp_path / "kept")
+
+
+def test_what_is_shown_is_the_example_that_was_measured(data):
+    """Measured in its own order, each example of the test is the picture that its address holds."""
+    if not data.SHOWS:
+        with pytest.raises(NotImplementedError):
+            data.shown("test", 0)
+        return
+    seen = torch.cat([batch.inputs for batch in data.measuring("test")])
+    for example, inputs in enumerate(seen[:7]):
+        form, _, code = data.shown("test", example).partition(";base64,")
+        picture = np.array(Image.open(io.BytesIO(base64.b64decode(code)))).transpose(2, 0, 1)
+        assert form == "data:image/png"
+        assert torch.allclose(data.view.normalised(picture[None])[0], inputs)
 
 
 def test_its_facts_tell_what_batches_are(case):

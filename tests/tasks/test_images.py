@@ -1,6 +1,8 @@
 """Pictures: how one is decoded, what an epoch makes of it, and how many are kept."""
 
+import base64
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,17 @@ def test_moves_and_flips() -> None:
     same = (mirrored == moved).all(axis=(1, 2, 3))
     assert 0.45 < same.mean() < 0.55
     assert np.array_equal(mirrored[~same], moved[~same][..., ::-1])
+
+
+def test_a_shown_picture_is_small() -> None:
+    """A large one is a JPEG of 112 pixels, near in colour; a small one a PNG of its own size."""
+    large = np.full((3, 224, 224), 0, dtype=np.uint8)
+    large[0] = 200
+    for pixels, form, side in ((large, "jpeg", 112), (large[:, :32, :32], "png", 32)):
+        kind, _, code = decode.address(pixels).partition(";base64,")
+        found = Image.open(io.BytesIO(base64.b64decode(code)))
+        assert (kind, found.size) == (f"data:image/{form}", (side, side))
+        assert np.abs(np.asarray(found, dtype=int) - [200, 0, 0]).max() < 8
 
 
 def batches(data: ImageData, **more) -> list[torch.Tensor]:

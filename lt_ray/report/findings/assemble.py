@@ -14,6 +14,7 @@ from lt_ray.report.findings import (
     block_tables,
     block_verdicts,
     confusion,
+    disagreements,
     front,
     headline,
     heat_map,
@@ -100,6 +101,7 @@ def _tables(group: Group, compared: Compared, published: Sequence[Published]) ->
         tables.differences(group, compared),
         tables.crossing_points(group, compared),
         confusion.confusion(group),
+        disagreements.disagreements(group),
     ]
 
 
@@ -118,6 +120,8 @@ def _curves(group: Group) -> Curves:
 def _warnings(sweep: ReportedSweep, groups: Sequence[Group], arm_of: Mapping[str, str]) -> Iterable[str]:
     if isinstance(notes := sweep.data.get("notes"), str) and notes:
         yield notes
+    if isinstance(sweep.examples, str) and sweep.examples:
+        yield sweep.examples
     if not sweep.cycles:
         yield "No cycle was planned yet."
     elif not any(cycle.results for cycle in sweep.cycles):

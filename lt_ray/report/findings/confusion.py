@@ -51,14 +51,21 @@ def confusion(group: Group) -> ReportTable:
 
 def _models(group: Group) -> dict[str, tuple[_Counts, int]]:
     """`dense`, or an arm and its rounds → what its models took classes for, and how many there are."""
-    ends = {"dense": [(cycle, cycle.dense) for cycle in group.cycles if cycle.dense is not None]}
+    dense = [(cycle, cycle.dense) for cycle in group.cycles if cycle.dense is not None]
+    models = {who: _summed(own) for who, own in {"dense": dense, **ends(group)}.items()}
+    return {who: model for who, model in models.items() if model[1]}
+
+
+def ends(group: Group) -> dict[str, list[tuple[ReportedCycle, RoundResult]]]:
+    """Return an arm and its rounds → its pruned cycles, and what each came to: its winning ticket, or its last accepted
+    round where none wins."""
+    found = {}
     for arm, cycles in group.arms.items():
         last = [(cycle, group.winner(cycle) or cycle.accepted_rounds[-1]) for cycle in cycles if cycle.accepted_rounds]
         last = [(cycle, result) for cycle, result in last if result.round > 0]
         rounds = sorted({result.round for _, result in last})
-        ends[f"{arm}, round {listed(list(map(str, rounds)), 'or')}"] = last
-    models = {who: _summed(own) for who, own in ends.items()}
-    return {who: model for who, model in models.items() if model[1]}
+        found[f"{arm}, round {listed(list(map(str, rounds)), 'or')}"] = last
+    return found
 
 
 def _summed(ends: Iterable[tuple[ReportedCycle, RoundResult]]) -> tuple[_Counts, int]:

@@ -42,6 +42,8 @@ class ReportTable:
     """What a reader must know to read it right"""
     shaded: int | None = None
     """The first of the columns whose cells are shaded by their share of a row's; None = of none [count]"""
+    pictures: tuple[str, ...] = ()
+    """Addresses of the rows' pictures, `data:image/…`, which the page alone shows; empty where rows have none"""
 
     @property
     def table(self) -> ReportTable:

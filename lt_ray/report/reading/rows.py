@@ -13,6 +13,7 @@ from lt_ray.cycle.names import TASK_KEY, arm_names
 from lt_ray.cycle.prunings import PruningSettings
 from lt_ray.cycle.results import BlockDecision, RoundResult, accepted_rounds
 from lt_ray.cycle.settings import Scalar
+from lt_ray.report.reading.examples import Examples
 
 MOST_CLASSES = 20
 """Classes up to which a confusion is told whole [count]"""
@@ -106,6 +107,8 @@ class ReportedSweep:
     """Versions and hardware of its last run; empty where not known"""
     data: Mapping[str, Scalar]
     """Sizes of the splits, number and names of classes; empty where not known"""
+    examples: Examples | str = field(default="", compare=False)
+    """What can be shown of single examples, or why nothing can, in a sentence; empty where they are no pictures"""
 
 
 def tested(result: RoundResult) -> float:
