@@ -94,11 +94,11 @@ class LiveBoard(Listener):
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Take in that a rule ended a cycle early, or that it failed."""
-        if state == "complete":  # known from its last round
+        if state == "finished":  # known from its last round
             return
         more = f"; traceback in {self._directory.log}" if detail else ""
         with self._board_changes() as board:
-            board.end(cycle, "failed" if state == "failed" else "stopped", reason + more)
+            board.end(cycle, state, reason + more)
             name = board.row(cycle).name
         if state == "failed":
             terminal.show_warning(f"cycle {cycle} failed: {reason}{more}")

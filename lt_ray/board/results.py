@@ -18,9 +18,9 @@ from lt_ray.report.findings.compare import Group, at_rounds, curve, groups
 from lt_ray.report.findings.document import Cell
 from lt_ray.report.findings.headline import best_points
 from lt_ray.report.findings.words import Wording, numbered
-from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
-from lt_ray.sweep.outcome import PlannedPoint
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.sweep.plan import Plan
+from lt_ray.sweep.search import AskedPoint
 
 _WINNERS = 10
 _MODELS = 50
@@ -147,7 +147,7 @@ def _name(cycle: ReportedCycle) -> str:
     return cycle_name(cycle.settings, cycle.seed)
 
 
-def show_best(plan: Plan, best: Sequence[PlannedPoint], stopped: Mapping[str, str]) -> None:
+def show_best(plan: Plan, best: Sequence[AskedPoint], stopped: Mapping[str, str]) -> None:
     """Print the best point by the sweep's objective, or the Pareto front of several.
 
     - `stopped`: cycles that a rule ended early

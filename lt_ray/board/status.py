@@ -111,13 +111,9 @@ class _Look:
             with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
                 board.restore(snapshot)
         for recorded, results in self.cycles:
-            cycle = recorded.cycle.id
-            if len(results) == len(recorded.keys):
-                continue
-            if (reason := self._directory.failure(cycle)) is not None:
-                board.end(cycle, "failed", reason)
-            if (reason := self._directory.stopped(cycle)) is not None:
-                board.end(cycle, "stopped", reason)
+            state, reason = self._directory.how_ended(recorded, len(results))
+            if state == "failed" or state == "stopped":
+                board.end(recorded.cycle.id, state, reason)
         return board
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

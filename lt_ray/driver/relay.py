@@ -168,7 +168,7 @@ class Relay:
             for listener in self._listeners if rounds else ():
                 listener.found(item, rounds)
             if len(rounds) == len(item.rounds):
-                self._ended(item.id, "complete")
+                self._ended(item.id, "finished")
         for _, result in sorted(known, key=lambda pair: pair[0]):
             self._decide(result)
         for item in planned:
@@ -187,16 +187,15 @@ class Relay:
 
     def _resume(self, planned: PlannedCycle) -> None:
         """Queue a cycle, unless it is known to have ended."""
-        failure = self._directory.failure(planned.id)
-        if len(self.outcome.results.get(planned.id, ())) == len(planned.rounds):
-            self._directory.forgive(planned.id)
-        elif (reason := self._directory.stopped(planned.id)) is not None:
+        state, reason = self._directory.how_ended(planned, len(self.outcome.results.get(planned.id, ())))
+        if state == "stopped":
             self._stopped(planned.id, reason)
-        elif failure is not None and not self._retry_errored:
-            self.failed(planned.id, failure)
+        elif state == "failed" and not self._retry_errored:
+            self.failed(planned.id, reason)
         else:
             self._directory.forgive(planned.id)
-            self.agenda.queue(planned)
+            if state != "finished":
+                self.agenda.queue(planned)
 
     def _note(self, result: RoundResult, epochs: Sequence[EpochResult]) -> None:
         """Remember a round, so that it is told once."""
@@ -210,7 +209,7 @@ class Relay:
         for listener in self._listeners:
             listener.finished(result, epochs)
         if result.round == self._planned[result.cycle].rounds[-1].index:
-            self._ended(result.cycle, "complete")
+            self._ended(result.cycle, "finished")
 
     def _decide(self, result: RoundResult) -> None:
         """Tell the rules of a finished round, and end its cycle here if one of them says so."""
@@ -226,7 +225,7 @@ class Relay:
     def _stopped(self, cycle: str, reason: str) -> None:
         if cycle not in self.outcome.stopped:
             self.outcome.stopped[cycle] = reason
-            self._ended(cycle, "pruned", reason)
+            self._ended(cycle, "stopped", reason)
 
     def _ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         for listener in self._listeners:

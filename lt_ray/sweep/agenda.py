@@ -7,13 +7,12 @@ trial; and an adaptive search is asked for its next point only when the results 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from lt_ray.cycle.results import EpochResult, RoundResult
 from lt_ray.sweep.listener import Listener
-from lt_ray.sweep.outcome import PlannedPoint
 from lt_ray.sweep.plan import Plan, PlannedCycle, Planner
-from lt_ray.sweep.search import AskedPoint, EndedCycle, PointResult, State, best, point_result
+from lt_ray.sweep.search import AskedPoint, PointResult, State, best, by_point, point_result
 
 
 class Agenda(Listener):
@@ -100,18 +99,12 @@ class Agenda(Listener):
             return False
         return not self._is_asking or (bool(self._left) and not self._may_ask())
 
-    def points(self) -> list[PlannedPoint]:
+    def points(self) -> list[AskedPoint]:
         """Return every point in order, with what it came to."""
-        points: dict[int, list[PlannedCycle]] = {}
-        for planned in self.plan.cycles:
-            if not planned.finds_tickets:
-                points.setdefault(planned.point, []).append(planned)
-        return [
-            PlannedPoint(index, tuple(cycles), self._outcome(index, cycles)) for index, cycles in sorted(points.items())
-        ]
+        return [AskedPoint(cycles[0].asked, self._result(cycles), cycles) for cycles in by_point(self.plan.cycles)]
 
-    def best(self) -> list[PlannedPoint]:
-        """Return the complete points that no other one beats: the best, or with several objectives the Pareto front."""
+    def best(self) -> list[AskedPoint]:
+        """Return the finished points that no other one beats: the best, or with several objectives the Pareto front."""
         points = self.points()
         return [points[place] for place in best([point.result for point in points])]
 
@@ -127,8 +120,7 @@ class Agenda(Listener):
         return all(point.result is not None for point in self.points()[: max(needed, 0)])
 
     def _ask(self) -> None:
-        asked = [AskedPoint(point.cycles[0].asked, point.result) for point in self.points()]
-        point = self.plan.sweep.suggestion(asked, {planned.id for planned in self.plan.cycles})
+        point = self.plan.sweep.suggestion(self.points(), {planned.id for planned in self.plan.cycles})
         if point is None:
             self._no_more = True
             return
@@ -136,15 +128,16 @@ class Agenda(Listener):
         self.plan = self._planner.extended(self.plan, [point])
         self._take_in(self.plan.cycles[before:])
 
-    def _outcome(self, index: int, cycles: Iterable[PlannedCycle]) -> PointResult | None:
-        if index not in self._point_results:
-            cycles = list(cycles)
-            if not all(planned.id in self._ended for planned in cycles):
+    def _result(self, cycles: Sequence[PlannedCycle]) -> PointResult | None:
+        """What a point came to; kept once it is known, since it is asked for again and again."""
+        point, sweep = cycles[0].point, self.plan.sweep
+        if point not in self._point_results:
+            told = [(self._ended.get(planned.id), self._results.get(planned.id, [])) for planned in cycles]
+            result = point_result(told, sweep.objectives, sweep.tolerance)
+            if result is None:
                 return None
-            ended = [EndedCycle(self._results.get(planned.id, []), self._ended[planned.id]) for planned in cycles]
-            sweep = self.plan.sweep
-            self._point_results[index] = point_result(ended, sweep.objectives, sweep.tolerance)
-        return self._point_results[index]
+            self._point_results[point] = result
+        return self._point_results[point]
 
     def _waiting(self) -> set[str]:
         """Keys of rounds that are not to be computed yet."""

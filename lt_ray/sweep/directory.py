@@ -46,7 +46,7 @@ from lt_ray.sweep.difference import difference
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.plan import Plan, PlannedCycle
 from lt_ray.sweep.recorded import RecordedCycle
-from lt_ray.sweep.search import AskedPoint, EndedCycle, State, point_result
+from lt_ray.sweep.search import State
 
 log = logging.getLogger("lt_ray")
 
@@ -266,13 +266,13 @@ class SweepDirectory(Listener):
 
     def ended(self, cycle: str, state: State, reason: str = "", detail: str = "") -> None:
         """Keep why a cycle failed, or which rule ended it early."""
-        if state == "complete":
+        if state == "finished":
             return
-        kind = "failures" if state == "failed" else "stopped"
+        path = self._end(state, cycle)
         try:
-            if self._noted(kind, cycle) is None:
+            if not path.exists():
                 tree = {"cycle": cycle, "reason": reason, "at": time.time()}
-                write_file(self._path(kind, cycle), json.dumps(tree, indent=1).encode())
+                write_file(path, json.dumps(tree, indent=1).encode())
         except OSError as error:
             log.warning("why cycle %s was ended (%s) could not be written down (%s)", cycle, reason, error)
         if detail:
@@ -321,56 +321,27 @@ class SweepDirectory(Listener):
             if key in known:
                 yield round_result(recorded.cycle, key, known[key], recorded.prunable)
 
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """What the sweep's search looks for, or would: the deciding metric of its task."""
-        definition = self.read()["definition"]
-        return tuple(definition.get("objectives") or [f"val_{next(self.cycles()).cycle.metric.name}"])
+    def how_ended(self, recorded: RecordedCycle, finished: int) -> tuple[State | None, str]:
+        """Return how a cycle ended, None where it has not, and which rule or error it was.
 
-    def asked(self) -> list[AskedPoint]:
-        """Return every point that was asked, in order, with what its cycles' results tell an adaptive search of it."""
-        tree, objectives = self.read(), self.objectives
-        known: dict[str, StoredRound] = {}
-        points: dict[int, list[RecordedCycle]] = {}
-        for recorded in self.cycles():
-            if recorded.point >= 0:
-                points.setdefault(recorded.point, []).append(recorded)
-        asked = []
-        for _, cycles in sorted(points.items()):
-            ended = [self._ended(recorded, known) for recorded in cycles]
-            complete = [item for item in ended if item is not None]
-            result = point_result(complete, objectives, tree["tolerance"]) if len(complete) == len(cycles) else None
-            asked.append(AskedPoint(cycles[0].asked, result))
-        return asked
-
-    def _ended(self, recorded: RecordedCycle, known: dict[str, StoredRound]) -> EndedCycle | None:
-        results = list(self.results(recorded, known))
-        if len(results) == len(recorded.keys):
-            return EndedCycle(results, "complete")
-        if self.stopped(recorded.cycle.id) is not None:
-            return EndedCycle(results, "pruned")
-        return EndedCycle(results, "failed") if self.failure(recorded.cycle.id) is not None else None
-
-    def failure(self, cycle_id: str) -> str | None:
-        """Return why a cycle failed, or None."""
-        return self._noted("failures", cycle_id)
+        - `finished`: its finished rounds [count]
+        """
+        if finished == len(recorded.keys):
+            return "finished", ""
+        for state in ("stopped", "failed"):
+            path = self._end(state, recorded.cycle.id)
+            if path.exists():
+                unknown = "unknown: the file that says why cannot be read"
+                return state, str((self._tree(f"{path.parent.name}/{path.name}") or {}).get("reason", unknown))
+        return None, ""
 
     def forgive(self, cycle_id: str) -> None:
         """Forget that a cycle failed."""
-        self._path("failures", cycle_id).unlink(missing_ok=True)
+        self._end("failed", cycle_id).unlink(missing_ok=True)
 
-    def stopped(self, cycle_id: str) -> str | None:
-        """Return which rule ended a cycle early, or None."""
-        return self._noted("stopped", cycle_id)
-
-    def _noted(self, kind: str, cycle_id: str) -> str | None:
-        name = f"{kind}/{cycle_id}.json"
-        if not (self.path / name).exists():
-            return None
-        return str((self._tree(name) or {}).get("reason", "unknown: the file that says why cannot be read"))
-
-    def _path(self, kind: str, cycle_id: str) -> Path:
-        return self.path / kind / f"{cycle_id}.json"
+    def _end(self, state: State, cycle_id: str) -> Path:
+        """The file that says why a cycle failed, or was stopped."""
+        return self.path / ("failures" if state == "failed" else "stopped") / f"{cycle_id}.json"
 
 
 def _whole(path: Path) -> RecordedCycle | None:

@@ -7,19 +7,7 @@ from pathlib import Path
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.sweep.plan import Plan, PlannedCycle
-from lt_ray.sweep.search import PointResult
-
-
-@dataclass(frozen=True)
-class PlannedPoint:
-    """A point of the space and what it came to."""
-
-    point: int
-    """Place among the points [count]"""
-    cycles: tuple[PlannedCycle, ...]
-    """One for each seed"""
-    result: PointResult | None
-    """None while one of its cycles has not ended"""
+from lt_ray.sweep.search import AskedPoint
 
 
 @dataclass
@@ -38,7 +26,7 @@ class Outcome:
     """Why the sweep stopped before its end, where no signal did it"""
     stopped: dict[str, str] = field(default_factory=dict)
     """Cycle id → which rule ended it early"""
-    best: list[PlannedPoint] = field(default_factory=list)
+    best: list[AskedPoint] = field(default_factory=list)
     """The best point by the sweep's objective; with several objectives the Pareto front"""
     computed: int = 0
     """Rounds that this run added to the store [count]"""

@@ -7,14 +7,16 @@ sweep asks the same points. The study lives in memory and is rebuilt from the sw
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
 from lt_ray.sweep.objective import rung_score, score
+from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.space import Distribution, Space
 from lt_ray.training.randomness import derive
 
@@ -23,16 +25,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, Trial
 
-State = Literal["complete", "pruned", "failed"]
-
-
-@dataclass(frozen=True)
-class EndedCycle:
-    """How one cycle of a point ended."""
-
-    results: Sequence[RoundResult]
-    """Its finished rounds in order"""
-    state: State
+State = Literal["finished", "stopped", "failed"]
+"""How a cycle ended: with its last round, early by a rule, or by an error of its own"""
+C = TypeVar("C", bound=RecordedCycle)
 
 
 @dataclass(frozen=True)
@@ -41,9 +36,9 @@ class PointResult:
 
     state: State
     values: tuple[float, ...] = ()
-    """Each objective's score, more is better, mean over seeds; of a complete point only"""
+    """Each objective's score, more is better, mean over seeds; of a finished point only"""
     curve: Mapping[int, float] | None = None
-    """Round → what cycles are compared by, mean over seeds; of a pruned point only"""
+    """Round → what cycles are compared by, mean over seeds; of a stopped point only"""
 
 
 @dataclass(frozen=True)
@@ -52,25 +47,38 @@ class AskedPoint:
 
     settings: Mapping[str, Scalar]
     result: PointResult | None = None
+    cycles: Sequence[RecordedCycle] = ()
+    """One for each seed"""
 
 
-def point_result(cycles: Sequence[EndedCycle], objectives: Sequence[str], tolerance: float) -> PointResult:
-    """Return what a point came to whose cycles, one for each seed, have all ended.
+def by_point(cycles: Iterable[C]) -> list[tuple[C, ...]]:
+    """Return the cycles of each point, in the order of the points; those that find tickets for others are of none."""
+    ordered = sorted((cycle for cycle in cycles if cycle.point >= 0), key=lambda cycle: cycle.point)
+    return [tuple(group) for _, group in itertools.groupby(ordered, key=lambda cycle: cycle.point)]
 
-    A point with a failed cycle failed, one with a cycle that a rule ended was pruned, any other is complete.
+
+def point_result(
+    cycles: Sequence[tuple[str | None, Sequence[RoundResult]]], objectives: Sequence[str], tolerance: float
+) -> PointResult | None:
+    """Return what a point came to; None while one of its cycles has not ended.
+
+    A point with a failed cycle failed, one with a cycle that a rule ended was stopped, any other is finished.
+
+    - `cycles`: of each seed the `State` that it ended in, if it has, and its finished rounds in order
     """
-    states = {cycle.state for cycle in cycles}
+    states, results = {state for state, _ in cycles}, [rounds for _, rounds in cycles]
+    if not states <= set(get_args(State)):
+        return None
     if "failed" in states:
         return PointResult("failed")
-    if "pruned" not in states:
-        per_seed = [[score(name, cycle.results, tolerance) for name in objectives] for cycle in cycles]
-        return PointResult("complete", tuple(statistics.fmean(values) for values in zip(*per_seed, strict=True)))
-    common = min(len(cycle.results) for cycle in cycles)
+    if "stopped" not in states:
+        per_seed = [[score(name, rounds, tolerance) for name in objectives] for rounds in results]
+        return PointResult("finished", tuple(statistics.fmean(values) for values in zip(*per_seed, strict=True)))
     curve = {
-        round: statistics.fmean(rung_score(objectives[0], c.results[0], c.results[round]) for c in cycles)
-        for round in range(common)
+        round: statistics.fmean(rung_score(objectives[0], rounds[0], rounds[round]) for rounds in results)
+        for round in range(min(map(len, results)))
     }
-    return PointResult("pruned", curve=curve)
+    return PointResult("stopped", curve=curve)
 
 
 def suggest(
@@ -110,10 +118,10 @@ def study(space: Space, asked: Sequence[AskedPoint], *, objectives: int, seed: i
 
 
 def best(results: Sequence[PointResult | None]) -> list[int]:
-    """Return the places of the complete points that no other one beats: the first best, or the Pareto front."""
-    complete = {place: each.values for place, each in enumerate(results) if each and each.state == "complete"}
-    front = [index for index, values in complete.items() if not dominated(values, complete.values())]
-    return front[:1] if front and len(complete[front[0]]) == 1 else front
+    """Return the places of the finished points that no other one beats: the first best, or the Pareto front."""
+    finished = {place: each.values for place, each in enumerate(results) if each and each.state == "finished"}
+    front = [index for index, values in finished.items() if not dominated(values, finished.values())]
+    return front[:1] if front and len(finished[front[0]]) == 1 else front
 
 
 def dominated(values: Sequence[float], others: Iterable[Sequence[float]]) -> bool:
@@ -129,12 +137,12 @@ def _trial(space: Space, item: AskedPoint) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
     result = item.result
-    states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+    states = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
     return create_trial(
         state=TrialState.RUNNING if result is None else states[result.state],
         params={key: _parameter(space, key, value) for key, value in item.settings.items()},
         distributions={key: _distribution(space, key) for key in item.settings},
-        values=result.values if result is not None and result.state == "complete" else None,
+        values=result.values if result is not None and result.state == "finished" else None,
         intermediate_values=dict(result.curve) if result is not None and result.curve is not None else None,
     )
 

@@ -29,7 +29,7 @@ from lt_ray.store.files import write_file
 from lt_ray.store.store import StoredRound
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.recorded import RecordedCycle
-from lt_ray.sweep.search import best
+from lt_ray.sweep.search import AskedPoint, best, by_point, point_result
 from lt_ray.tasks.task import Data
 from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Event, Opened, Reported, RoundDone, Status, Summed
 from lt_ray.tracking.names import ARM_TAG, FIELDS_TAG, KEYS_TAG, SPACE_TAG, TASK_TAG, milliseconds
@@ -85,18 +85,13 @@ class Record:
     def _reported(self, recorded: RecordedCycle) -> ReportedCycle:
         cycle = recorded.cycle
         results = tuple(self.directory.results(recorded, self._stored))
-        state, reason = "unfinished", ""
-        if len(results) == len(recorded.keys):
-            state = "finished"
-        elif (failure := self.directory.failure(cycle.id)) is not None:
-            state, reason = "failed", failure
-        elif (rule := self.directory.stopped(cycle.id)) is not None:
-            state, reason = "stopped", rule
+        state, reason = self.directory.how_ended(recorded, len(results))
         stored = {result.round: self._stored[result.key] for result in results}
         compared = {round: own.decision for round, own in stored.items() if own.decision is not None}
         confusions = {round: counts for round, own in stored.items() if (counts := _confusion(own)) is not None}
         epochs = {round: _by_epoch(own) for round, own in stored.items() if own.epochs}
-        return ReportedCycle(cycle.id, cycle, recorded.settings, state, results, reason, compared, confusions, epochs)
+        known = (state or "unfinished", results, reason, compared, confusions, epochs)
+        return ReportedCycle(cycle.id, cycle, recorded.settings, *known)
 
     @property
     def rounds(self) -> int:
@@ -236,13 +231,29 @@ class Record:
     def _document(self) -> Document:
         return document([self.sweep])
 
+    @property
+    def _objectives(self) -> list[str]:
+        """What the sweep's search looks for, or would: the deciding metric of its task."""
+        return list(self._definition.get("objectives") or [f"val_{self._task['metric']}"])
+
+    @property
+    def asked(self) -> list[AskedPoint]:
+        """Every point that was asked, in order, with what its cycles' results tell an adaptive search of it."""
+        told = {reported.id: (reported.state, reported.results) for _, reported in self.cycles}
+        points = by_point(recorded for recorded, _ in self.cycles)
+        results = [
+            point_result([told[recorded.cycle.id] for recorded in point], self._objectives, self._tolerance)
+            for point in points
+        ]
+        return [AskedPoint(cycles[0].asked, result, cycles) for cycles, result in zip(points, results, strict=True)]
+
     def _note(self) -> str:
         """The report in short."""
-        asked = self.directory.asked()
-        first = [(asked[index].settings, asked[index].result) for index in best([item.result for item in asked])]
-        points = [(settings, told.values) for settings, told in first if told and len(asked) > 1]
+        asked = self.asked
+        front = [asked[place] for place in best([point.result for point in asked])] if len(asked) > 1 else []
+        points = [(point.settings, point.result.values) for point in front if point.result]
         (section,) = self._document.sections
-        return as_note(section, [best_points(self.directory.objectives, points)] if points else ())
+        return as_note(section, [best_points(self._objectives, points)] if points else ())
 
     @cached_property
     def _arms(self) -> dict[str, list[ReportedCycle]]:

@@ -82,7 +82,7 @@ def test_each_event_is_told_once_and_in_order(relay):
         assert not telling.event(event)
     telling.close()
     rounds = [told for r in (0, 1) for told in (("epoch", CYCLE.id, r), ("finished", CYCLE.id, r, 1))]
-    end = [("ended", CYCLE.id, "complete"), ("closed", 2, 0, False)]
+    end = [("ended", CYCLE.id, "finished"), ("closed", 2, 0, False)]
     assert heard == [("planned", CYCLE.id), ("started", CYCLE.id), *rounds, *end]
 
 
@@ -93,7 +93,7 @@ def test_a_later_run_tells_what_it_found(relay):
     telling, heard = begun()
     assert telling.over
     telling.close()
-    found = [("found", CYCLE.id, [0, 1]), ("ended", CYCLE.id, "complete")]
+    found = [("found", CYCLE.id, [0, 1]), ("ended", CYCLE.id, "finished")]
     assert heard == [("planned", CYCLE.id), *found, ("closed", 0, 2, False)]
 
 

@@ -12,6 +12,7 @@ from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.search import study
 from lt_ray.sweep.space import read
 from lt_ray.sweep.sweep import Cycle
+from lt_ray.tracking.records import Record
 
 pytestmark = pytest.mark.slow
 
@@ -61,13 +62,13 @@ def test_a_search_killed_twice_asks_the_points_of_an_undisturbed_one(tmp_path):
         assert 0 < sweep.finished(killed) < POINTS * ROUNDS
     told = sweep.run(killed)
     assert directory(killed).points() == directory(undisturbed).points()
-    asked = directory(killed).asked()
+    asked = Record(directory(killed)).asked
     assert len(asked) == POINTS
     assert len({tuple(item.settings.items()) for item in asked}) == POINTS
     space, _ = read(tmp_path / "space.yaml", Cycle())
     trials = study(space, asked, objectives=1).trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * POINTS
-    assert [item.result for item in asked] == [item.result for item in directory(undisturbed).asked()]
+    assert [item.result for item in asked] == [item.result for item in Record(directory(undisturbed)).asked]
     assert best_line(told) == best_line(expected)
     assert f"{max(trial.value for trial in trials):.4f}" in best_line(told)
 
@@ -81,9 +82,9 @@ def test_a_killed_search_with_rules_keeps_what_they_ended(tmp_path):
     sweep.killed(killed, at=Moment("lt_ray.driver.relay:Relay._stopped", 2))
     assert len(list(directory(killed).path.glob("stopped/*.json"))) == 1, "one is written, another only decided"
     sweep.run(killed)
-    asked = directory(killed).asked()
-    assert [item.result for item in asked] == [item.result for item in directory(undisturbed).asked()]
-    assert {item.result.state for item in asked} == {"complete", "pruned"}
+    asked = Record(directory(killed)).asked
+    assert [item.result for item in asked] == [item.result for item in Record(directory(undisturbed)).asked]
+    assert {item.result.state for item in asked} == {"finished", "stopped"}
     assert "ended early (max-drop" in expected
-    pruned = sum(item.result.state == "pruned" for item in asked)
-    assert len(list(directory(killed).path.glob("stopped/*.json"))) == pruned
+    stopped = sum(item.result.state == "stopped" for item in asked)
+    assert len(list(directory(killed).path.glob("stopped/*.json"))) == stopped

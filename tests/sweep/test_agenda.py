@@ -57,7 +57,7 @@ class World:
             for result in self.results.get(planned.id, ()):
                 self.agenda.finished(result)
             if len(self.results.get(planned.id, ())) == len(planned.rounds):
-                self.agenda.ended(planned.id, "complete")
+                self.agenda.ended(planned.id, "finished")
             else:
                 self.agenda.queue(planned)
 
@@ -76,7 +76,7 @@ class World:
         self.agenda.finished(done[-1])
         if len(done) == len(planned.rounds):
             self.running.remove(planned)
-            self.agenda.ended(planned.id, "complete")
+            self.agenda.ended(planned.id, "finished")
 
     def run(self, steps: int | None = None) -> list[dict]:
         while steps is None or steps > 0:
@@ -103,7 +103,7 @@ def test_an_adaptive_search_asks_the_same_points_however_it_ran(slots, seed, kil
         world = World(made, slots=slots, seed=seed, state=state, asked=asked)
         asked = world.run(steps)
     assert asked == expected
-    assert [s.point for s in world.agenda.best()] == [s.point for s in undisturbed.agenda.best()]
+    assert [s.cycles[0].point for s in world.agenda.best()] == [s.cycles[0].point for s in undisturbed.agenda.best()]
     assert world.agenda.exhausted
 
 
@@ -192,4 +192,4 @@ def test_the_front_of_several_objectives_is_what_no_point_beats():
     world.run()
     values = [point.result.values for point in world.agenda.points()]
     beaten = [any(a >= c and b >= d and (a, b) != (c, d) for a, b in values) for c, d in values]
-    assert [s.point for s in world.agenda.best()] == [i for i, lost in enumerate(beaten) if not lost]
+    assert [s.cycles[0].point for s in world.agenda.best()] == [i for i, lost in enumerate(beaten) if not lost]
