@@ -58,7 +58,7 @@ def run(
     with contextlib.ExitStack() as stack:
         stack.enter_context(directory.driving())
         if plan.sweep.search == "optuna" and directory.exists():
-            plan = planner.resumed(directory.points())
+            plan = planner.plan(directory.points())
         sweep_id = directory.define(plan, plan.sweep.definition(data.task.digest, data.source_digest))
         directory.store.clear_leftovers()
         share = describe_resources(resources, cluster.nodes() if on_cluster else None)

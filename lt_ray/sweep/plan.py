@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from lt_ray.cycle.cycle import Cycle
@@ -138,56 +138,40 @@ class Planner:
     first_points: Sequence[Point] | None = None
     """The sweep's first points, where they are known already"""
 
-    def plan(self) -> Plan:
-        """Return the sweep's plan; of an adaptive search the points that need no result.
+    def plan(self, asked: Sequence[Point] = ()) -> Plan:
+        """Return the sweep's plan; of an adaptive search the points that need no result, or those `asked` before.
 
         Equal cycles are merged: a field without a meaning (the rewind epoch of fine-tuning) makes no new cycle.
-        Cycles that share a round 0 are spread out, so that trials started together compute different ones.
         Raises what `Sweep.first_points` does, and `CycleError` or `ModelError` for cycles and objectives that do not
         suit model or data.
         """
         self.sweep.check_width(self.grounds.facts)
-        points = self.sweep.first_points() if self.first_points is None else self.first_points
-        if self.sweep.search == "optuna":
-            return self.extended(Plan(self.sweep, (), 0, 0), points)
-        planned: dict[str, PlannedCycle] = {}
-        origins: dict[str, PlannedCycle] = {}
-        for index, point in enumerate(points):
-            for cycle in self.sweep.cycles(point):
-                if cycle.id not in planned:
-                    self._add_origin(origins, cycle)
-                    planned[cycle.id] = self._planned(len(planned), index, point, cycle)
-        finders = [item for key, item in origins.items() if key not in planned]
-        both = (*finders, *planned.values())
-        block = self._models.of(self.sweep.cycle).block_size
-        return Plan(self.sweep, tuple(_spread(both)), len(points), self._parameters(both), block)
-
-    def resumed(self, asked: Sequence[Point]) -> Plan:
-        """Return the plan of an adaptive search that has asked these points before."""
-        return self.extended(Plan(self.sweep, (), 0, 0), asked) if asked else self.plan()
+        if not asked:
+            asked = self.sweep.first_points() if self.first_points is None else self.first_points
+        return self.extended(Plan(self.sweep, (), 0, 0, self._models.of(self.sweep.cycle).block_size), asked)
 
     def extended(self, plan: Plan, asked: Sequence[Point]) -> Plan:
-        """Return the plan with further points at its end, each in the order it was asked."""
-        new: list[PlannedCycle] = []
-        origins = {planned.id: planned for planned in plan.cycles}
+        """Return the plan with further points: of an adaptive search at its end, each in the order it was asked.
+
+        Else cycles that share a round 0 are spread out, so that trials started together compute different ones.
+        """
+        planned = {item.id: item for item in plan.cycles}
+        order = sum(not item.finds_tickets for item in plan.cycles)
         points = [self.sweep.cycles(point) for point in asked]
         ids = {cycle.id for cycles in points for cycle in cycles}
         for index, (point, cycles) in enumerate(zip(asked, points, strict=True), start=plan.points):
             for cycle in cycles:
-                known = len(origins)
-                if not (cycle.takes_tickets and cycle.origin.id in ids):
-                    self._add_origin(origins, cycle)
-                new += list(origins.values())[known:]
-                new.append(self._planned(len(plan.cycles) + len(new), index, point, cycle))
-        parameters = max(plan.parameters, self._parameters(new))
-        return Plan(self.sweep, (*plan.cycles, *new), plan.points + len(asked), parameters)
-
-    def _add_origin(self, origins: dict[str, PlannedCycle], cycle: Cycle) -> None:
-        """Plan the cycle that finds this one's tickets, unless it is planned."""
-        if cycle.takes_tickets and cycle.origin.id not in origins:
-            if cycle.tickets == "source":
-                self._check_outputs(cycle)
-            origins[cycle.origin.id] = self._planned(len(origins) - _ORIGINS, -1, {}, cycle.origin)
+                if cycle.id in planned:
+                    continue
+                if cycle.takes_tickets and cycle.origin.id not in planned and cycle.origin.id not in ids:
+                    self._check_outputs(cycle)
+                    place = len(planned) - order - _ORIGINS
+                    planned[cycle.origin.id] = self._planned(place, -1, {}, cycle.origin)
+                planned[cycle.id] = self._planned(order, index, point, cycle)
+                order += 1
+        parameters = max((sum(self._models.of(item.cycle).sizes.values()) for item in planned.values()), default=0)
+        ordered = planned.values() if self.sweep.search == "optuna" else _spread(planned.values())
+        return replace(plan, cycles=tuple(ordered), points=plan.points + len(asked), parameters=parameters)
 
     def _planned(self, order: int, index: int, point: Point, cycle: Cycle) -> PlannedCycle:
         model = self._models.of(cycle)
@@ -220,6 +204,8 @@ class Planner:
 
     def _check_outputs(self, cycle: Cycle) -> None:
         """Raise `CycleError` where a ticket of the source task has another last layer than the task needs."""
+        if cycle.tickets != "source":
+            return
         facts = (self.grounds.source_facts or self.grounds.facts, self.grounds.facts)
         there, here = (model_of(cycle.model, each, self.grounds.base).outputs for each in facts)
         if there != here:
@@ -228,9 +214,6 @@ class Planner:
                 f"({cycle.origin.task.name}={there}, {cycle.task.name}={here}): a ticket's last layer would not fit; "
                 "name another task"
             )
-
-    def _parameters(self, planned: Iterable[PlannedCycle]) -> int:
-        return max((sum(self._models.of(item.cycle).sizes.values()) for item in planned), default=0)
 
     @cached_property
     def _models(self) -> Models:
@@ -241,7 +224,7 @@ def _spread(planned: Iterable[PlannedCycle]) -> list[PlannedCycle]:
     """The first cycle of each round 0, then the second of each, and so on; those that take tickets after all others."""
     seen: dict[str, int] = {}
     ranked = []
-    for item in sorted(planned, key=lambda item: item.cycle.takes_tickets):
+    for item in sorted(planned, key=lambda item: (item.cycle.takes_tickets, item.order)):
         rank = seen.setdefault(item.rounds[0].key, 0)
         seen[item.rounds[0].key] += 1
         ranked.append((rank, item))

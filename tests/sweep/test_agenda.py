@@ -46,7 +46,7 @@ class World:
         """Cycle → its rounds that are in the store"""
         plan = planner.plan()
         if state is not None and plan.sweep.search == "optuna":
-            plan = planner.resumed(asked)
+            plan = planner.plan(asked)
         self.agenda = Agenda(planner, plan, self.take_in)
         self.running: list[PlannedCycle] = []
         self.handed: list[str] = []
