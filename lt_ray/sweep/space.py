@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import Field
@@ -31,9 +31,7 @@ from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.training.randomness import derive
 
 Kind = Literal["grid", "choice", "integer", "log_integer", "uniform", "log_uniform"]
-_KINDS: tuple[Kind, ...] = ("grid", "choice", "integer", "log_integer", "uniform", "log_uniform")
-_LISTS = ("grid", "choice")
-_INTEGERS = ("integer", "log_integer")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 _COUNTABLE = 10_000
 
 
@@ -114,18 +112,19 @@ class Space(Settings):
         - `values`: key, distribution → the values to cross
         """
 
-        def rest(names: list[str], point: dict[str, Any]) -> Iterator[dict[str, Any]]:
-            if not names:
-                yield point
-                return
-            name, distribution = names[0], self.distributions[names[0]]
-            if not distribution.active(point):
-                yield from rest(names[1:], point)
-                return
-            for value in values(name, distribution):
-                yield from rest(names[1:], {**point, name: value})
+        def crossed(
+            points: Iterable[dict[str, Any]], name: str, distribution: Distribution
+        ) -> Iterator[dict[str, Any]]:
+            for point in points:
+                if distribution.active(point):
+                    yield from ({**point, name: value} for value in values(name, distribution))
+                else:
+                    yield point
 
-        yield from rest(list(self.distributions), {})
+        points: Iterator[dict[str, Any]] = iter([{}])
+        for name, distribution in self.distributions.items():
+            points = crossed(points, name, distribution)
+        return points
 
     def points(self, samples: int, seed: int) -> Iterator[dict[str, Scalar]]:
         """Yield the points of a random search in order: for each sample, every grid point.
@@ -156,76 +155,78 @@ def read(path: Path, cycle: Cycle) -> tuple[Space, dict[str, Scalar]]:
 
     Raises `SpaceError` that names the file, the key, the rule and the value.
     """
-    tree = _tree(path)
-    if not isinstance(tree, dict) or not tree:
-        raise SpaceError(
-            f"{path}: a search space maps cycle fields to distributions, such as "
-            "`training.lr: {log_uniform: [0.0003, 0.003]}`, but got "
-            + ("nothing" if not tree else f"a {type(tree).__name__}")
-        )
-    distributions, fixed = {}, {}
-    for key, value in tree.items():
-        if not isinstance(key, str) or key not in keys():
-            raise SpaceError(f"{path}: `{key}` is not a field of a cycle.{nearest(str(key), keys())}")
-        if key == "seed":
-            raise SpaceError(f"{path}: `seed` is not searched: `--seeds N` repeats every point with paired seeds")
-        if isinstance(value, dict):
-            distributions[key] = _distribution(path, key, value)
-        elif isinstance(value, list):
-            raise SpaceError(f"{path}: `{key}` is a bare list: say `{{grid: {value}}}` or `{{choice: {value}}}`")
-        else:
-            fixed[key] = value
-    for key, value in _trials(distributions, fixed):
-        _check(path, cycle, key, value)
-    return Space(distributions=_ordered(path, distributions, fixed)), fixed
-
-
-def _tree(path: Path) -> Any:
+    distributions: dict[str, Distribution] = {}
+    fixed: dict[str, Scalar] = {}
     try:
-        return plain_yaml.load(path.read_text(encoding="utf-8"))
+        for key, value in _tree(path).items():
+            _check_key(key)
+            if key == "seed":
+                raise SpaceError("`seed` is not searched: `--seeds N` repeats every point with paired seeds")
+            if isinstance(value, dict):
+                distributions[key] = _distribution(key, value)
+            elif isinstance(value, list):
+                raise SpaceError(f"`{key}` is a bare list: say `{{grid: {value}}}` or `{{choice: {value}}}`")
+            else:
+                fixed[key] = value
+        for key, value in _trials(distributions, fixed):
+            cycle.with_settings({key: value})
+        return Space(distributions=_ordered(distributions, fixed)), fixed
+    except (CycleError, SpaceError) as error:
+        raise SpaceError(f"{path}: {error}") from None
+
+
+def _check_key(key: object, where: str = "") -> None:
+    if not isinstance(key, str) or key not in keys():
+        raise SpaceError(f"{where}`{key}` is not a field of a cycle.{nearest(str(key), keys())}")
+
+
+def _tree(path: Path) -> dict[Any, Any]:
+    try:
+        tree = plain_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SpaceError(f"{path}: the search space cannot be read ({error.strerror}): give `--space FILE`") from None
+        raise SpaceError(f"the search space cannot be read ({error.strerror}): give `--space FILE`") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
         said = getattr(error, "problem", None) or error
-        raise SpaceError(f"{path}: not YAML: {where}{_short(said)}") from None
+        raise SpaceError(f"not YAML: {where}{_short(said)}") from None
+    if not isinstance(tree, dict) or not tree:
+        raise SpaceError(
+            "a search space maps cycle fields to distributions, such as "
+            "`training.lr: {log_uniform: [0.0003, 0.003]}`, but got "
+            + ("nothing" if not tree else f"a {type(tree).__name__}")
+        )
+    return tree
 
 
-def _distribution(path: Path, key: str, tree: Mapping[str, Any]) -> Distribution:
+def _distribution(key: str, tree: Mapping[str, Any]) -> Distribution:
     kinds = {name: values for name, values in tree.items() if name != "when"}
     kind, values = next(iter(kinds.items())) if kinds else (None, None)
     if len(kinds) != 1 or kind not in _KINDS:
         raise SpaceError(
-            f"{path}: `{key}` must be one of {', '.join(_KINDS)}, but got {_short(dict(tree))}."
-            f"{nearest(str(kind), _KINDS)}"
+            f"`{key}` must be one of {', '.join(_KINDS)}, but got {_short(dict(tree))}.{nearest(str(kind), _KINDS)}"
         )
     if not isinstance(values, list) or not values:
-        raise SpaceError(f"{path}: `{key}`: `{kind}` needs a list with at least one value, but got {_short(values)}")
-    if kind not in _LISTS:
-        values = _bounds(path, key, kind, values)
-    return Distribution(kind=kind, values=tuple(values), when=_conditions(path, key, tree.get("when")))
+        raise SpaceError(f"`{key}`: `{kind}` needs a list with at least one value, but got {_short(values)}")
+    if kind not in ("grid", "choice"):
+        values = _bounds(key, kind, values)
+    return Distribution(kind=kind, values=tuple(values), when=_conditions(key, tree.get("when")))
 
 
-def _conditions(path: Path, key: str, tree: object) -> dict[str, tuple[Any, ...]]:
+def _conditions(key: str, tree: object) -> dict[str, tuple[Any, ...]]:
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not tree:
         raise SpaceError(
-            f"{path}: `{key}`: `when` maps other keys to the values they must have, such as "
+            f"`{key}`: `when` maps other keys to the values they must have, such as "
             f"`when: {{magnitude.restart: rewind}}`, but got {_short(tree)}"
         )
     for other in tree:
-        if not isinstance(other, str) or other not in keys():
-            raise SpaceError(
-                f"{path}: `{key}`: `when`: `{other}` is not a field of a cycle.{nearest(str(other), keys())}"
-            )
+        _check_key(other, f"`{key}`: `when`: ")
     return {other: tuple(wanted) if isinstance(wanted, list) else (wanted,) for other, wanted in tree.items()}
 
 
-def _ordered(
-    path: Path, distributions: Mapping[str, Distribution], fixed: Mapping[str, object]
-) -> dict[str, Distribution]:
+def _ordered(distributions: Mapping[str, Distribution], fixed: Mapping[str, object]) -> dict[str, Distribution]:
     """The distributions, each after those that its `when` names, else as they came."""
     possible: dict[str, Sequence[Any] | None] = {key: d.levels() for key, d in distributions.items()}
     possible |= {key: [value] for key, value in fixed.items()}
@@ -234,7 +235,7 @@ def _ordered(
             levels = possible.get(other)
             if levels is not None and not any(_among(level, wanted) for level in levels):
                 raise SpaceError(
-                    f"{path}: `{key}`: `when` must be able to hold, but `{other}` is never {_alternatives(wanted)}"
+                    f"`{key}`: `when` must be able to hold, but `{other}` is never {_alternatives(wanted)}"
                 )
     ordered: dict[str, Distribution] = {}
     while len(ordered) < len(distributions):
@@ -245,25 +246,25 @@ def _ordered(
         ]
         if not ready:
             circle = ", ".join(f"`{key}`" for key in distributions if key not in ordered)
-            raise SpaceError(f"{path}: `when` must not go in a circle, but {circle} wait for each other")
+            raise SpaceError(f"`when` must not go in a circle, but {circle} wait for each other")
         ordered[ready[0]] = distributions[ready[0]]
     return ordered
 
 
-def _bounds(path: Path, key: str, kind: str, values: list[Any]) -> list[float] | list[int]:
+def _bounds(key: str, kind: str, values: list[Any]) -> list[float] | list[int]:
     try:
         if any(isinstance(value, bool) for value in values):
             raise TypeError
         low, high = (float(value) for value in values)
     except (TypeError, ValueError, OverflowError):
-        raise SpaceError(f"{path}: `{key}`: `{kind}` needs two numbers [low, high], but got {_short(values)}") from None
+        raise SpaceError(f"`{key}`: `{kind}` needs two numbers [low, high], but got {_short(values)}") from None
     if not low < high or not math.isfinite(high - low):
-        raise SpaceError(f"{path}: `{key}`: `low < high` must hold, but got ({low=:g}, {high=:g})")
+        raise SpaceError(f"`{key}`: `low < high` must hold, but got ({low=:g}, {high=:g})")
     if kind.startswith("log_") and low <= 0:
-        raise SpaceError(f"{path}: `{key}`: `low > 0` must hold for {kind}, but got ({low=:g})")
-    if kind in _INTEGERS:
+        raise SpaceError(f"`{key}`: `low > 0` must hold for {kind}, but got ({low=:g})")
+    if kind.endswith("integer"):
         if not (low.is_integer() and high.is_integer()):
-            raise SpaceError(f"{path}: `{key}`: `{kind}` needs two whole numbers, but got {_short(values)}")
+            raise SpaceError(f"`{key}`: `{kind}` needs two whole numbers, but got {_short(values)}")
         return [int(low), int(high)]
     return [low, high]
 
@@ -276,13 +277,6 @@ def _trials(distributions: Mapping[str, Distribution], fixed: Mapping[str, Scala
             yield key, value
         if not distribution.is_list:
             yield key, distribution.draw(0.37)
-
-
-def _check(path: Path, cycle: Cycle, key: str, value: object) -> None:
-    try:
-        cycle.with_settings({key: value})
-    except CycleError as error:
-        raise SpaceError(f"{path}: {error}") from None
 
 
 def _among(value: object, wanted: Iterable[object]) -> bool:
