@@ -7,8 +7,8 @@ decided before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Protocol
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 from pydantic import Field
 
@@ -16,12 +16,8 @@ from lt_ray.cycle.results import ROUNDING, RoundResult
 from lt_ray.cycle.settings import Settings
 from lt_ray.sweep.objective import rung_score
 
-
-class Rule(Protocol):
-    """Decides on one cycle after each of its rounds."""
-
-    def after(self, result: RoundResult) -> str | None:
-        """Take in a finished round; return why its cycle should end here, or None."""
+Rule = Callable[[RoundResult], str | None]
+"""Takes in a finished round; returns why its cycle should end here, or None"""
 
 
 class Asha(Settings):
@@ -45,6 +41,30 @@ class Asha(Settings):
             rung *= self.reduction
         return tuple(rungs)
 
+    def rule(self, objective: str, last: int) -> Rule:
+        """Return the rule that decides on the cycles of one sweep.
+
+        - `objective`: what they are compared by; `last`: most prunings of any cycle [count]
+        """
+        rungs: dict[int, dict[str, float]] = {rung: {} for rung in self.rungs(last)}
+        dense: dict[str, RoundResult] = {}
+
+        def after(result: RoundResult) -> str | None:
+            if result.round == 0:
+                dense[result.cycle] = result
+            rung = rungs.get(result.round)
+            if rung is None or result.cycle in rung:
+                return None
+            mine = rung[result.cycle] = rung_score(objective, dense[result.cycle], result)
+            better = sum(value > mine for value in rung.values())
+            going_on = math.ceil(len(rung) / self.reduction)
+            if better < going_on:
+                return None
+            who = "the best goes on" if going_on == 1 else f"the best {going_on} go on"
+            return f"asha: rank {better + 1} of {len(rung)} at round {result.round}, where {who}"
+
+        return after
+
 
 class MaxDrop(Settings):
     """Ends a cycle that on validation stays more than `max_drop` worse than its own dense round."""
@@ -54,59 +74,28 @@ class MaxDrop(Settings):
     rounds: int = Field(default=2, ge=1)
     """Rounds in a row [count]"""
 
+    def rule(self) -> Rule:
+        """Return the rule that decides on the cycles of one sweep."""
+        dense: dict[str, RoundResult] = {}
+        below: dict[str, int] = defaultdict(int)
+        """Cycle → its latest rounds in a row that were too bad [count]"""
 
-class AshaRule:
-    """`Asha` at work on the cycles of one sweep."""
+        def after(result: RoundResult) -> str | None:
+            first = dense.setdefault(result.cycle, result)
+            # Subtracted in this order: 0.85 is not below 0.90 − 0.05.
+            is_below = result.score("val") < first.score("val") - self.max_drop - ROUNDING
+            below[result.cycle] = below[result.cycle] + 1 if is_below else 0
+            if below[result.cycle] < self.rounds:
+                return None
+            worse = "below" if result.best == "highest" else "above"
+            return (
+                f"max-drop: {result.lost(first):.4f} {worse} its dense validation {result.metric} at round "
+                f"{result.round}, more than {self.max_drop:g} for {below[result.cycle]} rounds"
+            )
 
-    def __init__(self, settings: Asha, objective: str, last_round: int) -> None:
-        self._settings, self._objective = settings, objective
-        self._arrived: dict[int, dict[str, float]] = {rung: {} for rung in settings.rungs(last_round)}
-        self._dense: dict[str, RoundResult] = {}
-
-    def after(self, result: RoundResult) -> str | None:
-        """Take in a finished round; return why its cycle should end here, or None."""
-        if result.round == 0:
-            self._dense[result.cycle] = result
-        if result.round not in self._arrived or result.cycle in self._arrived[result.round]:
-            return None
-        rung = self._arrived[result.round]
-        mine = rung_score(self._objective, self._dense[result.cycle], result)
-        rung[result.cycle] = mine
-        better = sum(value > mine for value in rung.values())
-        going_on = math.ceil(len(rung) / self._settings.reduction)
-        if better < going_on:
-            return None
-        who = "the best goes on" if going_on == 1 else f"the best {going_on} go on"
-        return f"asha: rank {better + 1} of {len(rung)} at round {result.round}, where {who}"
-
-
-class MaxDropRule:
-    """`MaxDrop` at work on the cycles of one sweep."""
-
-    def __init__(self, settings: MaxDrop) -> None:
-        self._settings = settings
-        self._dense: dict[str, RoundResult] = {}
-        self._below: dict[str, int] = {}
-
-    def after(self, result: RoundResult) -> str | None:
-        """Take in a finished round; return why its cycle should end here, or None."""
-        if result.round == 0:
-            self._dense[result.cycle] = result
-            return None
-        dense = self._dense[result.cycle]
-        # Subtracted in this order: 0.85 is not below 0.90 − 0.05.
-        below = result.score("val") < dense.score("val") - self._settings.max_drop - ROUNDING
-        self._below[result.cycle] = self._below.get(result.cycle, 0) + 1 if below else 0
-        if self._below[result.cycle] < self._settings.rounds:
-            return None
-        worse = "below" if result.best == "highest" else "above"
-        return (
-            f"max-drop: {result.lost(dense):.4f} {worse} its dense validation {result.metric} at round {result.round}, "
-            f"more than {self._settings.max_drop:g} for {self._below[result.cycle]} rounds"
-        )
+        return after
 
 
 def first_reason(rules: Iterable[Rule], result: RoundResult) -> str | None:
     """Tell every rule of a finished round; return the first reason to end its cycle."""
-    reasons = [rule.after(result) for rule in rules]
-    return next((reason for reason in reasons if reason is not None), None)
+    return next(filter(None, [rule(result) for rule in rules]), None)

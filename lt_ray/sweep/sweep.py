@@ -17,7 +17,7 @@ from lt_ray.errors import CycleError, SpaceError, nearest
 from lt_ray.sweep.objective import WINNING, Search, objectives
 from lt_ray.sweep.search import AskedPoint, suggest
 from lt_ray.sweep.space import Space
-from lt_ray.sweep.stopping import Asha, AshaRule, MaxDrop, MaxDropRule, Rule
+from lt_ray.sweep.stopping import Asha, MaxDrop, Rule
 
 MOST_POINTS = 10_000
 """Most points of one sweep [count]"""
@@ -111,12 +111,8 @@ class Sweep(Settings):
 
     def rules(self) -> tuple[Rule, ...]:
         """Return the rules that end cycles early, with nothing taken in yet."""
-        rules: list[Rule] = []
-        if self.asha is not None:
-            rules.append(AshaRule(self.asha, self.objectives[0], self.last_round))
-        if self.max_drop is not None:
-            rules.append(MaxDropRule(self.max_drop))
-        return tuple(rules)
+        asha = () if self.asha is None else (self.asha.rule(self.objectives[0], self.last_round),)
+        return asha if self.max_drop is None else (*asha, self.max_drop.rule())
 
     def definition(self, data_digest: str, source_digest: str | None = None) -> dict[str, Any]:
         """Return all that makes it this sweep and no other, as a tree of plain values.

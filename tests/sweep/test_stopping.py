@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import a_round
 
-from lt_ray.sweep.stopping import Asha, AshaRule, MaxDrop, MaxDropRule, first_reason
+from lt_ray.sweep.stopping import Asha, MaxDrop, first_reason
 
 accuracies = st.integers(50, 100).map(lambda hundredths: hundredths / 100)
 
 
 def asha(arrivals, objective="val_accuracy", last=9, **settings):
     """Cycles that end, of planted (cycle, round, accuracy), in the order of arrival."""
-    rule = AshaRule(Asha(**settings), objective, last)
-    return [(cycle, round) for cycle, round, value in arrivals if rule.after(a_round(cycle, round, val=value))]
+    rule = Asha(**settings).rule(objective, last)
+    return [(cycle, round) for cycle, round, value in arrivals if rule(a_round(cycle, round, val=value))]
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_asha_decides_a_repeated_round_once():
 
 def max_drop(values, **settings):
     """Rounds after which the rule would end a cycle with these accuracies."""
-    rule = MaxDropRule(MaxDrop(**settings))
-    return [round for round, value in enumerate(values) if rule.after(a_round("a", round, val=value))]
+    rule = MaxDrop(**settings).rule()
+    return [round for round, value in enumerate(values) if rule(a_round("a", round, val=value))]
 
 
 def test_max_drop_ends_a_cycle_after_so_many_rounds_in_a_row():
@@ -87,15 +87,15 @@ def test_max_drop_is_a_run_below_the_own_dense_accuracy(values, rounds):
 
 def test_each_cycle_has_its_own_dense_accuracy():
     """Cycles that are told of in turns do not disturb each other."""
-    rule = MaxDropRule(MaxDrop(max_drop=0.05, rounds=1))
+    rule = MaxDrop(max_drop=0.05, rounds=1).rule()
     told = itertools.product((0, 1), (("a", 0.9, 0.86), ("b", 0.5, 0.4)))
-    ended = [cycle for at, (cycle, *values) in told if rule.after(a_round(cycle, at, val=values[at]))]
+    ended = [cycle for at, (cycle, *values) in told if rule(a_round(cycle, at, val=values[at]))]
     assert ended == ["b"]
 
 
 def test_every_rule_is_told_of_every_round():
     """A rule that comes second learns the dense accuracy though the first one already ended the cycle."""
-    rules = [MaxDropRule(MaxDrop(max_drop=0.01, rounds=1)), MaxDropRule(MaxDrop(max_drop=0.5, rounds=1))]
+    rules = [MaxDrop(max_drop=0.01, rounds=1).rule(), MaxDrop(max_drop=0.5, rounds=1).rule()]
     curve = [0.9, 0.8, 0.3]
     reasons = [first_reason(rules, a_round("a", round, val=value)) for round, value in enumerate(curve)]
     assert reasons[0] is None
