@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.tracking.events import Closed, CycleEnded, Opened, RoundDone
+from lt_ray.tracking.events import Ended, Opened, RoundDone
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
@@ -71,9 +71,9 @@ def blocked(uri: str, sweep: str, wait_s: float) -> tuple[list[float], float | N
             before = time.perf_counter()
             tracker.put(RoundDone(result=given[0], epochs=tuple(given[1]), epochs_a_round=EPOCHS))
             if number == ROUNDS - 1:
-                tracker.put(CycleEnded(cycle=cycle, status="FINISHED", reason="", at_ms=10**12))
+                tracker.put(Ended(cycle=cycle, status="FINISHED", reason="", at_ms=10**12))
             times.append(time.perf_counter() - before)
-    tracker.put(Closed(status="FINISHED", at_ms=10**12))
+    tracker.put(Ended(cycle=None, status="FINISHED", at_ms=10**12))
     delivered = tracker.close(wait_s)
     return times, time.perf_counter() - started if delivered else None
 

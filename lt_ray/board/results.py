@@ -18,7 +18,7 @@ from lt_ray.report.findings.compare import Group, at_rounds, curve, groups
 from lt_ray.report.findings.document import Cell
 from lt_ray.report.findings.headline import best_points
 from lt_ray.report.findings.words import Wording, numbered
-from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep
 from lt_ray.sweep.plan import Plan
 from lt_ray.sweep.search import AskedPoint
 

@@ -60,12 +60,13 @@ class RoundDone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CycleEnded:
-    """A cycle ended; FINISHED for a reason is stopped early."""
+class Ended:
+    """A cycle ended, or with None the sweep: then runs that are still RUNNING end as KILLED."""
 
-    cycle: str
+    cycle: str | None
     status: Status
-    reason: str
+    reason: str = ""
+    """Why a cycle did; FINISHED for a reason is stopped early"""
     at_ms: int
 
 
@@ -79,18 +80,10 @@ class Summed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Closed:
-    """The sweep ended; runs that are still RUNNING end as KILLED."""
-
-    status: Status
-    at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reported:
     """The sweep's report was written: its files are artifacts of the parent."""
 
     folder: str
 
 
-Event = Opened | RoundDone | CycleEnded | Summed | Closed | Reported
+Event = Opened | RoundDone | Ended | Summed | Reported

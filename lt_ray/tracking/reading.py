@@ -16,7 +16,7 @@ from lt_ray.cycle.results import BlockDecision, RoundResult
 from lt_ray.errors import StorageError, TrackingError, nearest
 from lt_ray.report.pages import files
 from lt_ray.report.reading.examples import NOT_TOLD
-from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep, reported_sweep
+from lt_ray.report.reading.rows import ReportedCycle, ReportedSweep, reported_sweep
 from lt_ray.store.storage import REPORT
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking.names import (
@@ -96,10 +96,7 @@ def _sweep(uri: str, name: str) -> ReportedSweep:
         raise TrackingError(f"`SWEEP` must name a sweep in MLflow, but got {name!r}.{nearest(name, others)}{known}")
     tags, params = _tags(parent), parent.data.params
     if SPACE_TAG not in tags:
-        raise TrackingError(
-            f"the record of {name!r} in MLflow lacks what a report needs: it was written by an older lt_ray; give its "
-            "store instead, or `lt-ray sync` it from there"
-        )
+        raise _older(name)
     runs = search(client, parent.info.experiment_id, f"tags.`{SWEEP_TAG}` = '{tags[SWEEP_TAG]}'")
     cycles = [_cycle(client, run) for run in runs if CYCLE_TAG in run.data.tags]
     return reported_sweep(
@@ -131,9 +128,11 @@ def _tags(run: Run) -> dict[str, str]:
 def _cycle(client: MlflowClient, run: Run) -> ReportedCycle:
     tags = _tags(run)
     fields = json.loads(tags[FIELDS_TAG])
-    if "cycle" not in fields:
-        raise _older(run.info.run_name)
-    cycle = parse(fields["cycle"])
+    try:
+        cycle = parse(fields["cycle"])
+        decisions = {at: BlockDecision.model_validate_json(text) for at, text in _by_round(tags, DECISION_TAG)}
+    except (KeyError, ValueError):
+        raise _older(run.info.run_name) from None
     state = tags.get(STATE_TAG, "")
     points = {
         name: {point.step: point for point in client.get_metric_history(run.info.run_id, name)}
@@ -147,36 +146,17 @@ def _cycle(client: MlflowClient, run: Run) -> ReportedCycle:
         settings=fields["settings"],
         state=state if state in ("finished", "stopped", "failed") else "unfinished",
         results=results,
-        decisions=_decisions(run.info.run_name, tags),
-        confusions=_confusions(tags),
+        decisions=decisions,
+        confusions={at: tuple(map(tuple, json.loads(text))) for at, text in _by_round(tags, CONFUSION_TAG)},
         epochs=_epochs(client.get_metric_history(run.info.run_id, f"training/val_{cycle.metric.name}"), results, cycle),
         reason=tags.get(REASON_TAG, ""),
     )
 
 
-def _decisions(name: str, tags: Mapping[str, str]) -> dict[int, BlockDecision]:
-    """How rounds that compared blocks decided.
-
-    - `name`: of the run
-    """
-    decisions = {}
-    for tag, text in tags.items():
-        if tag.startswith(f"{DECISION_TAG}."):
-            round = tag.removeprefix(f"{DECISION_TAG}.")
-            if not round.isdecimal():  # an older lt_ray's parts, of which none could be missed
-                raise _older(name)
-            decisions[int(round)] = BlockDecision.model_validate_json(text)
-    return dict(sorted(decisions.items()))
-
-
-def _confusions(tags: Mapping[str, str]) -> dict[int, Confusion]:
-    """What rounds took classes for."""
-    confusions = {
-        int(tag.rpartition(".")[2]): tuple((i, j, many) for i, j, many in json.loads(text))
-        for tag, text in tags.items()
-        if tag.startswith(f"{CONFUSION_TAG}.")
-    }
-    return dict(sorted(confusions.items()))
+def _by_round(tags: Mapping[str, str], name: str) -> list[tuple[int, str]]:
+    """Each round and what the tag `<name>.<round>` tells of it, in order."""
+    rounds = {tag.removeprefix(f"{name}."): text for tag, text in tags.items() if tag.startswith(f"{name}.")}
+    return sorted((int(round), text) for round, text in rounds.items())
 
 
 def _epochs(points: Sequence[Metric], results: Sequence[RoundResult], cycle: Cycle) -> dict[int, tuple[float, ...]]:

@@ -11,7 +11,7 @@ from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.outcome import Outcome
 from lt_ray.sweep.plan import PlannedCycle
 from lt_ray.sweep.search import State
-from lt_ray.tracking.events import Closed, CycleEnded, Reported, Status
+from lt_ray.tracking.events import Ended, Reported, Status
 from lt_ray.tracking.names import milliseconds
 from lt_ray.tracking.records import Record, first_start
 from lt_ray.tracking.tracker import Tracker
@@ -69,7 +69,7 @@ class Recording(Listener):
         self._open(cycle, time.time())
         status: Status = "FAILED" if state == "failed" else "FINISHED"
         at = self._finished_at.get(cycle, time.time()) if status == "FINISHED" else time.time()
-        self._tracker.put(CycleEnded(cycle=cycle, status=status, reason=reason, at_ms=milliseconds(at)))
+        self._tracker.put(Ended(cycle=cycle, status=status, reason=reason, at_ms=milliseconds(at)))
 
     def closed(self, outcome: Outcome) -> None:
         """Sum the sweep up and wait until MLflow knows all; the runs of unfinished cycles end as KILLED."""
@@ -82,7 +82,7 @@ class Recording(Listener):
         except Exception as error:  # a report is made for it, which uses large libraries
             terminal.show_warning(f"the sweep could not be summed up ({error})")
         at = max(self._finished_at.values(), default=time.time()) if status == "FINISHED" else time.time()
-        self._tracker.put(Closed(status=status, at_ms=milliseconds(at)))
+        self._tracker.put(Ended(cycle=None, status=status, at_ms=milliseconds(at)))
         if outcome.report is not None:
             self._tracker.put(Reported(folder=str(outcome.report.resolve())))
         with terminal.doing("telling MLflow the rest"):

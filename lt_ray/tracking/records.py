@@ -31,7 +31,7 @@ from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.search import AskedPoint, best, by_point, point_result
 from lt_ray.tasks.task import Data
-from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Event, Opened, Reported, RoundDone, Status, Summed
+from lt_ray.tracking.events import Dataset, Ended, Event, Opened, Reported, RoundDone, Status, Summed
 from lt_ray.tracking.names import ARM_TAG, FIELDS_TAG, KEYS_TAG, SPACE_TAG, TASK_TAG, milliseconds
 from lt_ray.tracking.summaries import summaries
 
@@ -178,10 +178,10 @@ class Record:
             ended = max(at, ended)
             status = _ENDS.get(reported.state, "FINISHED")
             statuses.add(status)
-            yield CycleEnded(cycle=cycle.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
+            yield Ended(cycle=cycle.id, status=status, reason=reported.reason, at_ms=milliseconds(at))
         yield from self.summaries()
         whole: Status = "KILLED" if "KILLED" in statuses else "FAILED" if "FAILED" in statuses else "FINISHED"
-        yield Closed(status=whole, at_ms=milliseconds(ended))
+        yield Ended(cycle=None, status=whole, at_ms=milliseconds(ended))
         yield Reported(folder=str(self.directory.report.resolve()))
 
     def summaries(self) -> Iterator[Summed]:

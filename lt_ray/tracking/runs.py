@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lt_ray.cycle.identity import canonical
-from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Event, Opened, Point, Reported, RoundDone, Summed
+from lt_ray.tracking.events import Dataset, Ended, Event, Opened, Point, Reported, RoundDone, Summed
 from lt_ray.tracking.names import (
     CONFUSION_TAG,
     CYCLE_TAG,
@@ -85,14 +85,13 @@ class Runs:
         """Cycle → rounds that its run has, as far as was asked"""
         self._waiting: set[str | None] = set()
         """Cycles whose run was made before they had begun"""
-        with_metrics: set[str] = set()
-        for run in self._search():
+        # Of several runs of one cycle, the oldest that has metrics.
+        for run in sorted(self._search(), key=lambda run: not run.data.metrics):
             cycle = run.data.tags.get(CYCLE_TAG)
-            if cycle not in self._ids or (run.data.metrics and self._ids[cycle] not in with_metrics):
+            if cycle not in self._ids:
                 self._ids[cycle] = run.info.run_id
-                (self._waiting.add if WAITING_TAG in run.data.tags else self._waiting.discard)(cycle)
-            if run.data.metrics:
-                with_metrics.add(run.info.run_id)
+                if WAITING_TAG in run.data.tags:
+                    self._waiting.add(cycle)
 
     def take(self, event: Event) -> None:
         """Bring the runs up to date."""
@@ -102,15 +101,11 @@ class Runs:
             case RoundDone():
                 self._tag(event.result.cycle, round_tags(event))
                 self._log_round(event.result.cycle, event.result.round, round_points(event))
-            case CycleEnded():
-                state = "stopped" if event.status == "FINISHED" and event.reason else _STATES[event.status]
-                self._tag(event.cycle, {STATE_TAG: state} | ({REASON_TAG: event.reason} if event.reason else {}))
-                self._client.set_terminated(self._id(event.cycle), event.status, event.at_ms)
+            case Ended():
+                self._end(event)
             case Summed():
                 self._log(event.cycle, event.points)
                 self._tag(event.cycle, event.tags)
-            case Closed():
-                self._close(event)
             case Reported():
                 self._client.log_artifacts(self._id(None), event.folder)
 
@@ -180,17 +175,18 @@ class Runs:
             params, tags = ([text for text in part if isinstance(text, kind)] for kind in (Param, RunTag))
             self._client.log_batch(run_id, params=params, tags=tags, synchronous=True)
 
-    def _close(self, event: Closed) -> None:
-        """End the parent's run, and those of cycles still RUNNING as KILLED; delete what came twice."""
-        for run in list(self._search("attributes.status = 'RUNNING'")):
+    def _end(self, event: Ended) -> None:
+        """End a run; with the sweep's, end those of cycles still RUNNING as KILLED, and delete what came twice."""
+        for run in list(self._search("attributes.status = 'RUNNING'")) if event.cycle is None else ():
             run_id, cycle = run.info.run_id, run.data.tags.get(CYCLE_TAG)
             if run_id != self._ids.get(cycle, run_id) and not run.data.metrics:
                 self._client.delete_run(run_id)  # created, but the answer came too late: another one is used
             elif run_id != self._id(None):
                 self._client.set_tag(run_id, STATE_TAG, "interrupted")
                 self._client.set_terminated(run_id, "KILLED", event.at_ms)
-        self._tag(None, {STATE_TAG: _STATES[event.status]})
-        self._client.set_terminated(self._id(None), event.status, event.at_ms)
+        state = "stopped" if event.status == "FINISHED" and event.reason else _STATES[event.status]
+        self._tag(event.cycle, {STATE_TAG: state} | ({REASON_TAG: event.reason} if event.reason else {}))
+        self._client.set_terminated(self._id(event.cycle), event.status, event.at_ms)
 
     def _id(self, cycle: str | None) -> str:
         if cycle not in self._ids:

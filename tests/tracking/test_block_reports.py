@@ -19,7 +19,7 @@ from lt_ray.cycle.training import Training
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import reading as reports
 from lt_ray.tracking.events import RoundDone
-from lt_ray.tracking.names import VALUE_LENGTH, joined, whole_tags
+from lt_ray.tracking.names import DECISION_TAG, VALUE_LENGTH, joined, whole_tags
 from lt_ray.tracking.records import document
 from lt_ray.tracking.runs import round_tags
 
@@ -97,7 +97,8 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
     tags = whole_tags(round_tags(event))
     assert len(tags) > 1
     assert all(len(value) <= VALUE_LENGTH for value in tags.values())
-    assert reports._decisions("x", joined(tags)) == {1: decision}
+    ((round, text),) = reports._by_round(joined(tags), DECISION_TAG)
+    assert (round, BlockDecision.model_validate_json(text)) == (1, decision)
 
 
 def test_status_lists_blocks(storage, capsys):

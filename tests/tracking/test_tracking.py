@@ -14,7 +14,7 @@ from servers import database, free_port, serving
 
 import lt_ray
 from lt_ray.cycle.results import EpochResult, RoundResult
-from lt_ray.tracking.events import Closed, CycleEnded, Dataset, Opened, Point, Reported, RoundDone, Summed
+from lt_ray.tracking.events import Dataset, Ended, Opened, Point, Reported, RoundDone, Summed
 from lt_ray.tracking.names import CYCLE_TAG, REASON_TAG, STATE_TAG, SWEEP_TAG, epoch_values, round_values
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
@@ -90,10 +90,10 @@ class Recorder(Tracker):
         self.put(RoundDone(result=result, epochs=tuple(epochs), epochs_a_round=self._a_round.get(result.cycle)))
 
     def finish(self, cycle: str, status, reason: str = ""):
-        self.put(CycleEnded(cycle=cycle, status=status, reason=reason, at_ms=int(1000 * time.time())))
+        self.put(Ended(cycle=cycle, status=status, reason=reason, at_ms=int(1000 * time.time())))
 
     def end(self, status, timeout_s: float = 60, report: Path | None = None) -> bool:
-        self.put(Closed(status=status, at_ms=int(1000 * time.time())))
+        self.put(Ended(cycle=None, status=status, at_ms=int(1000 * time.time())))
         if report is not None:
             self.put(Reported(folder=str(report)))
         return self.close(timeout_s)
@@ -413,7 +413,7 @@ def test_a_dead_server_is_given_up_after_so_many_tries():
     warned: list[str] = []
     parent = Opened(cycle=None, name="s", params={}, tags={}, at_ms=0)
     mine = Tracker(Target(f"http://127.0.0.1:{free_port()}", "dead", "tries"), parent, warn=warned.append, tries=2)
-    mine.put(Closed(status="FINISHED", at_ms=1))
+    mine.put(Ended(cycle=None, status="FINISHED", at_ms=1))
     assert mine.close(None) is False
     assert not mine.answers
     assert "does not answer" in mine.why
@@ -480,7 +480,7 @@ def test_a_server_that_restarts_loses_nothing(tmp_path):
 def test_nothing_is_printed(tmp_path, server):
     """Recording on a new database, on a server and on a dead one prints nothing but the one warning."""
     script = """
-from lt_ray.tracking.events import Closed, CycleEnded, Opened
+from lt_ray.tracking.events import Ended, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 import sys
@@ -489,8 +489,8 @@ for uri, wanted in zip(sys.argv[1:], (True, True, False)):
     parent = Opened(cycle=None, name="s", params={}, tags={}, at_ms=0)
     tracker = Tracker(Target(uri, "printed", "printed"), parent)
     tracker.put(Opened(cycle="c1", name="c1", params={}, tags={}, at_ms=1))
-    tracker.put(CycleEnded(cycle="c1", status="FINISHED", reason="", at_ms=2))
-    tracker.put(Closed(status="FINISHED", at_ms=3))
+    tracker.put(Ended(cycle="c1", status="FINISHED", reason="", at_ms=2))
+    tracker.put(Ended(cycle=None, status="FINISHED", at_ms=3))
     assert tracker.close(20 if wanted else 1) is wanted
 """
     uris = [f"sqlite:///{tmp_path}/new.db", server, f"http://127.0.0.1:{free_port()}"]

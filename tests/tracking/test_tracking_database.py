@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 from forking import Moment, Process
 
-from lt_ray.tracking.events import Closed, Opened
+from lt_ray.tracking.events import Ended, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 
 PARENT = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
 RECORDER = """
 import sys
-from lt_ray.tracking.events import Closed, Opened
+from lt_ray.tracking.events import Ended, Opened
 from lt_ray.tracking.target import Target
 from lt_ray.tracking.tracker import Tracker
 parent = Opened(cycle=None, name="a sweep", params={"samples": 2}, tags={}, at_ms=0)
 tracker = Tracker(Target(sys.argv[1], "tickets", "s1"), parent)
-tracker.put(Closed(status="FINISHED", at_ms=1))
+tracker.put(Ended(cycle=None, status="FINISHED", at_ms=1))
 tracker.close()
 """
 A_STEP = "alembic.runtime.migration:HeadMaintainer.update_to_step"
@@ -37,7 +37,7 @@ def test_a_kill_while_the_database_is_made_leaves_none_or_a_whole_one(tmp_path: 
     assert len(list(tmp_path.glob(".mlflow.db.*"))) >= len(MOMENTS) - 1, "it was killed while a database was made"
     warned: list[str] = []
     tracker = Tracker(Target(uri, "tickets", "s1"), PARENT, warn=warned.append)
-    tracker.put(Closed(status="FINISHED", at_ms=1))
+    tracker.put(Ended(cycle=None, status="FINISHED", at_ms=1))
     assert tracker.close()
     assert warned == []
     assert (tmp_path / "mlflow.db").exists()
