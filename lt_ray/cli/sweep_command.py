@@ -6,8 +6,8 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lt_ray.board import terminal
@@ -19,7 +19,7 @@ from lt_ray.cycle import plugins
 from lt_ray.cycle.settings import Scalar
 from lt_ray.driver import flow
 from lt_ray.driver.cluster import connected
-from lt_ray.driver.interruption import Interruption
+from lt_ray.driver.interruption import INTERRUPTED, Interruption
 from lt_ray.driver.resources import Resources, check_machine, check_shares, describe_resources
 from lt_ray.errors import ModelError
 from lt_ray.models.model import implementation
@@ -77,7 +77,7 @@ class _Asked:
 
 
 def run(script: Script, options: Options, interruption: Interruption) -> int:
-    """Run a sweep, or show its plan; return the exit code.
+    """Run a sweep, or show its plan; return 0 all done · 1 some cycles failed · 75 interrupted.
 
     All that can be known to be wrong without the data is told before they are read, which may take minutes.
     """
@@ -113,7 +113,7 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
             stack.enter_context(connected(asked.address, asked.resources, interruption))
         outcome = _swept(asked, planner, plan, data, interruption)
     _show_end(asked, outcome)
-    return flow.exit_code(outcome)
+    return INTERRUPTED if outcome.interrupted else 1 if outcome.failures else 0
 
 
 def _asked(script: Script, options: Options) -> _Asked:
@@ -179,7 +179,7 @@ def _swept(asked: _Asked, planner: Planner, plan: Plan, data: Datasets, interrup
         plan,
         data,
         directory,
-        tracker=_tracker(asked, data),
+        tracker=partial(_tracker, asked, data),
         on_cluster=asked.address is not None,
         resources=asked.resources,
         keep=options.keep,
@@ -188,35 +188,34 @@ def _swept(asked: _Asked, planner: Planner, plan: Plan, data: Datasets, interrup
     )
 
 
-def _tracker(asked: _Asked, data: Datasets) -> Callable[[str], Tracker | None]:
-    """What makes the sweep's record in MLflow, once its id is known."""
-
-    def track(sweep_id: str) -> Tracker | None:
-        directory = asked.directory
-        facts: dict[str, Scalar] = {split: data.task.examples(split) for split in SPLITS}
-        facts["classes"] = len(data.task.classes)
-        if len(names := json.dumps(data.task.classes)) <= _LONGEST_NAMES:
-            facts["class_names"] = names
-        if data.notes:
-            facts["notes"] = " ".join(data.notes)
-        directory.keep_environment(environment(Path.cwd()), facts)
-        if asked.uri == "none":
-            return None
-        parent = Record(directory).parent
-        where = Target(asked.uri, parent.name, sweep_id, target.artifacts(asked.uri, asked.options.storage))
-        directory.record_in(where.shown)
-        return Tracker(where, parent, warn=terminal.show_warning)
-
-    return track
+def _tracker(asked: _Asked, data: Datasets, sweep_id: str) -> Tracker | None:
+    """Keep what the sweep runs on, and make its record in MLflow; None where it is not to be recorded."""
+    directory = asked.directory
+    facts: dict[str, Scalar] = {split: data.task.examples(split) for split in SPLITS}
+    facts["classes"] = len(data.task.classes)
+    if len(names := json.dumps(data.task.classes)) <= _LONGEST_NAMES:
+        facts["class_names"] = names
+    if data.notes:
+        facts["notes"] = " ".join(data.notes)
+    directory.keep_environment(environment(Path.cwd()), facts)
+    if asked.uri == "none":
+        return None
+    parent = Record(directory).parent
+    where = Target(asked.uri, parent.name, sweep_id, target.artifacts(asked.uri, asked.options.storage))
+    directory.record_in(where.shown)
+    return Tracker(where, parent, warn=terminal.show_warning)
 
 
 def _show_end(asked: _Asked, outcome: Outcome) -> None:
     """Print what the sweep came to, and the commands that lead on."""
     place = [asked.sweep.name, "--storage", str(asked.options.storage)]
+    uri = target.without_password(asked.uri)
+    is_served = uri.startswith("http") or "://" not in uri
+    record = uri if is_served else shlex.join(["mlflow", "ui", "--backend-store-uri", uri])
     show_outcome(
         outcome,
         resume=target.without_password(command_line(sys.argv)),
         status=shlex.join(["lt-ray", "status", *place]),
         sync=shlex.join(["lt-ray", "sync", *place]),
-        mlflow=None if asked.uri == "none" else flow.mlflow_command(target.without_password(asked.uri)),
+        mlflow=None if asked.uri == "none" else record,
     )

@@ -67,20 +67,20 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self._falls: dict[str, int] = {}
-        self._finished_then: dict[str, int] = {}
+        self._falls: dict[str, tuple[int, int]] = {}
+        """Round → its falls, and the rounds that were finished before the first of them [count, count]"""
         self._finished = 0
 
     def finished(self, key: str) -> None:
         """Take in that a round was computed: its faults are over."""
         self._finished += 1
         self._falls.pop(key, None)
-        self._finished_then.pop(key, None)
 
     def fell(self, key: str) -> tuple[Verdict, int, float]:
         """Take in that a round fell; return what becomes of it, its falls [count] and the pause before the next [s]."""
-        falls = self._falls[key] = self._falls.get(key, 0) + 1
-        then = self._finished_then.setdefault(key, self._finished)
+        before, then = self._falls.get(key, (0, self._finished))
+        falls = before + 1
+        self._falls[key] = falls, then
         pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * 2.0 ** (falls - 1))
         if falls < PATIENCE:
             return "again", falls, pause_s

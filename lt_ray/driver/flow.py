@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import torch
 
 from lt_ray.board.live import LiveBoard
 from lt_ray.driver import cluster
-from lt_ray.driver.interruption import END_TRIALS, INTERRUPTED, Interruption
+from lt_ray.driver.interruption import END_TRIALS, Interruption
 from lt_ray.driver.relay import Relay
 from lt_ray.driver.resources import Resources, describe_resources
 from lt_ray.rounds.inputs import Datasets
@@ -122,14 +121,3 @@ def _run_here(relay: Relay, data: Datasets, directory: SweepDirectory, resources
                 break
             if event is None or relay.event(event):
                 break
-
-
-def exit_code(outcome: Outcome) -> int:
-    """Return 0 all done · 1 some cycles failed · 75 interrupted."""
-    return INTERRUPTED if outcome.interrupted else 1 if outcome.failures else 0
-
-
-def mlflow_command(uri: str) -> str:
-    """Return the command that shows the records."""
-    local = "://" in uri and not uri.startswith("http")
-    return shlex.join(["mlflow", "ui", "--backend-store-uri", uri]) if local else uri

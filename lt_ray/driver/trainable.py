@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from collections.abc import Iterator
+from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
     forwards the events of its finished rounds again; the driver knows them.
     """
 
-    _warnings: _Warnings
+    _warnings: BufferingHandler
     """What its process warns of; a reused actor keeps it, as it keeps its data"""
     _data: Datasets | None = None
 
@@ -50,7 +52,8 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
         resources: Resources = trial["resources"]
         torch.set_num_threads(resources.threads)
         if not hasattr(self, "_warnings"):
-            self._warnings = _Warnings()
+            self._warnings = BufferingHandler(sys.maxsize)
+            self._warnings.setLevel(logging.WARNING)
             log.addHandler(self._warnings)
         for digest, text in trial["plugins"].items():
             plugins.run(text, f"plugin {digest[:12]}")
@@ -89,18 +92,22 @@ class CycleTrainable(tune.Trainable):  # type: ignore[misc] # ray is untyped
                 "cycle": self._cycle.id,
                 "failure": one_line(error),
                 "traceback": traceback.format_exc(),
-                "warnings": self._warnings.drained(),
+                "warnings": self._warned(),
                 "done": True,
             }
         is_round = isinstance(event, RoundResult)
         return {
-            "warnings": self._warnings.drained(),
+            "warnings": self._warned(),
             "kind": "round" if is_round else "epoch",
             "event": event.model_dump_json(),
-            "round": event.round,
-            "score": event.score("val"),
             "done": is_round and event.round == self._cycle.trained_rounds[-1],
         }
+
+    def _warned(self) -> list[str]:
+        """What its process warned of since the last result, for the driver and its terminal."""
+        messages = [record.getMessage() for record in self._warnings.buffer]
+        self._warnings.flush()
+        return messages
 
     def cleanup(self) -> None:
         """Let go of the running round; its partial state stays."""
@@ -126,22 +133,6 @@ def trial_config(
         "keep_epochs": keep_epochs,
         "resources": resources,
     }
-
-
-class _Warnings(logging.Handler):
-    """Holds what a trial's process warns of, until a result takes it to the driver and its terminal."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._held: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._held.append(record.getMessage())
-
-    def drained(self) -> list[str]:
-        """Return what was held, and hold it no longer."""
-        held, self._held = self._held, []
-        return held
 
 
 def _device(gpus: float) -> torch.device:

@@ -236,15 +236,13 @@ class SweepDirectory(Listener):
         path = self.path / "driver.lock"
         if not path.exists():
             return False
-        lock = FileLock(path, timeout=0)
         try:
-            lock.acquire()
+            with FileLock(path, timeout=0):
+                return False
         except Timeout:
             return True
         except (NotImplementedError, OSError):
             return None
-        lock.release()
-        return False
 
     def keep_live(self, live: Mapping[str, Any]) -> None:
         """Keep the board's snapshot, for those who watch: what runs now, which the store does not tell."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
+from lt_ray.cycle.results import EpochResult, RoundResult, accepted_rounds, winning_round
 from lt_ray.store.store import RoundStore
 from lt_ray.sweep.listener import Listener
 from lt_ray.sweep.plan import PlannedCycle
@@ -53,10 +53,8 @@ class Retention(Listener):
                 self._store.drop_rewinds(dense)
 
     def _keeps(self, planned: PlannedCycle, key: str) -> bool:
-        keys = [round.key for round in planned.rounds]
+        done = [self._finished[round.key] for round in planned.rounds if round.key in self._finished]
+        winner = winning_round(done, self._tolerance)
         # What a rejected round goes back to, and what the cycle comes to in the end.
-        accepted = [k for k in keys if k in self._finished and self._finished[k].accepted is not False]
-        if key in (keys[-1], *accepted[-1:]):
-            return True
-        winner = winning_round((self._finished[k] for k in keys if k in self._finished), self._tolerance)
-        return winner is not None and winner.key == key
+        kept = [*accepted_rounds(done)[-1:], *([] if winner is None else [winner])]
+        return key == planned.rounds[-1].key or any(result.key == key for result in kept)

@@ -8,6 +8,7 @@ sweep asks the same points. The study lives in memory and is rebuilt from the sw
 from __future__ import annotations
 
 import itertools
+import operator
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,11 +127,7 @@ def best(results: Sequence[PointResult | None]) -> list[int]:
 
 def dominated(values: Sequence[float], others: Iterable[Sequence[float]]) -> bool:
     """Return whether some other values are at least as high everywhere and higher somewhere."""
-    return any(
-        all(other >= mine for other, mine in zip(them, values, strict=True))
-        and any(other > mine for other, mine in zip(them, values, strict=True))
-        for them in others
-    )
+    return any(tuple(them) != tuple(values) and all(map(operator.ge, them, values)) for them in others)
 
 
 def _trial(space: Space, item: AskedPoint) -> FrozenTrial:

@@ -234,9 +234,8 @@ def _ordered(distributions: Mapping[str, Distribution], fixed: Mapping[str, obje
         for other, wanted in distribution.when.items():
             levels = possible.get(other)
             if levels is not None and not any(_among(level, wanted) for level in levels):
-                raise SpaceError(
-                    f"`{key}`: `when` must be able to hold, but `{other}` is never {_alternatives(wanted)}"
-                )
+                values = _short(" or ".join(map(str, wanted)))
+                raise SpaceError(f"`{key}`: `when` must be able to hold, but `{other}` is never {values}")
     ordered: dict[str, Distribution] = {}
     while len(ordered) < len(distributions):
         ready = [
@@ -282,10 +281,6 @@ def _trials(distributions: Mapping[str, Distribution], fixed: Mapping[str, Scala
 def _among(value: object, wanted: Iterable[object]) -> bool:
     """Whether a value is one of those named; 1 is not True."""
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in wanted)
-
-
-def _alternatives(values: Iterable[object]) -> str:
-    return _short(" or ".join(map(str, values)))
 
 
 def _short(value: object) -> str:
