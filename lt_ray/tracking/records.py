@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.names import arm_keys, arm_names, cycle_name
-from lt_ray.cycle.results import EpochResult, RoundResult
+from lt_ray.cycle.results import EpochResult, RoundResult, winning_round
 from lt_ray.cycle.settings import Scalar
 from lt_ray.errors import DamagedError, StorageError
 from lt_ray.report.findings import assemble
@@ -21,6 +22,7 @@ from lt_ray.report.findings.headline import best_points
 from lt_ray.report.pages import files
 from lt_ray.report.pages.cells import rounds_csv
 from lt_ray.report.pages.markdown import as_note
+from lt_ray.report.pages.picture import colour
 from lt_ray.report.reading import published, rows
 from lt_ray.report.reading.examples import GONE, Examples
 from lt_ray.report.reading.rows import Confusion, ReportedCycle, ReportedSweep
@@ -31,11 +33,22 @@ from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.search import AskedPoint, best, by_point, point_result
 from lt_ray.tasks.task import Data
-from lt_ray.tracking.events import Dataset, Ended, Event, Opened, Reported, RoundDone, Status, Summed
-from lt_ray.tracking.names import ARM_TAG, FIELDS_TAG, KEYS_TAG, SPACE_TAG, TASK_TAG, milliseconds
-from lt_ray.tracking.summaries import summaries
+from lt_ray.tracking.events import Dataset, Ended, Event, Opened, Point, Reported, RoundDone, Status, Summed
+from lt_ray.tracking.names import (
+    ARM_TAG,
+    COLOUR_TAG,
+    FIELDS_TAG,
+    KEYS_TAG,
+    NOTE_TAG,
+    SPACE_TAG,
+    TASK_TAG,
+    legal,
+    milliseconds,
+    round_values,
+)
 
 _PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+_PARENT_COLOUR = "#777777"
 _ENDS: Mapping[str, Status] = {"failed": "FAILED", "unfinished": "KILLED"}
 """State of a reported cycle → how its run ended; any other FINISHED"""
 
@@ -185,14 +198,53 @@ class Record:
         yield Reported(folder=str(self.directory.report.resolve()))
 
     def summaries(self) -> Iterator[Summed]:
-        """Yield each run in a few numbers."""
-        return summaries(
-            self._arms,
-            metric=str(self._task["metric"]),
-            tolerance=self._tolerance,
-            created_ms=self.parent.at_ms,
-            note=self._note(),
-        )
+        """Yield each run in a few numbers once it has ended, so that no later round changes them; the sweep's last."""
+        winners = []
+        cycles = [cycle for members in self._arms.values() for cycle in members]
+        for arm, members in enumerate(self._arms.values()):
+            for place, cycle in enumerate(members):
+                winner = winning_round(cycle.results, self._tolerance)
+                winners += [] if winner is None else [winner]
+                numbers = _best(cycle.results) | _ticket(winner) if cycle.state != "unfinished" else {}
+                points = tuple(self._points(numbers, cycle.results))
+                yield Summed(cycle=cycle.id, points=points, tags={COLOUR_TAG: colour(arm, place)})
+        everything = [result for cycle in cycles for result in cycle.results]
+        sparsest = max(winners, key=lambda result: (result.sparsity, result.score("test")), default=None)
+        counts = {"cycles_finished": sum(cycle.state in ("finished", "stopped") for cycle in cycles)}
+        best = _best([result for result in everything if result.metric == self._task["metric"]])
+        numbers = {**counts, "tickets": len(winners), **best, **_ticket(sparsest)}
+        ended = all(cycle.state != "unfinished" for cycle in cycles)
+        points = (*self._points(numbers, everything), *self._mean_points()) if ended else ()
+        yield Summed(cycle=None, points=points, tags={NOTE_TAG: self._note(), COLOUR_TAG: _PARENT_COLOUR})
+
+    def _points(self, numbers: Mapping[str, float | None], results: Sequence[RoundResult]) -> Iterator[Point]:
+        """A summary's points; their time is the same for equal numbers, though a round was damaged and computed again
+        since, and later for those made of more rounds."""
+        for name, value in numbers.items():
+            if value is not None:
+                yield Point(f"summary/{name}", float(value), self.parent.at_ms + len(results), 0)
+
+    def _mean_points(self) -> Iterator[Point]:
+        """Means over an arm's cycles: the chart page shows the parent alone until it is unfolded.
+
+        Each arm has curves of its own, since a mean over arms would be that of none. Cycles that find tickets for
+        others are no arm.
+        """
+        means, names = (f"round/test_{self._task['metric']}", "round/sparsity"), set[str]()
+        arms = {arm: cycles for arm, cycles in self._arms.items() if not cycles[0].finds_tickets}
+        for arm, cycles in arms.items():
+            results = [result for cycle in cycles for result in cycle.results]
+            suffix = "" if len(arms) == 1 else f" {arm}"
+            if any(legal(name + suffix) in names for name in means):  # spelled alike once odd characters are gone
+                suffix += f" {len(names)}"
+            names |= {legal(name + suffix) for name in means}
+            for round in sorted({result.round for result in results}):
+                members = [round_values(result) for result in results if result.round == round]
+                for name in means:
+                    values = [member[name] for member in members if name in member]
+                    if values:
+                        at_ms = self.parent.at_ms + len(members)
+                        yield Point(legal(name + suffix), statistics.fmean(values), at_ms, round)
 
     @cached_property
     def sweep(self) -> ReportedSweep:
@@ -296,3 +348,14 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scal
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+
+
+def _best(results: Sequence[RoundResult]) -> dict[str, float | None]:
+    best = max(results, key=lambda result: result.score("val"), default=None)
+    return {} if best is None else {f"best_val_{best.metric}": best.value("val")}
+
+
+def _ticket(winner: RoundResult | None) -> dict[str, float | None]:
+    if winner is None:
+        return {}
+    return {"ticket_sparsity": winner.sparsity, f"ticket_test_{winner.metric}": winner.value("test")}
