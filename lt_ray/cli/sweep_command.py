@@ -85,11 +85,10 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
     with terminal.doing(f"reading model {asked.sweep.cycle.model.name}"):
         asked, base, reached = _with_model(asked)
     words = words_of(asked.sweep, base)
-    points = asked.sweep.first_points()
-    check(asked.sweep, points, base)
+    check(asked.sweep, asked.sweep.first_points, base)
     if not reached:
         facts = tasks.facts_of(asked.sweep.cycle.task)
-        _show_plan(asked, Planner(asked.sweep, Grounds(facts, "unknown"), points).plan(), stored=0)
+        _show_plan(asked, Planner(asked.sweep, Grounds(facts, "unknown")).plan(), stored=0)
         return 0
     if not options.fresh:
         asked.directory.check(asked.sweep.definition(""), but=("data", "source_data"))
@@ -99,7 +98,7 @@ def run(script: Script, options: Options, interruption: Interruption) -> int:
         with terminal.doing(f"reading the data of task {asked.sweep.cycle.task.name}"):
             data = datasets.prepare(asked.sweep.cycle, words, options.data_dir, asked.cache, base)
         with terminal.doing("planning"):
-            planner = Planner(asked.sweep, Grounds.of(data), points)
+            planner = Planner(asked.sweep, Grounds.of(data))
             plan = planner.plan()
         if not options.fresh:
             asked.directory.check(asked.sweep.definition(data.task.digest, data.source_digest))

@@ -35,11 +35,6 @@ def value(objective: str, rounds: Sequence[RoundResult], tolerance: float) -> fl
     return _of(objective, accepted_rounds(rounds)[-1])
 
 
-def score(objective: str, rounds: Sequence[RoundResult], tolerance: float) -> float:
-    """Return what a finished cycle came to as a search sees it: `value`, negative where lower is better."""
-    return sign(objective) * value(objective, rounds, tolerance)
-
-
 def rung_score(objective: str, dense: RoundResult, result: RoundResult) -> float:
     """Return by what cycles that still run are compared at one round: more is better.
 

@@ -135,8 +135,6 @@ class Planner:
 
     sweep: Sweep
     grounds: Grounds
-    first_points: Sequence[Point] | None = None
-    """The sweep's first points, where they are known already"""
 
     def plan(self, asked: Sequence[Point] = ()) -> Plan:
         """Return the sweep's plan; of an adaptive search the points that need no result, or those `asked` before.
@@ -146,9 +144,8 @@ class Planner:
         suit model or data.
         """
         self.sweep.check_width(self.grounds.facts)
-        if not asked:
-            asked = self.sweep.first_points() if self.first_points is None else self.first_points
-        return self.extended(Plan(self.sweep, (), 0, 0, self._models.of(self.sweep.cycle).block_size), asked)
+        empty = Plan(self.sweep, (), 0, 0, self._models.of(self.sweep.cycle).block_size)
+        return self.extended(empty, asked or self.sweep.first_points)
 
     def extended(self, plan: Plan, asked: Sequence[Point]) -> Plan:
         """Return the plan with further points: of an adaptive search at its end, each in the order it was asked.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from lt_ray.cycle.results import RoundResult
 from lt_ray.cycle.settings import Scalar
-from lt_ray.sweep.objective import rung_score, score
+from lt_ray.sweep.objective import rung_score, sign, value
 from lt_ray.sweep.recorded import RecordedCycle
 from lt_ray.sweep.space import Distribution, Space
 from lt_ray.training.randomness import derive
@@ -73,7 +73,7 @@ def point_result(
     if "failed" in states:
         return PointResult("failed")
     if "stopped" not in states:
-        per_seed = [[score(name, rounds, tolerance) for name in objectives] for rounds in results]
+        per_seed = [[sign(name) * value(name, rounds, tolerance) for name in objectives] for rounds in results]
         return PointResult("finished", tuple(statistics.fmean(values) for values in zip(*per_seed, strict=True)))
     curve = {
         round: statistics.fmean(rung_score(objectives[0], rounds[0], rounds[round]) for rounds in results)
@@ -133,32 +133,26 @@ def dominated(values: Sequence[float], others: Iterable[Sequence[float]]) -> boo
 def _trial(space: Space, item: AskedPoint) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
-    result = item.result
+    result, own = item.result, [(key, space.distributions[key]) for key in item.settings]
     states = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
     return create_trial(
         state=TrialState.RUNNING if result is None else states[result.state],
-        params={key: _parameter(space, key, value) for key, value in item.settings.items()},
-        distributions={key: _distribution(space, key) for key in item.settings},
+        # Of a list the place in it, since its values need not be scalars.
+        params={key: list(d.values).index(item.settings[key]) if d.is_list else item.settings[key] for key, d in own},
+        distributions={key: _distribution(searched) for key, searched in own},
         values=result.values if result is not None and result.state == "finished" else None,
         intermediate_values=dict(result.curve) if result is not None and result.curve is not None else None,
     )
 
 
-def _distribution(space: Space, key: str) -> BaseDistribution:
+def _distribution(searched: Distribution) -> BaseDistribution:
     from optuna import distributions as optunas
 
-    searched = space.distributions[key]
     if searched.is_list:
         return optunas.CategoricalDistribution(range(len(searched.values)))
     low, high = searched.values
     kind = optunas.IntDistribution if searched.is_integer else optunas.FloatDistribution
     return kind(low, high, log=searched.is_log)
-
-
-def _parameter(space: Space, key: str, value: Scalar) -> Scalar:
-    """Optuna's form of a value: of a list the place in it, since its values need not be scalars."""
-    searched = space.distributions[key]
-    return list(searched.values).index(value) if searched.is_list else value
 
 
 def _suggested(trial: Trial, key: str, searched: Distribution) -> Scalar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -140,6 +141,7 @@ class Sweep(Settings):
         seeds = range(first, first + self.seeds)
         return [self.cycle.with_settings({**point, "seed": seed}) for seed in seeds]
 
+    @cached_property
     def first_points(self) -> list[Point]:
         """Return the points that need no result: all of them, of an adaptive search those before its first answer.
 

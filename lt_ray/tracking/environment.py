@@ -21,22 +21,15 @@ def environment(project: Path) -> dict[str, str]:
 
     - `project`: a path in the user's repository
     """
-    versions = {"python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    commits = {"commit": _commit(project), "lt_ray_commit": _commit(Path(__file__).parents[1], holding=Path(__file__))}
-    return versions | {name: value for name, value in commits.items() if value} | hardware()
-
-
-def hardware() -> dict[str, str]:
-    """Return the processor, the memory and the GPUs of this machine; no CUDA context is made to find out."""
-    parts = {"cpus": str(os.cpu_count() or 1), "cpu": _cpu(), "ram_gib": _ram_gib(), "gpus": "0"}
-    names = _gpus() if torch.cuda.is_available() else []
-    if names:
-        parts["gpus"] = str(len(names))
-        parts["gpu"] = ", ".join(f"{count} × {name}" for name, count in Counter(names).items())
-    return {name: value for name, value in parts.items() if value}
+            found[name] = version(name)
+    found |= {"commit": _commit(project), "lt_ray_commit": _commit(Path(__file__).parents[1], holding=Path(__file__))}
+    names = _gpus() if torch.cuda.is_available() else []  # no CUDA context is made to find out
+    found |= {"cpus": str(os.cpu_count() or 1), "cpu": _cpu(), "ram_gib": _ram_gib(), "gpus": str(len(names))}
+    found["gpu"] = ", ".join(f"{count} × {name}" for name, count in Counter(names).items())
+    return {name: value for name, value in found.items() if value}
 
 
 def _commit(folder: Path, holding: Path | None = None) -> str:

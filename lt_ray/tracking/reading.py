@@ -56,16 +56,11 @@ def report(
     """
     if len(set(names)) < len(names):
         raise StorageError(f"`SWEEP…` must be different names, but got {' '.join(names)}: leave the repeated ones out")
-    sweeps = [from_store(SweepDirectory(storage / name)) if uri is None else from_mlflow(uri, name) for name in names]
+    sweeps = [Record(SweepDirectory(storage / name)).sweep if uri is None else from_mlflow(uri, name) for name in names]
     if out is None:
         out = storage / names[0] / "report" if len(names) == 1 and uri is None else storage / REPORT
     files.write(document(sweeps, published_folder), out)
     return out / "report.html"
-
-
-def from_store(directory: SweepDirectory) -> ReportedSweep:
-    """Return a sweep as its store tells it, running or not; raises `StorageError` where there is none."""
-    return Record(directory).sweep
 
 
 def from_mlflow(uri: str, name: str) -> ReportedSweep:

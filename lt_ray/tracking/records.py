@@ -163,10 +163,7 @@ class Record:
 
     def round_done(self, cycle: Cycle, result: RoundResult, epochs: Sequence[EpochResult]) -> RoundDone:
         """Return the event of a finished round."""
-        stored = self._stored.get(result.key)
-        if stored is None and (result.stride is not None or result.val_largest is not None):
-            # What compared blocks has a stride, and what has classes a largest one: of them the store tells more.
-            stored = self.directory.store.find(result.key)
+        stored = self._stored.get(result.key) or self.directory.store.find(result.key)
         return RoundDone(
             result=result,
             epochs=tuple(epochs),

@@ -38,7 +38,7 @@ def test_the_logs_cells_of_a_resnet(said):
     """ResNet-152 on ImageNet by the logs' settings, 16 cells; `--toy` asks them of a small one on built-in pictures."""
     script = said("imagenet_deeparc")
     sweep = sweep_of(script, Options(seeds=1, tolerance=0.005))
-    assert len(sweep.first_points()) == 2 * 2 * 2 * 2
+    assert len(sweep.first_points) == 2 * 2 * 2 * 2
     assert (sweep.cycle.task.name, sweep.cycle.model.path) == ("imagenet", "microsoft/resnet-152")
     assert {(step.features, step.epochs) for step in sweep.cycle.schedule} == {("flattened", 3)}
     toy = sweep_of(script, Options(seeds=1, tolerance=0.005, toy=True))
@@ -50,7 +50,7 @@ def test_the_logs_cells_of_a_resnet(said):
 def test_the_sweep_rewinds_to_four_epochs_and_has_a_control(cifar):
     """ResNet-20 by OpenLTH's settings, one cycle an arm; a rewound ticket goes on from its epoch."""
     sweep = sweep_of(cifar, Options(seeds=1, tolerance=0.005))
-    arms = [(p.get("magnitude.restart"), p.get("magnitude.rewind_epoch")) for p in sweep.first_points()]
+    arms = [(p.get("magnitude.restart"), p.get("magnitude.rewind_epoch")) for p in sweep.first_points]
     assert sorted(map(str, arms)) == sorted(
         map(str, [("random", None), *(("rewind", epoch) for epoch in (0, 1, 5, 10))])
     )
@@ -64,7 +64,7 @@ def test_the_toy_sweep_has_pictures_and_every_arm(cifar):
     sweep = sweep_of(cifar, Options(seeds=1, tolerance=0.005, toy=True))
     assert (sweep.cycle.task.name, sweep.cycle.model.depth, sweep.cycle.rounds) == ("toy_images", 8, 4)
     assert max(sweep.cycle.training.milestones) < sweep.cycle.training.epochs <= 12
-    assert len([cycle for point in sweep.first_points() for cycle in sweep.cycles(point)]) == 5
+    assert len([cycle for point in sweep.first_points for cycle in sweep.cycles(point)]) == 5
 
 
 def test_words_and_pictures_are_not_mixed(cifar):

@@ -12,7 +12,7 @@ from lt_ray.cycle.training import Training
 from lt_ray.errors import DataError
 from lt_ray.rounds.run import run_cycle
 from lt_ray.store.store import RoundStore
-from lt_ray.sweep.objective import objectives, score, value
+from lt_ray.sweep.objective import objectives, sign, value
 from lt_ray.tasks import registry
 
 WORDS = {"red": 1.0, "green": -2.0, "blue": 4.0}
@@ -60,7 +60,7 @@ def test_several_labels_and_numbers_are_learnt_and_judged(tmp_path, label, metri
     assert winning_round(runs[0], tolerance=0.1) == first
     name = objectives(cycle.task.metrics)[0]
     assert name == f"val_{metric}"
-    assert score(name, runs[0][:2], 0.0) > score(name, runs[0], 0.0)
+    assert sign(name) * value(name, runs[0][:2], 0.0) > sign(name) * value(name, runs[0], 0.0)
     assert value(name, runs[0], 0.0) == last.value("val")
 
 

@@ -96,7 +96,7 @@ def test_wrong_names_are_told_without_data():
     base = BASE.with_settings({"magnitude.exclude": ["embeding.weight"]})
     sweep = Sweep(name="s", cycle=base, space=Space(distributions={"magnitude.rewind_epoch": rewinds}))
     with pytest.raises(CycleError, match=r"Did you mean `embedding.weight`"):
-        check(sweep, sweep.first_points(), None)
+        check(sweep, sweep.first_points, None)
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])

@@ -20,7 +20,7 @@ from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import reading as reports
 from lt_ray.tracking.events import RoundDone
 from lt_ray.tracking.names import DECISION_TAG, VALUE_LENGTH, joined, whole_tags
-from lt_ray.tracking.records import document
+from lt_ray.tracking.records import Record, document
 from lt_ray.tracking.runs import round_tags
 
 COMPARED = {"calibration": 64, "calibration_batch": 32}
@@ -57,7 +57,7 @@ def test_both_sources_tell_the_same(storage):
     """Blocks, decisions, what was measured before retraining, what was rolled back: equal from store and MLflow, and
     so is every file of the report, heat maps and fronts among them."""
     uri = f"sqlite:///{storage}/mlflow.db"
-    ours, theirs = reports.from_store(SweepDirectory(storage / "blocks")), reports.from_mlflow(uri, "blocks")
+    ours, theirs = Record(SweepDirectory(storage / "blocks")).sweep, reports.from_mlflow(uri, "blocks")
     assert ours == theirs
     results = [result for cycle in ours.cycles for result in cycle.results]
     assert {result.accepted for result in results} >= {True, None}
@@ -92,7 +92,7 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
     decision = BlockDecision(
         cka=cka, threshold=0.9, stride=1, clusters=((0,),), removed=(), frozen=(), origins=(0,), reason="x"
     )
-    sweep = reports.from_store(SweepDirectory(storage / "blocks"))
+    sweep = Record(SweepDirectory(storage / "blocks")).sweep
     event = RoundDone(result=sweep.cycles[0].results[1], epochs=(), epochs_a_round=2, decision=decision)
     tags = whole_tags(round_tags(event))
     assert len(tags) > 1

@@ -22,7 +22,7 @@ from lt_ray.sweep.plan import Plan, PlannedCycle
 from lt_ray.sweep.sweep import Sweep
 from lt_ray.tracking import reading as reports
 from lt_ray.tracking.names import FIELDS_TAG, KEYS_TAG, joined, whole_tags
-from lt_ray.tracking.records import document
+from lt_ray.tracking.records import Record, document
 from lt_ray.tracking.sync import sync
 
 ROUNDS = 251
@@ -80,7 +80,7 @@ def a_stored_round(key: str, index: int) -> tuple[StoredRound, dict[str, torch.T
 def test_a_report_from_mlflow_has_every_round_and_every_name(storage):
     """251 rounds and 200 excluded names are one report, byte for byte, from the store and from MLflow."""
     uri = f"sqlite:///{storage}/mlflow.db"
-    ours, theirs = reports.from_store(SweepDirectory(storage / "long")), reports.from_mlflow(uri, "long")
+    ours, theirs = Record(SweepDirectory(storage / "long")).sweep, reports.from_mlflow(uri, "long")
     assert len(ours.cycles[0].results) == ROUNDS
     assert ours == theirs
     assert document([ours]) == document([theirs])

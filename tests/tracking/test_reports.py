@@ -19,7 +19,7 @@ from lt_ray.errors import StorageError, TrackingError
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tracking import reading as reports
 from lt_ray.tracking.names import legal
-from lt_ray.tracking.records import document
+from lt_ray.tracking.records import Record, document
 
 CYCLE = Cycle(
     task=Toy(train=2000, validation=200, test=200),
@@ -66,7 +66,7 @@ def test_both_sources_tell_the_same(storage):
     """A sweep read from its store and from MLflow alone is one and the same, to the bit, and so is its report."""
     directory = SweepDirectory(storage / "broken")
     uri = f"sqlite:///{storage}/mlflow.db"
-    ours, theirs = reports.from_store(directory), reports.from_mlflow(uri, "broken")
+    ours, theirs = Record(directory).sweep, reports.from_mlflow(uri, "broken")
     assert ours == theirs
     assert {cycle.state for cycle in ours.cycles} == {"finished", "stopped", "failed"}
     assert document([ours]) == document([theirs])
@@ -125,7 +125,7 @@ def test_what_went_wrong_is_said(storage, tmp_path):
     recorded = list(directory.cycles())
     finished = next(item for item in recorded if len(list(directory.results(item, {}))) == len(item.keys))
     shutil.rmtree(directory.store.root / "rounds" / finished.keys[-1])
-    found = reports.from_store(SweepDirectory(tmp_path / "broken"))
+    found = Record(SweepDirectory(tmp_path / "broken")).sweep
     states = [cycle.state for cycle in found.cycles]
     assert states.count("unfinished") >= 1
     (section,) = document([found]).sections

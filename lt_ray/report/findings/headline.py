@@ -72,7 +72,7 @@ def best_points(
 ) -> ReportTable:
     """Return a search's best point, or the Pareto front of several objectives, the best first.
 
-    - `points`: settings, and the score of each objective (`sweep.objective.score`), mean over seeds
+    - `points`: settings, and what each objective came to, more is better, mean over seeds
     """
     rows: list[Row] = []
     ordered = sorted(points, key=lambda point: tuple(point[1]), reverse=True)
