@@ -36,7 +36,7 @@ class Script:
 
 
 def _option(text: str, *names: str, **more: Any) -> Any:
-    """An option with its help, in which words in braces are filled in for each script (`_words`)."""
+    """An option with its help, in which words in braces are filled in for each script (`command`)."""
     return typer.Option(*names, help=text, **more)
 
 
@@ -130,7 +130,16 @@ def command(script: Script, run: Callable[[Options], None]) -> Callable[..., Non
     def sweep(**given: Any) -> None:
         run(Options(**given))
 
-    words, hints = _words(script), get_type_hints(Options, include_extras=True)
+    hints = get_type_hints(Options, include_extras=True)
+    words = {
+        "tasks": ", ".join(TASKS),
+        "models": ", ".join(name for name in MODELS if name != "encoder"),
+        "objectives": ", ".join(objectives(script.cycle.task.metrics)),
+        "metric": f"{script.cycle.metric.label} ({script.cycle.metric.unit})",
+        "samples": script.samples,
+        "adaptive": ADAPTIVE_SAMPLES,
+        "name": script.name,
+    }
     parameters = []
     for item in fields(Options):
         kind, option = get_args(hints[item.name])
@@ -142,15 +151,3 @@ def command(script: Script, run: Callable[[Options], None]) -> Callable[..., Non
     sweep.__signature__ = Signature(parameters)  # type: ignore[attr-defined] # what typer reads
     sweep.__annotations__ = hints
     return sweep
-
-
-def _words(script: Script) -> dict[str, object]:
-    return {
-        "tasks": ", ".join(TASKS),
-        "models": ", ".join(name for name in MODELS if name != "encoder"),
-        "objectives": ", ".join(objectives(script.cycle.task.metrics)),
-        "metric": f"{script.cycle.metric.label} ({script.cycle.metric.unit})",
-        "samples": script.samples,
-        "adaptive": ADAPTIVE_SAMPLES,
-        "name": script.name,
-    }

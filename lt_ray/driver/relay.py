@@ -109,10 +109,10 @@ class Relay:
         verdict, falls, pause_s = self._faults.fell(key)
         index = next((round.index for round in self._planned[cycle].rounds if round.key == key), 0)
         if verdict == "again":
-            self.agenda.again(cycle, pause_s)
+            self.agenda.again(cycle, key, pause_s)
             then = f"again in {pause_s:g} s"
         else:
-            for planned in self.agenda.leave(cycle):
+            for planned in self.agenda.leave(cycle, key):
                 self._left(planned.id, f"round {index} fell to faults {falls} times, at last to {reason}")
             then = "left for the next run of the command" if verdict == "left" else ""
         what = f"round {index} fell to a fault that is not its own ({reason}), {falls} of {PATIENCE}"

@@ -54,25 +54,19 @@ class Agenda(Listener):
         self._running.pop(cycle, None)
         self._ended[cycle] = state
 
-    def again(self, cycle: str, pause_s: float) -> None:
-        """Take back a cycle whose round was not finished; the round waits before anybody computes it.
+    def again(self, cycle: str, key: str, pause_s: float) -> None:
+        """Take back a cycle that did not finish the round it needed; that waits before anybody computes it.
 
-        - `pause_s`: how long [s]
+        - `key`: of the round; `pause_s`: how long [s]
         """
-        planned = self._running.pop(cycle)
-        needed = self.needed(planned)
-        if needed is not None:
-            self._not_before[needed] = time.monotonic() + pause_s
-        self._pending.append(planned)
+        self._not_before[key] = time.monotonic() + pause_s
+        self._pending.append(self._running.pop(cycle))
 
-    def leave(self, cycle: str) -> list[PlannedCycle]:
+    def leave(self, cycle: str, key: str) -> list[PlannedCycle]:
         """Take back a cycle whose round is left for another run; return all cycles that wait for that round now."""
-        planned = self._running.pop(cycle)
-        self._pending.append(planned)
-        needed = self.needed(planned)
-        if needed is not None:
-            self._left.add(needed)
-        return [waiting for waiting in self._pending if self.needed(waiting) == needed]
+        self._left.add(key)
+        self._pending.append(self._running.pop(cycle))
+        return [waiting for waiting in self._pending if self.needed(waiting) == key]
 
     def runs(self, cycle: str) -> bool:
         """Return whether a cycle was handed out and has not ended since."""

@@ -168,8 +168,12 @@ def read(path: Path, cycle: Cycle) -> tuple[Space, dict[str, Scalar]]:
                 raise SpaceError(f"`{key}` is a bare list: say `{{grid: {value}}}` or `{{choice: {value}}}`")
             else:
                 fixed[key] = value
-        for key, value in _trials(distributions, fixed):
+        for key, value in fixed.items():
             cycle.with_settings({key: value})
+        for key, distribution in distributions.items():
+            # Of a range an inner point, too, which tells an integer field apart.
+            for value in (*distribution.values, *(() if distribution.is_list else (distribution.draw(0.37),))):
+                cycle.with_settings({key: value})
         return Space(distributions=_ordered(distributions, fixed)), fixed
     except (CycleError, SpaceError) as error:
         raise SpaceError(f"{path}: {error}") from None
@@ -266,16 +270,6 @@ def _bounds(key: str, kind: str, values: list[Any]) -> list[float] | list[int]:
             raise SpaceError(f"`{key}`: `{kind}` needs two whole numbers, but got {_short(values)}")
         return [int(low), int(high)]
     return [low, high]
-
-
-def _trials(distributions: Mapping[str, Distribution], fixed: Mapping[str, Scalar]) -> Iterator[tuple[str, object]]:
-    """Every listed value, and for a range its ends and an inner point, which tells an integer field apart."""
-    yield from fixed.items()
-    for key, distribution in distributions.items():
-        for value in distribution.values:
-            yield key, value
-        if not distribution.is_list:
-            yield key, distribution.draw(0.37)
 
 
 def _among(value: object, wanted: Iterable[object]) -> bool:

@@ -84,16 +84,20 @@ def _sweep(uri: str, name: str) -> ReportedSweep:
     client = MlflowClient(tracking_uri=uri)
     others = sorted(experiment.name for experiment in client.search_experiments())
     experiment = client.get_experiment_by_name(name)
-    runs = search(client, experiment.experiment_id, "", newest_first=True) if experiment is not None else ()
-    parent = next((run for run in runs if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags), None)
-    if parent is None:
+    runs = [] if experiment is None else list(search(client, experiment.experiment_id))
+    parents = [run for run in runs if SWEEP_TAG in run.data.tags and CYCLE_TAG not in run.data.tags]
+    if not parents:
         known = f" There are: {', '.join(others)}." if others else " There is none."
         raise TrackingError(f"`SWEEP` must name a sweep in MLflow, but got {name!r}.{nearest(name, others)}{known}")
+    parent = parents[-1]
     tags, params = _tags(parent), parent.data.params
     if SPACE_TAG not in tags:
         raise _older(name)
-    runs = search(client, parent.info.experiment_id, f"tags.`{SWEEP_TAG}` = '{tags[SWEEP_TAG]}'")
-    cycles = [_cycle(client, run) for run in runs if CYCLE_TAG in run.data.tags]
+    cycles = [
+        _cycle(client, run)
+        for run in runs
+        if run.data.tags.get(SWEEP_TAG) == tags[SWEEP_TAG] and CYCLE_TAG in run.data.tags
+    ]
     return reported_sweep(
         name=parent.info.run_name,
         space=json.loads(tags[SPACE_TAG]),

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +116,6 @@ class Runs:
         A run that is there keeps its start, since MLflow can change none. One that was made before its cycle had begun
         is therefore deleted, and another one made, once that begins.
         """
-        from mlflow.entities import Param, RunTag
-
         cycle, name = event.cycle, shortened(event.name, NAME_LENGTH)
         identity = {SWEEP_TAG: self._sweep_id}
         if cycle is not None:
@@ -139,9 +138,8 @@ class Runs:
         if REASON_TAG in known.data.tags:
             self._client.delete_tag(run_id, REASON_TAG)
         params = {legal(name): parameter(value) for name, value in event.params.items()}
-        tags = whole_tags(event.tags) | {STATE_TAG: "running"} | identity
-        texts = [Param(name, value) for name, value in params.items() if name not in known.data.params]
-        self._log_texts(run_id, [*texts, *(RunTag(name, value) for name, value in tags.items())])
+        new = {name: value for name, value in params.items() if name not in known.data.params}
+        self._tag(cycle, {**event.tags, STATE_TAG: "running", **identity}, new)
         if event.dataset is not None and not known.inputs.dataset_inputs:
             self._log_dataset(run_id, event.dataset)
 
@@ -162,18 +160,14 @@ class Runs:
             metrics = [Metric(*point) for point in points[i : i + _METRICS_A_BATCH]]
             self._client.log_batch(self._id(cycle), metrics=metrics, synchronous=True)
 
-    def _tag(self, cycle: str | None, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        self._log_texts(self._id(cycle), [RunTag(name, value) for name, value in whole_tags(tags).items()])
-
-    def _log_texts(self, run_id: str, texts: Sequence[Any]) -> None:
-        """Log parameters and tags in requests that MLflow takes."""
+    def _tag(self, cycle: str | None, tags: Mapping[str, str], params: Mapping[str, str] | None = None) -> None:
+        """Log tags and parameters in requests that MLflow takes."""
         from mlflow.entities import Param, RunTag
 
+        texts = [*starmap(Param, (params or {}).items()), *starmap(RunTag, whole_tags(tags).items())]
         for part in _batches(texts):
-            params, tags = ([text for text in part if isinstance(text, kind)] for kind in (Param, RunTag))
-            self._client.log_batch(run_id, params=params, tags=tags, synchronous=True)
+            sent = {kind: [text for text in part if isinstance(text, kind)] for kind in (Param, RunTag)}
+            self._client.log_batch(self._id(cycle), params=sent[Param], tags=sent[RunTag], synchronous=True)
 
     def _end(self, event: Ended) -> None:
         """End a run; with the sweep's, end those of cycles still RUNNING as KILLED, and delete what came twice."""

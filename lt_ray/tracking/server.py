@@ -100,12 +100,11 @@ def _ask(uri: str, experiment: str) -> None:
     sqlalchemy.create_engine(uri).connect().close()  # MLflow would try again for minutes
 
 
-def search(client: MlflowClient, experiment: str, wanted: str, *, newest_first: bool = False) -> Iterator[Run]:
+def search(client: MlflowClient, experiment: str, wanted: str = "") -> Iterator[Run]:
     """Yield an experiment's runs that are not deleted and match a filter, by their start."""
-    order = [f"attributes.start_time {'DESC' if newest_first else 'ASC'}"]
     token = None
     while True:
-        page = client.search_runs([experiment], wanted, order_by=order, page_token=token)
+        page = client.search_runs([experiment], wanted, order_by=["attributes.start_time ASC"], page_token=token)
         yield from page
         if not (token := page.token):
             return
