@@ -172,7 +172,7 @@ class LiveBoard(Listener):
                     with self._lock:
                         self._changed = False
                         tree = self._board.snapshot(now)
-                    self._directory.keep_live({**tree, "over": over})
+                    self._directory.keep("live", {**tree, "over": over})
             if over:
                 return
 

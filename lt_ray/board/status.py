@@ -84,7 +84,7 @@ class _Look:
         """Look again; raises `StorageError` where there is no sweep, or none that can be read."""
         driven = self._directory.driven()  # first: what a driver writes before it goes away is then seen
         tree = self._directory.read()
-        snapshot = self._directory.live() or {}
+        snapshot = self._directory.kept("live") or {}
         over = bool(snapshot.get("over"))
         if driven is None:
             driven = not over and time.time() - float(snapshot.get("at", 0)) < _SILENT_S

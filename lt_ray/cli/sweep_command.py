@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from lt_ray.board import terminal
 from lt_ray.board.ending import command_line, show_outcome
@@ -20,7 +23,7 @@ from lt_ray.cycle.settings import Scalar
 from lt_ray.driver import flow
 from lt_ray.driver.cluster import connected
 from lt_ray.driver.interruption import INTERRUPTED, Interruption
-from lt_ray.driver.resources import Resources, check_machine, check_shares, describe_resources
+from lt_ray.driver.resources import Resources, check_nodes, check_shares, describe_resources
 from lt_ray.errors import ModelError
 from lt_ray.models.model import implementation
 from lt_ray.models.pretrained import Base
@@ -129,7 +132,8 @@ def _asked(script: Script, options: Options) -> _Asked:
         partial_every_s=options.partial_every,
     )
     if not options.plan and (options.local or options.address == "local"):
-        check_machine(resources)
+        machine = {"GPU": torch.cuda.device_count(), "CPU": os.cpu_count() or 1}
+        check_nodes(resources, [machine], "this machine")  # nothing is started to find out
     check_writable(options.storage)
     given = options.tracking_uri
     uri = target.default_uri(options.storage) if given is None else target.checked(given)
@@ -172,7 +176,7 @@ def _swept(asked: _Asked, planner: Planner, plan: Plan, data: Datasets, interrup
         if aside is not None:
             terminal.show_warning(f"the sweep of this name was set aside as {aside}")
     directory.keep_plugins(asked.sweep.cycle.plugins)
-    directory.keep_inputs(datasets.inputs(asked.sweep.cycle, data))
+    directory.keep("inputs", datasets.inputs(asked.sweep.cycle, data))
     return flow.run(
         planner,
         plan,
@@ -196,7 +200,7 @@ def _tracker(asked: _Asked, data: Datasets, sweep_id: str) -> Tracker | None:
         facts["class_names"] = names
     if data.notes:
         facts["notes"] = " ".join(data.notes)
-    directory.keep_environment(environment(Path.cwd()), facts)
+    directory.keep("environment", {"environment": environment(Path.cwd()), "data": facts})
     if asked.uri == "none":
         return None
     parent = Record(directory).parent

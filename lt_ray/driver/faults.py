@@ -6,7 +6,6 @@ nothing about the cycle: its round stays unfinished, and is computed again after
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -28,23 +27,11 @@ def is_fault(error: BaseException) -> bool:
     Files and connections (every `OSError`: a full or lost disk, a broken network), memory of the host and of a GPU, the
     state of a GPU, and stored files that are not what was written. The same for what such an error caused.
     """
-    return any(_is_fault(link) for link in _chain(error))
-
-
-def _is_fault(error: BaseException) -> bool:
     if isinstance(error, OSError | MemoryError | DamagedError | torch.OutOfMemoryError | torch.AcceleratorError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _DEVICE_TROUBLE)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that caused it, each once."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _DEVICE_TROUBLE):
+        return True
+    return error.__cause__ is not None and is_fault(error.__cause__)
 
 
 def one_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 from lt_ray.cycle.settings import Settings
@@ -32,13 +31,6 @@ class Resources(Settings):
     def threads(self) -> int:
         """Threads of one trial: its CPUs; two threads on a shared core collapse [count]."""
         return max(1, int(self.cpus_per_trial))
-
-
-def check_machine(resources: Resources) -> None:
-    """Raise `ClusterError` where this machine cannot hold one trial; nothing is started to find out."""
-    import torch
-
-    check_nodes(resources, [{"GPU": torch.cuda.device_count(), "CPU": os.cpu_count() or 1}], "this machine")
 
 
 def describe_resources(resources: Resources, nodes: Sequence[Mapping[str, float]] | None) -> str:

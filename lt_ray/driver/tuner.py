@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import tempfile
 import uuid
@@ -176,19 +175,19 @@ def run_trials(
     # Tune's own snapshots are never read back; where it fails to write one, that is nobody's loss.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it would explain the signal, and list the trials
-    folder = tempfile.mkdtemp(prefix="lt_ray_tune_")
     feed = Feed(next_trial, lambda: over() or relay.agenda.exhausted)
-    tuner = _tuner(feed, Hearing(relay, over), resources, folder)
     head = cluster.head_address()
     try:
-        with ray_processes.written_to(directory.log), ray_processes.watched(head):
-            tuner.fit()
+        with (
+            tempfile.TemporaryDirectory(prefix="lt_ray_tune_", ignore_cleanup_errors=True) as folder,
+            ray_processes.written_to(directory.log),
+            ray_processes.watched(head),
+        ):
+            _tuner(feed, Hearing(relay, over), resources, folder).fit()
     except ray_processes.HeadLost:
         relay.stop(f"the Ray cluster's head at {head} answers no longer")
     except Exception as error:
         relay.stop(f"Ray gave up ({one_line(error)})")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tuner(feed: Feed, hearing: Hearing, resources: Resources, folder: str) -> tune.Tuner:

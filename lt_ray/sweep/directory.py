@@ -77,10 +77,17 @@ class SweepDirectory(Listener):
         """Where tracebacks are, and Ray's own text."""
         return self.path / "faults.log"
 
-    def _tree(self, name: str) -> dict[str, Any] | None:
-        """What one of its files keeps; None where it is not there or damaged."""
+    def keep(self, name: str, tree: Mapping[str, Any]) -> None:
+        """Keep plain values in one of its files.
+
+        - `name`: the file's, without its ending, such as `environment`, `inputs` or `live`
+        """
+        write_file(self.path / f"{name}.json", json.dumps(tree, indent=1).encode())
+
+    def kept(self, name: str) -> dict[str, Any] | None:
+        """Return what one of its files keeps; None where it is not there or damaged."""
         try:
-            tree = json.loads((self.path / name).read_text())
+            tree = json.loads((self.path / f"{name}.json").read_text())
         except (OSError, ValueError):
             return None
         return tree if isinstance(tree, dict) else None
@@ -90,14 +97,9 @@ class SweepDirectory(Listener):
         with contextlib.suppress(OSError), self.log.open("a") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{text.rstrip()}\n\n")
 
-    def keep_environment(self, environment: Mapping[str, str], data: Mapping[str, Scalar]) -> None:
-        """Keep the versions and the hardware of a run, and the sizes of its data."""
-        tree = {"environment": dict(environment), "data": dict(data)}
-        write_file(self.path / "environment.json", json.dumps(tree, indent=1).encode())
-
     def environment(self) -> tuple[dict[str, str], dict[str, Scalar]]:
         """Return what the last run ran on and its data's sizes; nothing where that is not known."""
-        tree = self._tree("environment.json") or {}
+        tree = self.kept("environment") or {}
         return dict(tree.get("environment", {})), dict(tree.get("data", {}))
 
     def record_in(self, uri: str) -> None:
@@ -112,10 +114,6 @@ class SweepDirectory(Listener):
         files = (self.path / "tracking-uri", self.path / "spool" / "target")
         return next((file.read_text() for file in files if file.exists()), None)
 
-    def keep_inputs(self, inputs: Mapping[str, Any]) -> None:
-        """Keep what its models need besides weights: classes, sizes of the encoded data, where the data is."""
-        write_file(self.path / "inputs.json", json.dumps(inputs, indent=1).encode())
-
     def keep_plugins(self, digests: Collection[str]) -> None:
         """Keep the plugins that its cycles come from, for those who read them without the sweep's command."""
         for digest, text in plugins.texts().items():
@@ -128,7 +126,7 @@ class SweepDirectory(Listener):
             plugins.load(path)
 
     def inputs(self) -> dict[str, Any]:
-        """Return what `keep_inputs` kept; raises `StorageError` where it is not there."""
+        """Return what its models need besides weights; raises `StorageError` where it is not there."""
         try:
             tree: dict[str, Any] = json.loads((self.path / "inputs.json").read_text())
         except (OSError, ValueError) as error:
@@ -197,7 +195,7 @@ class SweepDirectory(Listener):
                 path.unlink()
         for planned in plan.cycles:
             self.planned(planned)
-        write_file(self.path / "sweep.json", json.dumps(tree, indent=1).encode())
+        self.keep("sweep", tree)
         return str(tree["id"])
 
     def set_aside(self) -> Path | None:
@@ -244,14 +242,6 @@ class SweepDirectory(Listener):
         except (NotImplementedError, OSError):
             return None
 
-    def keep_live(self, live: Mapping[str, Any]) -> None:
-        """Keep the board's snapshot, for those who watch: what runs now, which the store does not tell."""
-        write_file(self.path / "live.json", json.dumps(live).encode())
-
-    def live(self) -> dict[str, Any] | None:
-        """Return the last snapshot that `keep_live` kept, or None."""
-        return self._tree("live.json")
-
     def begun(self, plan: Plan) -> None:
         """Do nothing: `define` wrote the plan."""
 
@@ -266,11 +256,10 @@ class SweepDirectory(Listener):
         """Keep why a cycle failed, or which rule ended it early."""
         if state == "finished":
             return
-        path = self._end(state, cycle)
+        name = self._end(state, cycle)
         try:
-            if not path.exists():
-                tree = {"cycle": cycle, "reason": reason, "at": time.time()}
-                write_file(path, json.dumps(tree, indent=1).encode())
+            if not (self.path / f"{name}.json").exists():
+                self.keep(name, {"cycle": cycle, "reason": reason, "at": time.time()})
         except OSError as error:
             log.warning("why cycle %s was ended (%s) could not be written down (%s)", cycle, reason, error)
         if detail:
@@ -327,19 +316,19 @@ class SweepDirectory(Listener):
         if finished == len(recorded.keys):
             return "finished", ""
         for state in ("stopped", "failed"):
-            path = self._end(state, recorded.cycle.id)
-            if path.exists():
+            name = self._end(state, recorded.cycle.id)
+            if (self.path / f"{name}.json").exists():
                 unknown = "unknown: the file that says why cannot be read"
-                return state, str((self._tree(f"{path.parent.name}/{path.name}") or {}).get("reason", unknown))
+                return state, str((self.kept(name) or {}).get("reason", unknown))
         return None, ""
 
     def forgive(self, cycle_id: str) -> None:
         """Forget that a cycle failed."""
-        self._end("failed", cycle_id).unlink(missing_ok=True)
+        (self.path / f"{self._end('failed', cycle_id)}.json").unlink(missing_ok=True)
 
-    def _end(self, state: State, cycle_id: str) -> Path:
-        """The file that says why a cycle failed, or was stopped."""
-        return self.path / ("failures" if state == "failed" else "stopped") / f"{cycle_id}.json"
+    def _end(self, state: State, cycle_id: str) -> str:
+        """The name of the file that says why a cycle failed, or was stopped."""
+        return f"{'failures' if state == 'failed' else 'stopped'}/{cycle_id}"
 
 
 def _whole(path: Path) -> RecordedCycle | None:

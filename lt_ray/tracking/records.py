@@ -106,11 +106,6 @@ class Record:
         known = (state or "unfinished", results, reason, compared, confusions, epochs)
         return ReportedCycle(cycle.id, cycle, recorded.settings, *known)
 
-    @property
-    def rounds(self) -> int:
-        """Finished rounds of all cycles, shared ones counted once for each cycle [count]."""
-        return sum(len(reported.results) for _, reported in self.cycles)
-
     @cached_property
     def parent(self) -> Opened:
         """The event that begins the record."""

@@ -59,6 +59,8 @@ def check_access(uri: str, experiment: str) -> None:
     if uri == "none" or uri.startswith("sqlite"):
         return
     prepare()
+    import sqlalchemy
+    from mlflow import MlflowClient
     from sqlalchemy.exc import NoSuchModuleError
 
     errors: list[Exception] = []
@@ -66,7 +68,10 @@ def check_access(uri: str, experiment: str) -> None:
     def ask() -> None:
         with quiet():
             try:
-                _ask(uri, experiment)
+                if uri.startswith(("http", "databricks")):
+                    MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
+                else:
+                    sqlalchemy.create_engine(uri).connect().close()  # MLflow would try again for minutes
             except Exception as error:  # MLflow and the drivers of databases raise what they like
                 errors.append(error)
 
@@ -87,17 +92,6 @@ def check_access(uri: str, experiment: str) -> None:
             f"({cause(error)}): mend its user, password, token or database, or give another one, or "
             "`--tracking-uri none`"
         )
-
-
-def _ask(uri: str, experiment: str) -> None:
-    if uri.startswith(("http", "databricks")):
-        from mlflow import MlflowClient
-
-        MlflowClient(tracking_uri=uri).get_experiment_by_name(experiment)
-        return
-    import sqlalchemy
-
-    sqlalchemy.create_engine(uri).connect().close()  # MLflow would try again for minutes
 
 
 def search(client: MlflowClient, experiment: str, wanted: str = "") -> Iterator[Run]:

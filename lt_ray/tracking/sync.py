@@ -45,8 +45,8 @@ def sync(path: Path, uri: str | None) -> int:
                 "`--tracking-uri`"
             )
         directory.record_in(where.shown)
-    runs = 1 + len(record.cycles)
-    terminal.console.print(f"Delivered {runs} runs with {record.rounds} rounds to {where.shown}", soft_wrap=True)
+    runs, rounds = 1 + len(record.cycles), sum(len(reported.results) for _, reported in record.cycles)
+    terminal.console.print(f"Delivered {runs} runs with {rounds} rounds to {where.shown}", soft_wrap=True)
     if not complete:
         terminal.show_warning(tracker.why)
     return 0 if complete else 1

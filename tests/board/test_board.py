@@ -405,7 +405,7 @@ def test_a_snapshot_that_cannot_be_written_ends_nothing(tmp_path):
     (tmp_path / "reviews" / "live.json" / "in the way").mkdir(parents=True)
     with LiveBoard(plan, SweepDirectory(tmp_path / "reviews"), "one at a time") as progress:
         progress.finished(done(plan.cycles[0], 0, time.time()))
-    assert SweepDirectory(tmp_path / "reviews").live() is None
+    assert SweepDirectory(tmp_path / "reviews").kept("live") is None
 
 
 def test_epochs_of_a_shared_round_are_printed_once(tmp_path, capsys):

@@ -49,7 +49,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     sweep = Sweep(name="long", cycle=CYCLE)
     directory.define(Plan(sweep, (planned,), 1, 0), sweep.definition("d"))
-    directory.keep_environment({"commit": "c" * 40, "command": "x" * 7000}, {"train": 60, "classes": 2})
+    ran_on = {"commit": "c" * 40, "command": "x" * 7000}
+    directory.keep("environment", {"environment": ran_on, "data": {"train": 60, "classes": 2}})
     for round in rounds:
         directory.store.put(*a_stored_round(round.key, round.index))
     with warnings.catch_warnings():
