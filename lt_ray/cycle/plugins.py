@@ -15,6 +15,7 @@ import importlib.util
 import linecache
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,9 +83,9 @@ def run(text: str, name: str) -> str:
     return digest
 
 
-def texts() -> dict[str, str]:
-    """Return digest → text of the plugins that this process has run, in their order."""
-    return dict(_texts)
+def texts(wanted: Collection[str] | None = None) -> dict[str, str]:
+    """Return digest → text of the plugins that this process has run, in their order; of those wanted, or of all."""
+    return {digest: text for digest, text in _texts.items() if wanted is None or digest in wanted}
 
 
 def _installed(name: str) -> Path | None:

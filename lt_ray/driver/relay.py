@@ -130,9 +130,10 @@ class Relay:
         outcome = self.outcome
         outcome.plan = self.agenda.plan
         self._catch_up()
-        outcome.interrupted = (
-            bool(outcome.why) or not self.agenda.exhausted or any(map(outcome.is_unfinished, outcome.plan.cycles))
-        )
+        over = (outcome.failures, outcome.stopped)
+        going_on = [planned for planned in outcome.plan.cycles if not any(planned.id in ended for ended in over)]
+        is_short = any(len(outcome.results.get(planned.id, ())) < len(planned.rounds) for planned in going_on)
+        outcome.interrupted = bool(outcome.why) or not self.agenda.exhausted or is_short
         outcome.best = self.agenda.best()
         outcome.computed = len(self._finished_keys()) - len(self._before)
         outcome.reused = len(self._before)
@@ -172,7 +173,15 @@ class Relay:
         for _, result in sorted(known, key=lambda pair: pair[0]):
             self._decide(result)
         for item in planned:
-            self._resume(item)
+            state, reason = self._directory.how_ended(item, len(self.outcome.results.get(item.id, ())))
+            if state == "stopped":
+                self._stopped(item.id, reason)
+            elif state == "failed" and not self._retry_errored:
+                self.failed(item.id, reason)
+            else:
+                self._directory.forgive(item.id)
+                if state != "finished":
+                    self.agenda.queue(item)
 
     def _stored(self, planned: PlannedCycle) -> list[tuple[RoundResult, list[EpochResult]]]:
         """A cycle's finished rounds, from round 0 on."""
@@ -184,18 +193,6 @@ class Relay:
             epochs = [epoch_result(planned.cycle, round.index, epoch) for epoch in stored.epochs]
             rounds.append((round_result(planned.cycle, round.key, stored, planned.prunable), epochs))
         return rounds
-
-    def _resume(self, planned: PlannedCycle) -> None:
-        """Queue a cycle, unless it is known to have ended."""
-        state, reason = self._directory.how_ended(planned, len(self.outcome.results.get(planned.id, ())))
-        if state == "stopped":
-            self._stopped(planned.id, reason)
-        elif state == "failed" and not self._retry_errored:
-            self.failed(planned.id, reason)
-        else:
-            self._directory.forgive(planned.id)
-            if state != "finished":
-                self.agenda.queue(planned)
 
     def _note(self, result: RoundResult, epochs: Sequence[EpochResult]) -> None:
         """Remember a round, so that it is told once."""

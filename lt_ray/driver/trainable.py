@@ -126,7 +126,7 @@ def trial_config(
     """
     return {
         "id": cycle.id,
-        "plugins": {digest: text for digest, text in plugins.texts().items() if digest in cycle.plugins},
+        "plugins": plugins.texts(cycle.plugins),
         "cycle": cycle.model_dump(mode="json"),  # whose classes a worker may only know by its plugins
         "data": data,
         "store": store,

@@ -116,9 +116,8 @@ class SweepDirectory(Listener):
 
     def keep_plugins(self, digests: Collection[str]) -> None:
         """Keep the plugins that its cycles come from, for those who read them without the sweep's command."""
-        for digest, text in plugins.texts().items():
-            if digest in digests:
-                write_file(self.path / "plugins" / f"{digest}.py", text.encode())
+        for digest, text in plugins.texts(digests).items():
+            write_file(self.path / "plugins" / f"{digest}.py", text.encode())
 
     def run_plugins(self) -> None:
         """Run the plugins that its cycles come from, once in this process; raises `PluginError`."""

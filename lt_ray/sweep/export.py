@@ -55,9 +55,8 @@ def export(directory: SweepDirectory, cycle_id: str, round: int | None, out: Pat
     model = model_of(cycle.model, Facts(**inputs["facts"]), implementation(cycle.model).kept_files(cycle.model, cache))
     about = {"cycle": cycle.model_dump(mode="json"), **{key: value for key, value in inputs.items() if key != "data"}}
     model.export(weights, stored.blocks, about, out)
-    for digest, text in plugins.texts().items():
-        if digest in cycle.plugins:
-            (out / f"plugin-{digest[:12]}.py").write_text(text)
+    for digest, text in plugins.texts(cycle.plugins).items():
+        (out / f"plugin-{digest[:12]}.py").write_text(text)
     for path in out.iterdir():
         path.chmod(0o644)  # some libraries write for their own user alone
     (out / _CARD).write_text(_card(directory, recorded, results, chosen, stored, inputs["classes"]))

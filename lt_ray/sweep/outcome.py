@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lt_ray.cycle.results import RoundResult
-from lt_ray.sweep.plan import Plan, PlannedCycle
+from lt_ray.sweep.plan import Plan
 from lt_ray.sweep.search import AskedPoint
 
 
@@ -39,8 +39,3 @@ class Outcome:
     """Where the report is; None where it could not be written"""
     unrecorded: str | None = None
     """Why MLflow was not told everything, as far as is known; None where it was, or was not to be told"""
-
-    def is_unfinished(self, planned: PlannedCycle) -> bool:
-        """Return whether a cycle has rounds left that a run is to compute."""
-        ended = planned.id in self.failures or planned.id in self.stopped
-        return not ended and len(self.results.get(planned.id, ())) < len(planned.rounds)
