@@ -22,15 +22,11 @@ from lt_ray.training.measure import evaluating
 Forward = Callable[[Tensor], object]
 Kept = Callable[[Tensor], Tensor | None]
 Reduce = Callable[[Tensor, Tensor | None], Tensor]
+_Call = Callable[[Tensor, dict[str, Tensor]], Tensor]
 Sparsity = float | tuple[int, int]
 """Share of each output row that is pruned, [0, 1), or a pattern (n, m): n of every m inputs stay."""
 _AT_A_TIME = 16
 """Examples whose maps are squared at a time: float64 copies stay small [count]"""
-
-
-def states_themselves(states: Tensor, kept: Tensor | None) -> Tensor:
-    """Return what a block returned, as it is."""
-    return states
 
 
 def block_outputs(
@@ -38,7 +34,7 @@ def block_outputs(
     forward: Forward,
     batches: Iterable[Tensor],
     kept: Kept,
-    reduce: Reduce = states_themselves,
+    reduce: Reduce = lambda states, _kept: states,
 ) -> Iterator[tuple[list[Tensor], Tensor | None]]:
     """Yield, for each batch, what every block returns, without gradients.
 
@@ -53,16 +49,15 @@ def block_outputs(
     """
     assert not any(block.training for block in blocks), "calibration needs eval mode"
     for inputs in batches:
-        outputs: dict[int, Tensor] = {}
+        outputs: dict[nn.Module, Tensor] = {}
         looked_at = kept(inputs)
         with torch.no_grad(), ExitStack() as hooks:
-            for index, block in enumerate(blocks):
-                keep = partial(_keep_output, outputs, index, reduce, looked_at)
-                hooks.enter_context(block.register_forward_hook(keep))
+            for block in blocks:
+                hooks.enter_context(block.register_forward_hook(partial(_keep_output, outputs, reduce, looked_at)))
             forward(inputs)
-        if missing := [index for index in range(len(blocks)) if index not in outputs]:
+        if missing := [index for index, block in enumerate(blocks) if block not in outputs]:
             raise ValueError(f"forward must run each of the blocks, but it left out {missing=}.")
-        yield [outputs[index] for index in range(len(blocks))], looked_at
+        yield [outputs[block] for block in blocks], looked_at
 
 
 def sequential_masks(
@@ -94,10 +89,10 @@ def sequential_masks(
     """
     smaller: dict[str, Tensor] = {}
     with evaluating(module), torch.no_grad():
-        runs = [_record(blocks, forward, tokens, kept(tokens)) for tokens in batches]
-        hidden = [run.hidden for run in runs]
-        for index, (block, linears) in enumerate(zip(blocks, _linears(module, blocks), strict=True)):
-            passes = ((partial(run.calls[index], block, hidden[i], {}), run.kept) for i, run in enumerate(runs))
+        runs = [(*_record(blocks, forward, inputs), kept(inputs)) for inputs in batches]
+        hidden = [first for first, _, _ in runs]
+        for index, linears in enumerate(_linears(module, blocks)):
+            passes = ((partial(calls[index], hidden[i], {}), kept_) for i, (_, calls, kept_) in enumerate(runs))
             norms = _norms(linears, passes)
             pruned = {}
             for linear in linears:
@@ -105,8 +100,8 @@ def sequential_masks(
                 weight = linear.layer.get_parameter("weight")
                 pruned[linear.name_in_block] = weight.where(mask.to(weight.device), 0)
                 smaller[linear.name] = mask
-            for i, run in enumerate(runs if index + 1 < len(blocks) else ()):
-                hidden[i] = run.calls[index](block, hidden[i], pruned)
+            for i, (_, calls, _) in enumerate(runs if index + 1 < len(blocks) else ()):
+                hidden[i] = calls[index](hidden[i], pruned)
     return {name: smaller.get(name, mask).clone() for name, mask in masks.items()}
 
 
@@ -167,59 +162,48 @@ class _Linear:
     name_in_block: str
 
 
-@dataclass(frozen=True)
-class _Call:
-    """How the model called a block, but for the hidden states."""
-
-    named: bool
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-    def __call__(self, block: nn.Module, hidden: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
-        """What the block returns for `hidden`, with `weights` instead of its own of these names."""
-        args = self.args if self.named else (hidden, *self.args)
-        named = {"hidden_states": hidden} if self.named else {}
-        return _hidden(functional_call(block, dict(weights), args, {**self.kwargs, **named}))
-
-
-@dataclass(frozen=True)
-class _Pass:
-    """One batch: the first block's input (B, …), the call of each block, and kept, bool (B, T) or None."""
-
-    hidden: Tensor
-    calls: Sequence[_Call]
-    kept: Tensor | None
-
-
-def _record(blocks: Sequence[nn.Module], forward: Forward, tokens: Tensor, kept: Tensor | None) -> _Pass:
-    """Run the model once and keep what its blocks are called with."""
-    hidden: list[Tensor] = []
+def _record(blocks: Sequence[nn.Module], forward: Forward, inputs: Tensor) -> tuple[Tensor, list[_Call]]:
+    """Run the model on one batch; return the first block's input, (B, …), and for each block how it was called."""
+    states: list[Tensor] = []  # the first block's input, and what the latest block returned
     calls: list[_Call] = []
-    returned: dict[int, Tensor] = {}
 
     def before(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         index, named = len(calls), "hidden_states" in kwargs
         state = kwargs["hidden_states"] if named else args[0]
-        if index == len(blocks) or block is not blocks[index] or (index and state is not returned[0]):
+        if index == len(blocks) or block is not blocks[index] or (index and state is not states[-1]):
             raise ValueError(
                 "in sequential mode, forward must run the blocks once each, in order, each on what the one before "
                 f"returned, but call {index} is another, of {type(block).__name__}: use one_pass."
             )
         if not index:
-            hidden.append(state)
-        others = {name: value for name, value in kwargs.items() if name != "hidden_states"}
-        calls.append(_Call(named, args if named else args[1:], others))
+            states.append(state)
+        calls.append(
+            partial(_called, block, args if named else args[1:], kwargs | {"hidden_states": None} if named else kwargs)
+        )
+
+    def after(_block: nn.Module, _args: object, output: object) -> None:
+        states[1:] = [_hidden(output)]
 
     with ExitStack() as hooks:
         for block in blocks:
             hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.enter_context(
-                block.register_forward_hook(partial(_keep_output, returned, 0, states_themselves, None))
-            )
-        forward(tokens)
+            hooks.enter_context(block.register_forward_hook(after))
+        forward(inputs)
     if len(calls) < len(blocks):
         raise ValueError(f"forward must run all {len(blocks)} blocks, but it ran {len(calls)}.")
-    return _Pass(hidden[0], calls, kept)
+    return states[0], calls
+
+
+def _called(
+    block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], hidden: Tensor, weights: dict[str, Tensor]
+) -> Tensor:
+    """What a block returns for hidden states, with `weights` instead of its own of these names.
+
+    - `args`, `kwargs`: of its call, where the hidden states are the first or `hidden_states`
+    """
+    if "hidden_states" in kwargs:
+        return _hidden(functional_call(block, weights, args, {**kwargs, "hidden_states": hidden}))
+    return _hidden(functional_call(block, weights, (hidden, *args), kwargs))
 
 
 def _norms(
@@ -310,12 +294,6 @@ def _hidden(output: Any) -> Tensor:
 
 
 def _keep_output(
-    outputs: dict[int, Tensor],
-    index: int,
-    reduce: Reduce,
-    kept: Tensor | None,
-    _block: nn.Module,
-    _inputs: object,
-    output: object,
+    outputs: dict[nn.Module, Tensor], reduce: Reduce, kept: Tensor | None, block: nn.Module, _: object, output: object
 ) -> None:
-    outputs[index] = reduce(_hidden(output), kept)
+    outputs[block] = reduce(_hidden(output), kept)
