@@ -66,7 +66,8 @@ def plan_tree(plan: Plan, *, keep: Keep) -> dict[str, object]:
                 "settings": dict(planned.settings),
                 "seed": planned.cycle.seed,
                 "rounds": [
-                    {"round": round.index, "key": round.key, **vars(expected)}
+                    {"round": round.index, "key": round.key}
+                    | {name: getattr(expected, name) for name in ("remaining", "parameters", "nonzero")}
                     for round, expected in zip(planned.rounds, planned.forecast, strict=True)
                 ],
             }

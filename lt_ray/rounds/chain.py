@@ -7,14 +7,14 @@ Its key is their digest, so equal rounds of different cycles are one round.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.identity import SCHEMA, digest
 from lt_ray.cycle.prunings import PruningSettings, Restarting
 from lt_ray.models.model import Model
-from lt_ray.rounds.methods.method import method_of
+from lt_ray.rounds.methods.method import Left, method_of
 
 RewindEpoch = int | Literal["last"]
 _RESTART_FIELDS = ("restart", "rewind_epoch", "rewind_budget", "shared_start", "epochs")
@@ -44,7 +44,8 @@ class Round:
     @property
     def needs_weights(self) -> bool:
         """Whether it starts from the weights that its parent ended with, not from its masks alone."""
-        return self.parent is not None and not (self.taken and _restart(self.pruning) != "final")
+        restarts = isinstance(self.pruning, Restarting) and self.pruning.restart != "final"
+        return self.parent is not None and not (self.taken and restarts)
 
 
 def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> tuple[Round, ...]:
@@ -52,22 +53,20 @@ def chain(cycle: Cycle, data_digest: str, source_digest: str | None = None) -> t
 
     - `source_digest`: digest of the source task's data, where tickets come from there
     """
-    dense = _round(cycle, data_digest, 0, None, None, None)
     origin = origin_chain(cycle, data_digest, source_digest)
-    if cycle.tickets == "source":
-        return (dense, *(_taken(cycle, data_digest, origin, index) for index in cycle.trained_rounds[1:]))
+    dense = _round(cycle, data_digest, 0)
     rounds = [dense]
-    for index, pruning in enumerate(cycle.schedule, 1):
-        if isinstance(pruning, Restarting) and pruning.random_pruning:
-            parent = dense if pruning.one_shot else rounds[-1]
-            rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, origin[index].key))
-        elif pruning.is_control:
-            rounds.append(_taken(cycle, data_digest, origin, index))
-        elif pruning.one_shot:
-            at_once = pruning.at_once(cycle.schedule[: index - 1])
-            rounds.append(_round(cycle, data_digest, index, at_once, dense, dense))
-        else:
-            rounds.append(_round(cycle, data_digest, index, pruning, rounds[-1], dense))
+    for index in cycle.trained_rounds[1:]:
+        pruning = cycle.schedule[index - 1]
+        counts_alone = isinstance(pruning, Restarting) and pruning.random_pruning
+        if cycle.tickets == "source" or (pruning.is_control and not counts_alone):
+            rounds.append(_round(cycle, data_digest, index, pruning, origin[index], origin[0], taken=True))
+            continue
+        counted = origin[index].key if counts_alone else None
+        parent = dense if pruning.one_shot else rounds[-1]
+        if pruning.one_shot and not counts_alone:
+            pruning = pruning.at_once(cycle.schedule[: index - 1])
+        rounds.append(_round(cycle, data_digest, index, pruning, parent, dense, counted=counted))
     return tuple(rounds)
 
 
@@ -85,44 +84,35 @@ def _round(
     cycle: Cycle,
     data_digest: str,
     index: int,
-    pruning: PruningSettings | None,
-    parent: Round | None,
-    dense: Round | None,
+    pruning: PruningSettings | None = None,
+    parent: Round | None = None,
+    dense: Round | None = None,
+    *,
+    taken: bool = False,
     counted: str | None = None,
 ) -> Round:
-    inputs: dict[str, Any] = _common(cycle, data_digest) | {
-        "parent": parent.key if parent else None,
-        "pruning": pruning.on(cycle.model).meaning() if pruning else None,
-    }
-    if parent is not None and index != parent.index + 1:
-        inputs["index"] = index  # its draws depend on it, which else follows from the parent
-    if counted is not None:
-        inputs["counted"] = counted
-    key = digest(inputs)[:24]
-    dense_key = dense.key if dense else key
-    return Round(index, key, pruning, inputs, parent.key if parent else None, dense_key, counted=counted)
-
-
-def _taken(cycle: Cycle, data_digest: str, origin: Sequence[Round], index: int) -> Round:
-    pruning = cycle.schedule[index - 1]
-    restart = {name: value for name, value in pruning.meaning().items() if name in _RESTART_FIELDS}
-    ticket = origin[index].key
-    inputs = _common(cycle, data_digest) | {"parent": ticket, "pruning": {"method": "ticket", **restart}}
-    return Round(index, digest(inputs)[:24], pruning, inputs, ticket, origin[0].key, taken=True)
-
-
-def _restart(pruning: PruningSettings | None) -> str:
-    return pruning.restart if isinstance(pruning, Restarting) else "final"
-
-
-def _common(cycle: Cycle, data_digest: str) -> dict[str, Any]:
-    return {
+    """Return a round with its key; `parent`, `dense`, `taken` and `counted` as `Round` has them, by the rounds."""
+    meaning = pruning.on(cycle.model).meaning() if pruning else None
+    if taken and meaning:
+        restart = {name: value for name, value in meaning.items() if name in _RESTART_FIELDS}
+        meaning = {"method": "ticket", **restart}
+    inputs: dict[str, Any] = {
         "schema": SCHEMA,
         "data": data_digest,
         "model": cycle.model.meaning(),
         "seed": cycle.seed,
         "training": cycle.training.meaning(),
+        "parent": parent.key if parent else None,
+        "pruning": meaning,
     }
+    if parent is not None and not taken and index != parent.index + 1:
+        inputs["index"] = index  # its draws depend on it, which else follows from the parent
+    if counted is not None:
+        inputs["counted"] = counted
+    key = digest(inputs)[:24]
+    return Round(
+        index, key, pruning, inputs, parent.key if parent else None, dense.key if dense else key, taken, counted
+    )
 
 
 def rewind_epochs(cycles: Iterable[Cycle]) -> frozenset[RewindEpoch]:
@@ -141,3 +131,22 @@ def prunable_names(cycle: Cycle, model: Model[Any]) -> tuple[str, ...]:
     """Return the parameters that any pruning of the cycle may touch; all of them where it has none."""
     touched = {name for pruning in cycle.schedule for name in method_of(pruning).touches(model)}
     return tuple(name for name in model.sizes if name in touched or not cycle.schedule)
+
+
+def forecast(cycle: Cycle, rounds: Sequence[Round], model: Model[Any]) -> tuple[Left, ...]:
+    """Return what each round will have, by the rules of its prunings alone; its tensors' counts are left out.
+
+    - `rounds`: a whole chain, each round after its parent
+    - `model`: the cycle's
+
+    Which blocks are alike, and how a global ranking falls on tensors, depends on the weights.
+    """
+    counted = prunable_names(cycle, model)
+    dense = Left(model.initial_counts(), 0, sum(model.sizes.values()), 0).without({}, counted)
+    left: dict[str, Left] = {}
+    for round in rounds:
+        if round.pruning is None or round.parent is None:
+            left[round.key] = dense
+        else:
+            left[round.key] = method_of(round.pruning).leaves(model, left[round.parent], counted)
+    return tuple(replace(left[round.key], counts=None) for round in rounds)

@@ -12,10 +12,9 @@ from lt_ray.cycle.names import TASK_KEY, always_said, cycle_name
 from lt_ray.errors import CycleError
 from lt_ray.models.model import model_of
 from lt_ray.models.pretrained import Base
-from lt_ray.rounds.chain import RewindEpoch, Round, chain, origin_chain, prunable_names, rewind_epochs
-from lt_ray.rounds.forecast import Forecast, forecast
+from lt_ray.rounds.chain import RewindEpoch, Round, chain, forecast, origin_chain, prunable_names, rewind_epochs
 from lt_ray.rounds.inputs import Datasets
-from lt_ray.rounds.methods.method import method_of
+from lt_ray.rounds.methods.method import Left, method_of
 from lt_ray.store.storage import Keep
 from lt_ray.sweep.checks import Models
 from lt_ray.sweep.recorded import RecordedCycle
@@ -30,7 +29,7 @@ class PlannedCycle(RecordedCycle):
     """One cycle of a sweep before it runs."""
 
     rounds: tuple[Round, ...]
-    forecast: tuple[Forecast, ...]
+    forecast: tuple[Left, ...]
     """What each round will have, as far as it is known before"""
     ticket_rounds: tuple[Round, ...] = ()
     """Rounds of another cycle that find its tickets"""

@@ -95,7 +95,7 @@ class Left:
     counts: Mapping[str, int] | None
     """Parameter → weights that are not pruned"""
     remaining: int | None
-    """Prunable weights that are not pruned"""
+    """Prunable weights that are not pruned, where no two that are ranked are equal"""
     parameters: int | None
     nonzero: int | None
     """Parameters that are not pruned"""
