@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
 from lt_ray.cycle.results import BlockDecision
@@ -17,6 +18,8 @@ from lt_ray.pruning.masks import pack, unpack
 @dataclass(frozen=True)
 class Start:
     """Where a round's training starts."""
+
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True)
 
     weights: Mapping[str, Tensor]
     masks: Mapping[str, Tensor]
@@ -43,27 +46,20 @@ class Start:
 
     def tree(self) -> dict[str, Any]:
         """Return the rest as plain values."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("weights", "masks")}
-        decision = None if self.decision is None else self.decision.model_dump(mode="json")
-        shapes = {name: list(mask.shape) for name, mask in self.masks.items()}
-        return plain | {"decision": decision, "shapes": shapes}
+        plain: dict[str, Any] = _START.dump_python(self, mode="json", exclude={"weights", "masks"})
+        return plain | {"shapes": {name: list(mask.shape) for name, mask in self.masks.items()}}
 
     @classmethod
     def loaded(cls, tensors: Mapping[str, Tensor], tree: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Start:
         """Return the start of which `tensors` and `tree` are, with the weights as they are now."""
-        tree = dict(tree)
-        shapes = {name: tuple(shape) for name, shape in tree.pop("shapes").items()}
+        shapes = {name: tuple(shape) for name, shape in tree["shapes"].items()}
         packed = {name.removeprefix("mask/"): t for name, t in tensors.items() if name.startswith("mask/")}
         masks = unpack(packed, shapes)
-        decision, blocks = tree.pop("decision"), tree.pop("blocks")
-        return cls(
-            weights=weights,
-            masks={name: masks[name] for name in shapes},
-            blocks=None if blocks is None else tuple(blocks),
-            frozen=tuple(tree.pop("frozen")),
-            decision=None if decision is None else BlockDecision(**decision),
-            **tree,
-        )
+        return _START.validate_python({**tree, "weights": weights, "masks": {name: masks[name] for name in shapes}})
+
+
+_START = TypeAdapter(Start)
+"""Writes a start but for its tensors as plain values, and reads it from them"""
 
 
 def sharing(drawn: Mapping[str, Tensor], initial: Mapping[str, Tensor], patterns: Collection[str]) -> dict[str, Tensor]:
