@@ -212,7 +212,6 @@ def plan(
     rule: Rule = "anchor",
     freeze: bool = False,
     fixed: Collection[int] = (),
-    rows: Sequence[Blocks] | None = None,
 ) -> BlockPlan:
     """Return which blocks go: positions `1::stride` of each cluster.
 
@@ -221,7 +220,6 @@ def plan(
     - `stride`: 1 keeps the first block of each cluster only; 2 removes every second block [count]
     - `freeze`: of the kept blocks train only the last before and the first after each removed run
     - `fixed`: positions that stay whatever their cluster says, as a ResNet stage's first block
-    - `rows`: positions that are clustered together, in order, each row apart from the others; None = all together
 
     Raises ValueError for a threshold, stride or fixed position out of range.
     Source: Hu et al., "MPruner", 2024 (arXiv 2408.13482). Differs: the threshold is a share, never percent, and the
@@ -233,15 +231,10 @@ def plan(
         raise ValueError(f"`stride >= 1` must hold, but got ({stride=}): 1 removes all but a cluster's first block.")
     if not set(fixed) <= set(range(len(cka))):
         raise ValueError(f"`fixed` must be positions in 0..{len(cka) - 1}, but got {sorted(fixed)}.")
-    rows = [tuple(range(len(cka)))] if rows is None else rows
-    similar = tuple(
-        tuple(row[place] for place in cluster)
-        for row in rows
-        for cluster in clusters(cka[list(row)][:, list(row)], threshold, rule)
-    )
+    similar = clusters(cka, threshold, rule)
     removed = {block for cluster in similar for block in cluster[1::stride]} - set(fixed)
     kept = tuple(block for block in range(len(cka)) if block not in removed)
-    beside = {block for row in rows for pair in itertools.pairwise(row) if removed & set(pair) for block in pair}
+    beside = {block for pair in itertools.pairwise(range(len(cka))) if removed & set(pair) for block in pair}
     frozen = tuple(block for block in kept if block not in beside) if freeze and removed else ()
     return BlockPlan(similar, kept, tuple(sorted(removed)), frozen)
 

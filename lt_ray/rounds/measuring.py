@@ -60,16 +60,20 @@ class Measuring:
         """Return what adds up a split, with nothing taken in yet."""
         return self.data.meter(self.metrics)
 
-    def validation(self, trainee: Trainee) -> Measure:
-        """Return what a model measures on the validation split."""
-        return self._split(trainee, "validation")
+    def split(self, trainee: Trainee, split: SplitName) -> Measure:
+        """Return what a model measures on a split."""
+        batches, asked = self.data.measuring(split), split == "test" and self.data.SHOWS
+        with self.autocast():
+            return measure.measure(
+                trainee.model, batches, self.device, trainee.forward, self.data.loss, self.meter(), answers=asked
+            )
 
     def both(self, trainee: Trainee) -> Measured:
         """Return what a model measures on validation and test, the test timed after the other has warmed up."""
         began = time.perf_counter()
-        val = self._split(trainee, "validation")
+        val = self.split(trainee, "validation")
         started = time.perf_counter()
-        test = self._split(trainee, "test")
+        test = self.split(trainee, "test")
         ended = time.perf_counter()
         return Measured(val, test, test_s=ended - started, both_s=ended - began)
 
@@ -85,13 +89,6 @@ class Measuring:
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def _split(self, trainee: Trainee, split: SplitName) -> Measure:
-        batches, asked = self.data.measuring(split), split == "test" and self.data.SHOWS
-        with self.autocast():
-            return measure.measure(
-                trainee.model, batches, self.device, trainee.forward, self.data.loss, self.meter(), answers=asked
-            )
 
 
 MEASURED: TypeAdapter[Measured | None] = TypeAdapter(Measured | None)

@@ -65,19 +65,14 @@ class Trained:
     """Type of the device that it was trained on"""
 
 
-def stored_round(
-    round: Round, outcome: Trained, cycle: Cycle, data: Data, model: Model[Any], accepted: bool | None
-) -> StoredRound:
-    """Return what the store keeps of a round, its tensors apart.
-
-    - `accepted`: whether it lost no more than its pruning allows; None where that has no such rule
-    """
+def stored_round(round: Round, outcome: Trained, cycle: Cycle, data: Data, model: Model[Any]) -> StoredRound:
+    """Return what the store keeps of a round, its tensors apart; whether it is accepted is said by its dense round."""
     start, after = outcome.start, outcome.after
     confusions = {"validation": after.val.confusion, "test": after.test.confusion}
     return StoredRound(
         key=round.key,
         inputs=round.inputs,
-        measurement=_measurement(round, outcome, cycle, data, accepted),
+        measurement=_measurement(round, outcome, cycle, data),
         epochs=tuple(outcome.progress.history),
         counts=model.counts(start.masks, start.blocks),
         computed_by=cycle.id,
@@ -94,7 +89,7 @@ def stored_round(
     )
 
 
-def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accepted: bool | None) -> Measurement:
+def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data) -> Measurement:
     history, start = outcome.progress.history, outcome.start
     # With early stopping the round ends with the best epoch's weights, else with the last one's.
     best = outcome.progress.best if cycle.training.patience is not None else history[-1] if history else None
@@ -119,7 +114,6 @@ def _measurement(round: Round, outcome: Trained, cycle: Cycle, data: Data, accep
         frozen_blocks=None if blocks is None else len(start.frozen),
         start_round=start.start_round,
         stride=start.stride,
-        accepted=accepted,
         train_s=sum(epoch.train_s for epoch in history),
         eval_s=sum(epoch.eval_s for epoch in history) + sum(both.both_s for both in measured),
         test_s=None if blocks is None else after.test_s,

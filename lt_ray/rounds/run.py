@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import ZeroPruned, masked
 from lt_ray.rounds.chain import RewindEpoch, Round, chain, prunable_names, rewind_epochs
 from lt_ray.rounds.measuring import MEASURED, Measured, Measuring
-from lt_ray.rounds.methods.method import Context, Parent, method_of
+from lt_ray.rounds.methods.method import Context, method_of
 from lt_ray.rounds.outcome import Trained, epoch_result, round_result, stored_round
 from lt_ray.rounds.start import Start, sharing
 from lt_ray.store.store import RoundStore, StoredRound
@@ -36,7 +36,6 @@ from lt_ray.training.randomness import generators, order
 log = logging.getLogger("lt_ray")
 
 Event = EpochResult | RoundResult
-R = TypeVar("R")
 PARTIAL_EVERY_S = 60.0
 _SIGN_OF_LIFE_S = 1.0
 
@@ -124,42 +123,30 @@ class _Run:
         stored = self.store.find(round.key, thorough=True)
         if stored is None:
             if round.taken or round.counted is not None:
-                self._store_ticket(round)
+                for earlier in self.origin.rounds[: round.index + 1]:  # whose ticket it takes
+                    for _ in self.origin.events(earlier):
+                        pass
             with self.store.claim(round.key):
                 stored = self.store.find(round.key, thorough=True)
                 if stored is None:
-                    computing = _Returning(self.compute(round))
-                    for epoch in computing:
+                    for epoch in self.compute(round):
                         yielded += 1
                         yield epoch_result(self.cycle, round.index, epoch)
-                    stored = computing.returned
+                    stored = self._stored(round.key)
         for epoch in stored.epochs[yielded:]:
             yield epoch_result(self.cycle, round.index, epoch)
         yield round_result(self.cycle, round.key, stored, self.prunable)
 
-    def _store_ticket(self, round: Round) -> None:
-        """See to it that the store has the origin's rounds up to the one whose ticket is taken."""
-        for earlier in self.origin.rounds[: round.index + 1]:
-            for _ in self.origin.events(earlier):
-                pass
-
-    def compute(self, round: Round) -> Generator[Epoch, None, StoredRound]:
+    def compute(self, round: Round) -> Iterator[Epoch]:
         """Train a round from its partial state or its start, yielding each epoch once it is durable, and store it."""
         keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
         outcome = yield from self._train(round, keep)
-        stored = stored_round(round, outcome, self.cycle, self.data, self.model, self._accepted(round, outcome.after))
-        return self.store.put(stored, outcome.weights, outcome.start.masks, outcome.after.test.answers)
-
-    def _accepted(self, round: Round, after: Measured) -> bool | None:
-        """Whether a round that compared blocks lost no more than its pruning allows."""
-        pruning = round.pruning
-        if pruning is None or pruning.may_lose is None:
-            return None
-        dense = self._stored(round.dense)
-        metric = self.cycle.metric
-        value = after.val.values[metric.name]
-        score = value if metric.best == "highest" else -value
-        return dense.measurement.score("val") - score <= pruning.may_lose + ROUNDING
+        stored = stored_round(round, outcome, self.cycle, self.data, self.model)
+        if round.pruning is not None and round.pruning.may_lose is not None:
+            lost = stored.measurement.lost(self._stored(round.dense).measurement)
+            accepted = {"accepted": lost <= round.pruning.may_lose + ROUNDING}
+            stored = stored.model_copy(update={"measurement": stored.measurement.model_copy(update=accepted)})
+        self.store.put(stored, outcome.weights, outcome.start.masks, outcome.after.test.answers)
 
     def _train(
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
@@ -245,7 +232,7 @@ class _Run:
             meter=self.measuring.meter,
             metric=self.cycle.metric,
             batches=self._batches,
-            validate=lambda: self.measuring.validation(trainee),
+            validate=lambda: self.measuring.split(trainee, "validation"),
             seed=self.cycle.seed,
             zeros=ZeroPruned(dict(trainee.model.named_parameters()), start.masks),
             device=self.device,
@@ -293,7 +280,21 @@ class _Run:
             weights = self._trained(parent) if round.needs_weights else {}
             masks, stored = self.store.masks(parent.key), self._stored(parent.key)
             return Start(weights, masks, stored.blocks, stored.frozen, goes_on=round.needs_weights)
+        kept = None
+        if round.counted is not None:
+            kept = {name: int(mask.sum()) for name, mask in self.store.masks(round.counted).items()}
+        accepted = next(a for a in self._ancestors(round) if self._stored(a.key).measurement.accepted is not False)
+        stored = self._stored(accepted.key)
+        start = Start(
+            self._trained(accepted),
+            self.store.masks(accepted.key),
+            stored.blocks,
+            stored.frozen,
+            start_round=None if stored.blocks is None else accepted.index,
+            goes_on=True,
+        )
         context = Context(
+            accepted.key,
             self.model,
             self.data,
             self.cycle.seed,
@@ -302,20 +303,9 @@ class _Run:
             self.device,
             initial=self._initial,
             earlier=lambda: [self._stored(ancestor.key).measurement for ancestor in self._ancestors(round)],
-            counts=None if round.counted is None else self._kept(round.counted),
+            counts=kept,
         )
-        return method_of(round.pruning).prune(self._parent(round), context)
-
-    def _kept(self, key: str) -> dict[str, int]:
-        """How many weights a round keeps of each tensor."""
-        return {name: int(mask.sum()) for name, mask in self.store.masks(key).items()}
-
-    def _parent(self, round: Round) -> Parent:
-        """The round whose model a round prunes: the latest one before it that was not rejected."""
-        accepted = next(a for a in self._ancestors(round) if self._stored(a.key).measurement.accepted is not False)
-        stored = self._stored(accepted.key)
-        weights, masks = self._trained(accepted), self.store.masks(accepted.key)
-        return Parent(accepted.key, accepted.index, weights, masks, stored.blocks, stored.frozen)
+        return method_of(round.pruning).prune(start, context)
 
     def _ancestors(self, round: Round) -> Iterator[Round]:
         """The rounds that a round comes from, the latest first."""
@@ -334,7 +324,7 @@ class _Run:
         weights = self.store.weights(round.key)
         if weights is None:
             log.warning("the weights of round %s were dropped and are trained again", round.key)
-            weights = dict(_Returning(self._train(round, keep=())).drained().weights)
+            weights = dict(_returned(self._train(round, keep=())).weights)
             self.store.put_weights_back(round.key, weights)
             self.store.drop_partial(round.key)
         return weights
@@ -349,29 +339,21 @@ class _Run:
         weights = self.store.rewind(dense.key, epoch)
         if weights is None:
             log.warning("epoch %d of round %s was not kept and is trained again", epoch, dense.key)
-            _Returning(self._train(dense, keep={epoch}, last_epoch=epoch)).drained()
+            _returned(self._train(dense, keep={epoch}, last_epoch=epoch))
             self.store.drop_partial(dense.key)
             weights = self.store.rewind(dense.key, epoch)
             assert weights is not None
         return epoch, weights
 
 
-class _Returning(Generic[R]):
-    """Gives the epochs that a computation yields, and keeps what it returns."""
-
-    returned: R
-
-    def __init__(self, computing: Generator[Epoch, None, R]) -> None:
-        self._computing = computing
-
-    def __iter__(self) -> Iterator[Epoch]:
-        self.returned = yield from self._computing
-
-    def drained(self) -> R:
-        """Run the computation to its end and return what it returns."""
-        for _ in self:
-            pass
-        return self.returned
+def _returned(computing: Generator[Epoch, None, Trained]) -> Trained:
+    """Run a computation to its end and return what it returns."""
+    while True:
+        try:
+            next(computing)
+        except StopIteration as end:
+            trained: Trained = end.value
+            return trained
 
 
 def channels_last(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

@@ -74,9 +74,9 @@ class SecondMethod(Method[Second]):
         return model.block_names
 
     def prune(self, parent, context):
-        start, kept = parent.start(), (0, 2)
-        cut = {"weights": context.model.cut(start.weights, kept), "masks": context.model.cut(start.masks, kept)}
-        return replace(start, **cut, blocks=kept, frozen=(2,))
+        kept = (0, 2)
+        cut = {"weights": context.model.cut(parent.weights, kept), "masks": context.model.cut(parent.masks, kept)}
+        return replace(parent, **cut, blocks=kept, frozen=(2,))
 
 
 Second.implementation = SecondMethod

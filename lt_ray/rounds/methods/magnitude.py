@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from lt_ray.cycle.prunings import Magnitude
-from lt_ray.rounds.methods.method import Context, Parent
+from lt_ray.rounds.methods.method import Context
 from lt_ray.rounds.methods.ranking import Ranking
+from lt_ray.rounds.start import Start
 
 
 class MagnitudeMethod(Ranking[Magnitude]):
     """Scores are the trained weights."""
 
-    def scores(self, parent: Parent, context: Context) -> Mapping[str, Tensor]:
+    def scores(self, parent: Start, context: Context) -> Mapping[str, Tensor]:
         """Return the weights."""
         return parent.weights

@@ -23,7 +23,7 @@ from torch import Tensor
 from lt_ray.cycle.kinds import resolved
 from lt_ray.cycle.prunings import PruningSettings
 from lt_ray.cycle.results import Measurement
-from lt_ray.models.model import Blocks, Model
+from lt_ray.models.model import Model
 from lt_ray.models.survey import Survey
 from lt_ray.pruning import magnitude
 from lt_ray.pruning.masks import masked
@@ -40,26 +40,10 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Parent:
-    """The finished round whose model is pruned."""
-
-    key: str
-    index: int
-    weights: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
-    blocks: Blocks
-    frozen: tuple[int, ...]
-
-    def start(self) -> Start:
-        """Return where a round starts that goes on with this model as it is."""
-        start_round = None if self.blocks is None else self.index
-        return Start(self.weights, self.masks, self.blocks, self.frozen, start_round=start_round, goes_on=True)
-
-
-@dataclass(frozen=True)
 class Context:
-    """What a method has besides the parent.
+    """What a method has besides its parent's model.
 
+    - `parent`: key of the finished round whose model is pruned
     - `model`, `data`: of the cycle; calibration examples are of train alone
     - `seed`: of the cycle; `index`: of the round [count]
     - `store`: keeps what was measured of a model (`statistics`), for other prunings of it
@@ -68,6 +52,7 @@ class Context:
     - `counts`: of random pruning, tensor → how many weights its ticket keeps [count]
     """
 
+    parent: str
     model: Model[Any]
     data: Data
     seed: int
@@ -123,8 +108,11 @@ class Method(Generic[P]):
         """Return the parameters of the dense model that it may touch."""
         raise NotImplementedError
 
-    def prune(self, parent: Parent, context: Context) -> Start:
-        """Return a parent's model with fewer weights or blocks, the kept weights as they were trained."""
+    def prune(self, parent: Start, context: Context) -> Start:
+        """Return a parent's model with fewer weights or blocks, the kept weights as they were trained.
+
+        - `parent`: where a round starts that goes on with that model as it is
+        """
         raise NotImplementedError
 
     def check(self, model: Model[Any], surveyed: Callable[[], Survey]) -> None:
@@ -147,18 +135,18 @@ class Method(Generic[P]):
 class Masking(Method[P]):
     """A method that prunes weights one by one."""
 
-    def masks(self, parent: Parent, context: Context) -> dict[str, Tensor]:
+    def masks(self, parent: Start, context: Context) -> dict[str, Tensor]:
         """Return masks within the parent's."""
         raise NotImplementedError
 
-    def prune(self, parent: Parent, context: Context) -> Start:
+    def prune(self, parent: Start, context: Context) -> Start:
         """Return the parent's model under smaller masks: its own, or random ones with a ticket's counts."""
         if context.counts is None:
             masks = self.masks(parent, context)
         else:
             drawn = generators(context.seed, "random pruning", context.index)
             masks = magnitude.at_random(parent.masks, context.counts, drawn)
-        return replace(parent.start(), weights=masked(parent.weights, masks), masks=masks)
+        return replace(parent, weights=masked(parent.weights, masks), masks=masks)
 
 
 def method_of(settings: PruningSettings) -> Method[Any]:

@@ -12,8 +12,8 @@ from lt_ray.errors import CycleError, ModelError, nearest
 from lt_ray.models.model import Model
 from lt_ray.models.survey import Survey
 from lt_ray.pruning import magnitude
-from lt_ray.rounds.methods.method import Context, Left, Masking, Parent
-from lt_ray.rounds.start import matches
+from lt_ray.rounds.methods.method import Context, Left, Masking
+from lt_ray.rounds.start import Start, matches
 
 R = TypeVar("R", bound=Ranked)
 _MOST_NAMED = 40
@@ -23,7 +23,7 @@ _MOST_NAMED = 40
 class Ranking(Masking[R]):
     """A method that removes the weights with the smallest scores; it defines the score alone."""
 
-    def scores(self, parent: Parent, context: Context) -> Mapping[str, Tensor]:
+    def scores(self, parent: Start, context: Context) -> Mapping[str, Tensor]:
         """Return parameter → scores of its shape; the smallest magnitudes of those under the parent's masks go."""
         raise NotImplementedError
 
@@ -32,7 +32,7 @@ class Ranking(Masking[R]):
         names = model.weight_names if self.settings.parameters == "weights" else tuple(model.sizes)
         return tuple(name for name in names if not matches(name, self.settings.exclude))
 
-    def masks(self, parent: Parent, context: Context) -> dict[str, Tensor]:
+    def masks(self, parent: Start, context: Context) -> dict[str, Tensor]:
         """Return the parent's masks without the smallest scores."""
         settings, model = self.settings, context.model
         return magnitude.prune(

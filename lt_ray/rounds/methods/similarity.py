@@ -17,7 +17,7 @@ from lt_ray.models.model import Blocks, Model
 from lt_ray.models.survey import Survey
 from lt_ray.pruning import similarity
 from lt_ray.rounds import calibration
-from lt_ray.rounds.methods.method import BATCH, Context, Method, Parent, calibrating
+from lt_ray.rounds.methods.method import BATCH, Context, Method, calibrating
 from lt_ray.rounds.start import Start
 from lt_ray.tasks.task import Data
 
@@ -32,7 +32,7 @@ class SimilarityMethod(Method[Similarity]):
         """Return the parameters of the blocks."""
         return model.block_names
 
-    def prune(self, parent: Parent, context: Context) -> Start:
+    def prune(self, parent: Start, context: Context) -> Start:
         """Return the parent's model without the blocks that are alike, and the decision; nothing is trained where none
         goes.
 
@@ -42,21 +42,20 @@ class SimilarityMethod(Method[Similarity]):
         assert blocks is not None
         earlier = context.earlier() if settings.max_drop is not None else ()
         stride, over = next_stride(settings, [(row.stride, row.accepted) for row in earlier])
-        start = replace(parent.start(), stride=stride)
+        start = replace(parent, stride=stride)
         decided = {"threshold": settings.threshold, "stride": stride, "origins": blocks}
         if over:
             undecided = BlockDecision(**decided, cka=(), clusters=(), removed=(), frozen=(), reason=over)
             return replace(start, trains=False, decision=undecided)
         cka = self._compared(parent, context)
-        rows, fixed = _compared_together(context.model, blocks)
+        bound = {dense[place] for stack, dense in context.model.ranges for place in stack.fixed}
         plan = similarity.plan(
             cka,
             threshold=settings.threshold,
             stride=stride,
             rule=settings.clusters,
             freeze=settings.freeze,
-            fixed=fixed,
-            rows=rows,
+            fixed=[place for place, block in enumerate(blocks) if block in bound],
         )
         decision = BlockDecision(
             **decided,
@@ -120,12 +119,12 @@ class SimilarityMethod(Method[Similarity]):
                 "`task.max_tokens` or `similarity.calibration`, or take `minibatch`"
             )
 
-    def _compared(self, parent: Parent, context: Context) -> Tensor:
+    def _compared(self, parent: Start, context: Context) -> Tensor:
         """CKA of every two blocks, float64 (L, L)."""
         settings, model = self.settings, context.model
         meaning, names = settings.meaning(), ("cka", "features", "calibration", "calibration_batch")
         compared_by = {name: meaning[name] for name in names if name in meaning}
-        key = digest({"round": parent.key, "seed": context.seed, **compared_by})[:24]
+        key = digest({"round": context.parent, "seed": context.seed, **compared_by})[:24]
         measured = context.store.statistics(key)
         if measured is not None:
             return measured["cka"]
@@ -161,20 +160,6 @@ class SimilarityMethod(Method[Similarity]):
         module = context.model.live(weights, blocks, context.device)
         calibration.recalibrate_(module, partial(context.model.forward, module), self._batches(context))
         return {name: tensor.detach().cpu() for name, tensor in context.model.state(module).items()}
-
-
-def _compared_together(model: Model[Any], blocks: tuple[int, ...]) -> tuple[list[tuple[int, ...]], list[int]]:
-    """The places of the blocks of stacks that are compared with each other, and those that no pruning may remove.
-
-    - `blocks`: by their positions in the dense model
-    """
-    rows: dict[str, tuple[int, ...]] = {}
-    fixed: list[int] = []
-    for stack, dense in model.ranges:
-        left = tuple(place for place, block in enumerate(blocks) if block in dense)
-        rows[stack.compared] = rows.get(stack.compared, ()) + left
-        fixed += [place for place in left if blocks[place] - dense.start in stack.fixed]
-    return list(rows.values()), fixed
 
 
 def _pooled(states: Tensor, kept: Tensor | None) -> Tensor:

@@ -10,8 +10,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from lt_ray.cycle.prunings import Snip
 from lt_ray.pruning.masks import masked
-from lt_ray.rounds.methods.method import Context, Parent
+from lt_ray.rounds.methods.method import Context
 from lt_ray.rounds.methods.ranking import Ranking
+from lt_ray.rounds.start import Start
 
 
 class SnipMethod(Ranking[Snip]):
@@ -22,7 +23,7 @@ class SnipMethod(Ranking[Snip]):
     by the batch, as in training: an untrained network has no statistics.
     """
 
-    def scores(self, parent: Parent, context: Context) -> Mapping[str, Tensor]:
+    def scores(self, parent: Start, context: Context) -> Mapping[str, Tensor]:
         """Return the scores, float32 on the CPU."""
         model, data = context.model, context.data
         initial = masked(model.cut(context.initial(), parent.blocks), parent.masks)

@@ -16,7 +16,8 @@ from lt_ray.models.model import Model
 from lt_ray.models.survey import WAY_OUT, Survey
 from lt_ray.pruning import wanda
 from lt_ray.rounds import calibration
-from lt_ray.rounds.methods.method import Context, Left, Masking, Parent
+from lt_ray.rounds.methods.method import Context, Left, Masking
+from lt_ray.rounds.start import Start
 
 
 class WandaMethod(Masking[Wanda]):
@@ -26,7 +27,7 @@ class WandaMethod(Masking[Wanda]):
         """Return the weights of the blocks' linear maps."""
         return model.linear_names
 
-    def masks(self, parent: Parent, context: Context) -> dict[str, Tensor]:
+    def masks(self, parent: Start, context: Context) -> dict[str, Tensor]:
         """Return the parent's masks without the lowest scores of each row."""
         settings, model = self.settings, context.model
         module = model.live(parent.weights, parent.blocks, context.device).eval()
@@ -35,7 +36,7 @@ class WandaMethod(Masking[Wanda]):
         sparsity = settings.kept_of or settings.sparsity
         if settings.mode == "sequential":
             return calibration.sequential_masks(module, blocks, forward, batches, model.kept, parent.masks, sparsity)
-        key = digest({"round": parent.key, "wanda": settings.calibration, "seed": context.seed})[:24]
+        key = digest({"round": context.parent, "wanda": settings.calibration, "seed": context.seed})[:24]
         norms = context.store.statistics(key)
         if norms is None:
             norms = calibration.input_norms(module, blocks, forward, batches, model.kept)
