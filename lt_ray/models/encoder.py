@@ -1,10 +1,11 @@
-"""Encoders with a classification head and one stack of blocks: built, cut shorter, drawn."""
+"""Encoders with a classification head and one stack of blocks: built, cut shorter, drawn; what they read and drop."""
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 from lt_ray.cycle.facts import Reads
 from lt_ray.cycle.models import TOY_ENCODER, Encoder
 from lt_ray.errors import ModelError
-from lt_ray.models import dropout as drop
-from lt_ray.models import positions, pretrained
+from lt_ray.models import pretrained
 from lt_ray.models.hub import LABELS, HubModel, undrawn
 from lt_ray.models.model import Blocks, Stack
+from lt_ray.models.on_meta import on_meta
 from lt_ray.models.pretrained import Base, quiet
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ _PER_BLOCK = (
     "per_layer_config",
 )  # fmt: skip
 """Names under which configurations keep a list with a value for each block"""
+_POSITIONS = (
+    "position_embeddings", "position_embedding", "embed_positions", "positions_embed", "wpe",
+    "char_position_embeddings",
+)  # fmt: skip
+"""Names under which models keep a row for each position"""
 
 
 def configuration(
@@ -55,7 +61,7 @@ def configuration(
         config = AutoConfig.for_model(tree["model_type"], **fields)
         config.num_labels = outputs
         if dropout is not None:
-            drop.set_(config, dropout)
+            _set_dropout(config, dropout)
         if padding is not None and getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = padding
         if blocks is not None:
@@ -69,20 +75,18 @@ def configuration(
     return config
 
 
-def build(config: PretrainedConfig, device: str | torch.device = "meta") -> nn.Module:
-    """Return the classifier on a device: on `meta` shapes alone, elsewhere with weights that mean nothing yet.
+def build(config: PretrainedConfig) -> nn.Module:
+    """Return the classifier on torch's default device; its weights mean nothing yet.
 
     Raises `ModelError` where the model does not have one stack of as many blocks as its configuration says, and where
     transformers makes no model of its configuration.
     """
     from transformers import AutoModelForSequenceClassification
 
-    # Its buffers, such as positions, are made when it is: on the meta device they would have no values.
-    made_on = torch.device("meta") if torch.device(device).type == "meta" else torch.device("cpu")
     if getattr(config, "use_cache", False):
         config.use_cache = False  # each text is read once; blocks that are called again would see their own keys twice
     try:
-        with undrawn(), made_on:
+        with undrawn():
             module: nn.Module = AutoModelForSequenceClassification.from_config(config)
     except (ArithmeticError, AttributeError, ImportError, LookupError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())[:200].rstrip(".")
@@ -91,12 +95,27 @@ def build(config: PretrainedConfig, device: str | torch.device = "meta") -> nn.M
             f"it cannot ({type(error).__name__}: {said}): name another model, such as BERT, DistilBERT or RoBERTa."
         ) from None
     stack_name(module)
-    return module.to(device) if made_on.type != "meta" else module
+    return module
 
 
 def readable(tree: Mapping[str, Any]) -> int | None:
-    """Return the tokens that the model of a config.json can read of a document; None = any number [count]."""
-    return positions.readable(build(configuration(tree, 2, None)))
+    """Return the tokens, special ones included, that the classifier of a config.json can read of a document; None = any
+    number [count].
+
+    It is the rows of its table of positions, less those before the first token's (RoBERTa's follow the padding's row),
+    and at most its configuration's `max_position_embeddings`. Rotary and relative positions have no table.
+    """
+    with on_meta():
+        module = build(configuration(tree, 2, None))
+    said = getattr(module.config, "max_position_embeddings", None)
+    limits = [said] if isinstance(said, int) and said > 0 else []
+    for name, table in module.named_modules():
+        rows = getattr(table, "weight", None)
+        if name.rpartition(".")[2] not in _POSITIONS or not isinstance(rows, Tensor):
+            continue
+        padding, offset = getattr(table, "padding_idx", None), getattr(table, "offset", 0)
+        limits.append(len(rows) - (offset if padding is None else int(padding) + 1))
+    return min(limits, default=None)
 
 
 def stack_name(module: nn.Module) -> str:
@@ -161,14 +180,10 @@ class EncoderModel(HubModel[Encoder]):
                 f"`--model {path}`: its tokenizer must have no more tokens than its embedding has rows, but has "
                 f"{self.facts.rows:,} for {rows:,}: give the tokenizer that belongs to it."
             )
-        module = build(config, torch.get_default_device())
+        module = build(config)
         if self.settings.dropout is not None:
-            drop.check(module, self.settings.dropout, path)
+            _check_dropout(module, self.settings.dropout, path)
         return module
-
-    def blank(self, blocks: Blocks, device: torch.device) -> nn.Module:
-        """Return the classifier on a device, its weights without meaning."""
-        return build(self._configuration(blocks), device)
 
     def state(self, module: nn.Module) -> dict[str, Tensor]:
         """Return its parameters: its buffers are made with it."""
@@ -241,3 +256,38 @@ def write_toy(folder: Path) -> None:
     """Write the configuration of the built-in encoder for the tokenizer in a folder; its weights are drawn."""
     words = len(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
     (folder / "config.json").write_text(json.dumps(_TOY | {"vocab_size": words}))
+
+
+def _set_dropout(config: PretrainedConfig, dropout: float) -> None:
+    """Give every field of a configuration that is a dropout this share, whatever the model calls it [0, 1).
+
+    Fields that name a switch (ESM's `token_dropout`) and those that drop whole layers are none.
+    """
+    for name, value in list(vars(config).items()):
+        is_share = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        if is_share and ("dropout" in name or name.endswith("pdrop")):
+            setattr(config, name, dropout)
+
+
+def _check_dropout(module: nn.Module, dropout: float, path: str) -> None:
+    """Raise `ModelError` where a module drops another share than its configuration was given.
+
+    - `path`: where the model is from, for the message
+    """
+    for name, share in _dropouts(module):
+        if share not in (0, dropout):
+            raise ModelError(
+                f"`model.dropout` must reach every place where the model drops, but of {path} {name} drops {share:g} "
+                f"whatever its configuration says, not {dropout:g}: leave `model.dropout` out, or name another model."
+            )
+
+
+def _dropouts(module: nn.Module) -> Iterator[tuple[str, float]]:
+    """Yield (name, share) of the dropout layers and of the shares that modules pass to functions."""
+    for name, child in module.named_modules():
+        if isinstance(child, nn.Dropout):
+            yield name, child.p
+            continue
+        for attribute, value in vars(child).items():
+            if "drop" in attribute and isinstance(value, float) and not re.search("layer|path", attribute):
+                yield f"{name}.{attribute}", value

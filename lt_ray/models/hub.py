@@ -23,13 +23,9 @@ LABELS = ("id2label", "label2id", "num_labels")
 class HubModel(Model[P]):
     """A classifier of transformers: fetched from the hub or a folder, saved for `from_pretrained`."""
 
+    logit_a_class = True
     configurations: Mapping[str, Mapping[str, Any]] = {}
     """Path → `config.json` of models that can be planned without their files"""
-
-    @property
-    def outputs(self) -> int:
-        """Logits of one example: as transformers has them, one a class [count]."""
-        return self.facts.width
 
     @property
     def tree(self) -> Mapping[str, Any]:

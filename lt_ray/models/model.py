@@ -11,7 +11,6 @@ the names that the module gives them; tied tensors are one. Masks are of paramet
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import re
@@ -51,8 +50,6 @@ class Stack:
     """[count]"""
     fixed: tuple[int, ...] = ()
     """Places in the stack that no pruning may remove, as a ResNet stage's first block"""
-    compared: str = ""
-    """Stacks in which this is the same are compared with each other, as one row of blocks"""
 
 
 class Model(Generic[S]):
@@ -65,6 +62,8 @@ class Model(Generic[S]):
 
     output = "output"
     """Name of the layer that gives the answer"""
+    logit_a_class = False
+    """Whether two classes have two logits, as more have, and not one: of class 1"""
     card: tuple[str, ...] = ()
     """Lines of a model card's head"""
 
@@ -91,8 +90,9 @@ class Model(Generic[S]):
 
     @property
     def outputs(self) -> int:
-        """Outputs for one example: one a target, but one alone for two classes: a logit of class 1 [count]."""
-        return 1 if self.facts.targets == "classes" and self.facts.width == 2 else self.facts.width
+        """Outputs for one example: one a target, but one alone for two classes unless `logit_a_class` [count]."""
+        one_alone = self.facts.targets == "classes" and self.facts.width == 2 and not self.logit_a_class
+        return 1 if one_alone else self.facts.width
 
     def kept(self, inputs: Tensor) -> Tensor | None:
         """Return where a batch's inputs are looked at, bool (B, T): False at padding; None where there is none."""
@@ -169,8 +169,8 @@ class Model(Generic[S]):
 
     @classmethod
     def reads(cls, settings: S, base: Base | None) -> Reads:
-        """Return what it asks of texts."""
-        return Reads(getattr(settings, "vocabulary", 1))
+        """Return what it asks of texts: by its settings' `vocabulary` and `positions`, where they have them."""
+        return Reads(getattr(settings, "vocabulary", 1), getattr(settings, "positions", None))
 
     def export(self, state: Mapping[str, Tensor], blocks: Blocks, about: Mapping[str, Any], out: Path) -> None:
         """Write a state into a folder: weights as safetensors, and in `config.json` what they are loaded by.
@@ -215,22 +215,10 @@ class Model(Generic[S]):
         """Return how many blocks are left of each stack; all where `blocks` is None [count]."""
         return [len(dense) if blocks is None else sum(block in dense for block in blocks) for _, dense in self.ranges]
 
-    def module(self, blocks: Blocks) -> nn.Module:
-        """Return the module with some blocks on the meta device."""
-        if blocks == self.blocks:
-            return self.dense
-        with on_meta():
-            return self.build(blocks)
-
     def blank(self, blocks: Blocks, device: torch.device) -> nn.Module:
-        """Return the module with some blocks on a device: buffers initialised, weights not."""
-        made = copy.deepcopy(self.module(blocks)).to_empty(device=device)
-        buffers = dict(made.named_buffers())
-        if buffers:
-            with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
-                for name, buffer in self.build(blocks).named_buffers():
-                    buffers[name].copy_(buffer)
-        return made
+        """Return the module with some blocks on a device: buffers initialised, weights without meaning."""
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            return self.build(blocks).to(device)
 
     def state(self, module: nn.Module) -> dict[str, Tensor]:
         """Return the live tensors of a module's state."""
@@ -335,15 +323,22 @@ class Model(Generic[S]):
         before = before or self.blocks
         if after is None or after == before:
             return dict(tensors)
-        names = self._renamed(before, after)
-        renamed = ((names(name), value) for name, value in tensors.items())
-        return {name: value for name, value in renamed if name is not None}
+        then = self._names(after)
+        names = {name: then.get(block) for block, name in self._names(before).items()}
+        left = {}
+        for name, value in tensors.items():
+            block = self._block(name)
+            if block is None:
+                left[name] = value
+            elif names[block] is not None:
+                left[f"{names[block]}{name[len(block) :]}"] = value
+        return left
 
     def counts(self, masks: Mapping[str, Tensor], blocks: Blocks) -> dict[str, tuple[int, int]]:
         """Return the dense model's parameters: name → (weights that masks and blocks keep, weights) [count]."""
-        kept = {name: int(mask.sum()) for name, mask in masks.items()}
-        names = self._renamed(self.blocks, blocks)
-        return {name: (kept.get(names(name) or "", 0), size) for name, size in self.sizes.items()}
+        dense = self.cut({name: name for name in self.sizes}, blocks)
+        kept = {dense[name]: int(mask.sum()) for name, mask in masks.items()}
+        return {name: (kept.get(name, 0), size) for name, size in self.sizes.items()}
 
     def _names(self, blocks: Blocks) -> dict[int, str]:
         """Block, by its position in the dense model → its name in the model with some blocks."""
@@ -358,19 +353,6 @@ class Model(Generic[S]):
         stacks = "|".join(re.escape(stack.name) for stack in self.stacks)
         block = re.match(rf"(?:{stacks})\.\d+(?=\.)", name) if stacks else None
         return None if block is None else block[0]
-
-    def _renamed(self, before: Blocks, after: Blocks) -> Callable[[str], str | None]:
-        """Name in the model with some blocks → in the one with others; None where its block is none of these."""
-        now, then = self._names(before), self._names(after)
-        places = {name: then.get(block) for block, name in now.items()}
-
-        def renamed(name: str) -> str | None:
-            block = self._block(name)
-            if block is None:
-                return name
-            return None if places[block] is None else f"{places[block]}{name[len(block) :]}"
-
-        return renamed
 
 
 def model_of(settings: ModelSettings, facts: Facts, base: Base | None = None) -> Model[Any]:

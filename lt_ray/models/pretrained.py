@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import safetensors.torch
@@ -83,17 +84,17 @@ def keep(folder: Path, settings: P, cache: Path) -> tuple[P, Base]:
     config = _read_config(folder, settings)
     weights = _read_weights(folder, settings) if settings.weights == "pretrained" else {}
     tokenizer = {name: (folder / name).read_bytes() for name in _TOKENIZER if (folder / name).exists()}
-    return _keep(config, weights, tokenizer, settings, cache)
+    return keep_state(config, weights, settings, cache, tokenizer)
 
 
-def keep_state(config: Mapping[str, Any], tensors: Mapping[str, Tensor], settings: M, cache: Path) -> tuple[M, Base]:
-    """Keep a state and what else says what it is of, as `keep` does."""
-    return _keep(config, tensors, {}, settings, cache)
-
-
-def _keep(
-    config: Mapping[str, Any], weights: Mapping[str, Tensor], tokenizer: Mapping[str, bytes], settings: M, cache: Path
+def keep_state(
+    config: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    settings: M,
+    cache: Path,
+    tokenizer: Mapping[str, bytes] = MappingProxyType({}),
 ) -> tuple[M, Base]:
+    """Keep a state and what else says what it is of, as `keep` does."""
     data = safetensors.torch.save(dict(sorted(weights.items())))
     telling = {key: value for key, value in config.items() if key not in _NOISE}
     parts = canonical(telling).encode(), hashlib.sha256(data).hexdigest().encode()
@@ -200,33 +201,24 @@ def _read_config(folder: Path, encoder: Pretrained) -> dict[str, Any]:
             f"read ({said}); name another one."
         ) from None
     if encoder.inputs == "images":
-        if kind != "resnet":
-            raise ModelError(
-                f"`--model {encoder.path}` must be a ResNet of transformers, but its `model_type` is {kind!r}; name "
-                "another one, such as microsoft/resnet-50."
-            )
-        _check_plain(config, encoder)
-        return config
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+        wanted, known, such_as = "a ResNet of transformers", {"resnet"}, "microsoft/resnet-50"
+    else:
+        from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 
-    if kind not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        wanted = "an encoder that transformers can give a classification head"
+        known, such_as = set(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES), "google-bert/bert-base-uncased"
+    if kind not in known:
         raise ModelError(
-            f"`--model {encoder.path}` must be an encoder that transformers can give a classification head, but its "
-            f"`model_type` is {kind!r}; name another one, such as google-bert/bert-base-uncased."
+            f"`--model {encoder.path}` must be {wanted}, but its `model_type` is {kind!r}; name another one, such as "
+            f"{such_as}."
         )
-    _check_plain(config, encoder)
-    return config
-
-
-def _check_plain(config: dict[str, Any], encoder: Pretrained) -> None:
-    """Raise `ModelError` for quantised weights."""
-    quantised = config.get("quantization_config")
-    if quantised:
+    if quantised := config.get("quantization_config"):
         how = quantised.get("quant_method", "quantised") if isinstance(quantised, dict) else "quantised"
         raise ModelError(
             f"`--model {encoder.path}` must hold plain weights, but its `quantization_config` says {how}: give "
             "the model that it was made from."
         )
+    return config
 
 
 def _read_weights(folder: Path, encoder: Pretrained) -> dict[str, Tensor]:
@@ -259,10 +251,8 @@ def _read_weights(folder: Path, encoder: Pretrained) -> dict[str, Tensor]:
             "another model."
         ) from None
     missing = set(report["missing_keys"]) | {key for key, *_ in report.get("mismatched_keys", ())}
-    weights = {name: p.detach().float().contiguous() for name, p in model.named_parameters() if name not in missing}
-    if pictures:  # whose batch norms have statistics
-        others = model.state_dict().keys() - missing - weights.keys()
-        weights |= {name: t.contiguous() for name, t in model.state_dict().items() if name in others}
+    loaded = model.state_dict() if pictures else dict(model.named_parameters())  # batch norms have statistics
+    weights = {name: tensor.detach().contiguous() for name, tensor in loaded.items() if name not in missing}
     if len(weights) < len(missing):
         raise ModelError(
             f"`--model {encoder.path}`: the weights in {folder} must be the model's own, but {len(missing)} of "

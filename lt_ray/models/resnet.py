@@ -35,12 +35,9 @@ S = TypeVar("S", bound=StagedModel)
 
 
 class StagedNetwork(Model[S]):
-    """What both have in common: how they are drawn, and a logit a class."""
+    """What both have in common: how they are drawn, and a logit a class, as in what they are loaded from."""
 
-    @property
-    def outputs(self) -> int:
-        """Logits of one example: one a class, as in what they are loaded from [count]."""
-        return self.facts.width
+    logit_a_class = True
 
     def draw(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
         """Write a draw: Kaiming normal by outputs for kernels, and uniform within 1/√inputs for the linear layer.
@@ -61,11 +58,6 @@ class ResNetModel(StagedNetwork[ResNet], HubModel[ResNet]):
     configurations = KNOWN
     output = "classifier"
     card = ("library_name: transformers", "pipeline_tag: image-classification")
-
-    @property
-    def kind(self) -> str:
-        """What transformers calls its family."""
-        return "resnet"
 
     def build(self, blocks: Blocks = None) -> nn.Module:
         """Return the classifier, with some of its blocks or all."""

@@ -89,20 +89,34 @@ def survey(model: Model[Any]) -> Survey:
     Raises `ModelError` where the model cannot take documents of different lengths in one batch.
     """
     module = model.blank(model.blocks, torch.device("cpu")).eval()
-    blocks = model.blocks_of(module)
     names = tuple(f"{stack.name}.{place}" for stack in model.stacks for place in range(stack.blocks))
-    surveyed, watch = Survey(names, model.facts.inputs == "text"), _Watch()
+    surveyed = Survey(names, model.facts.inputs == "text")
+    hidden: object = None  # what the latest block returned first
+    others: list[object] = []  # what else blocks returned
+
+    def before(place: int, _block: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        state = named["hidden_states"] if "hidden_states" in named else (args[0] if args else None)
+        given = [value for value in (*args, *named.values()) if isinstance(value, Tensor)]
+        handed_on = any(value is other for value in given for other in others)
+        if (surveyed.called and state is not hidden) or handed_on:
+            surveyed.broken.append(place)
+        surveyed.called.append(place)
+
+    def after(place: int, _block: nn.Module, _args: object, output: object) -> None:
+        nonlocal hidden
+        others.append(hidden)
+        hidden, *more = output if isinstance(output, tuple) and output else (output,)
+        others.extend(more)
+        surveyed.outputs[place] = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+
     with torch.no_grad(), ExitStack() as hooks, quiet():
-        for place, block in enumerate(blocks):
-            before, after = partial(watch.before, surveyed, place), partial(watch.after, surveyed, place)
-            hooks.enter_context(block.register_forward_pre_hook(before, with_kwargs=True))
-            hooks.enter_context(block.register_forward_hook(after))
+        for place, block in enumerate(model.blocks_of(module)):
+            hooks.enter_context(block.register_forward_pre_hook(partial(before, place), with_kwargs=True))
+            hooks.enter_context(block.register_forward_hook(partial(after, place)))
         for name in model.linear_names:
             layer = name.removesuffix(".weight")
-            surveyed.inputs[layer] = []
-            hooks.enter_context(
-                module.get_submodule(layer).register_forward_pre_hook(partial(_note_input, surveyed.inputs[layer]))
-            )
+            note = partial(_note_input, surveyed.inputs.setdefault(layer, []))
+            hooks.enter_context(module.get_submodule(layer).register_forward_pre_hook(note))
         try:
             model.forward(module, model.probe(DOCUMENTS, TOKENS, _SHORT))
         except Exception as error:  # a model's own code raises whatever it likes
@@ -112,34 +126,6 @@ def survey(model: Model[Any]) -> Survey:
                 f"at once, but {model.kind} does not ({said}); name another model."
             ) from None
     return surveyed
-
-
-class _Watch:
-    """What the blocks took and returned, by identity."""
-
-    def __init__(self) -> None:
-        self._hidden: Tensor | None = None
-        self._others: list[Tensor] = []
-
-    def before(
-        self, surveyed: Survey, place: int, _block: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any]
-    ) -> None:
-        state = named["hidden_states"] if "hidden_states" in named else (args[0] if args else None)
-        given = [value for value in (*args, *named.values()) if isinstance(value, Tensor)]
-        handed_on = any(value is other for value in given for other in self._others)
-        if (surveyed.called and state is not self._hidden) or handed_on:
-            surveyed.broken.append(place)
-        surveyed.called.append(place)
-
-    def after(self, surveyed: Survey, place: int, _block: nn.Module, _args: object, output: object) -> None:
-        state = output[0] if isinstance(output, tuple) and output else output
-        surveyed.outputs[place] = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
-        if isinstance(self._hidden, Tensor):
-            self._others.append(self._hidden)
-        self._hidden = state if isinstance(state, Tensor) else None
-        self._others += (
-            [value for value in output[1:] if isinstance(value, Tensor)] if isinstance(output, tuple) else []
-        )
 
 
 def _note_input(shapes: list[Shape], _layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lt_ray.cycle.facts import PADDING, UNKNOWN, Reads
+from lt_ray.cycle.facts import PADDING, UNKNOWN
 from lt_ray.cycle.models import Transformer
 from lt_ray.errors import ModelError
 from lt_ray.models.model import Blocks, Stack
-from lt_ray.models.pretrained import Base
 from lt_ray.models.text import TextModel
 
 _DEVIATION = 0.02
@@ -115,8 +114,3 @@ class TransformerModel(TextModel[Transformer]):
         weight.normal_(0.0, _DEVIATION, generator=generator)
         if name == "embedding.weight":
             weight[[UNKNOWN, PADDING]] = 0
-
-    @classmethod
-    def reads(cls, settings: Transformer, base: Base | None) -> Reads:
-        """Return its words, and as many tokens as it has positions."""
-        return Reads(settings.vocabulary, settings.positions)

@@ -45,7 +45,7 @@ def one_thread():
 
 
 def passes(tree: dict, tokens: int) -> None:
-    module = encoder.build(encoder.configuration(tree, 3, None), "cpu").eval()
+    module = encoder.build(encoder.configuration(tree, 3, None)).eval()
     with torch.no_grad():
         module(input_ids=torch.full((1, tokens), 7))
 
@@ -156,7 +156,7 @@ def test_only_lists_with_a_value_for_each_block_are_cut(family, tmp_path):
     tree, name, expected = CUTS[family]
     config = encoder.configuration(tree, 3, None, [1])
     assert getattr(config, name) == expected
-    encoder.build(config, "cpu").save_pretrained(tmp_path)
+    encoder.build(config).save_pretrained(tmp_path)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert getattr(loaded.config, name) == expected
     assert len(loaded.get_submodule(encoder.stack_name(loaded))) == 1
@@ -179,8 +179,8 @@ def test_a_dropout_that_no_field_reaches_is_refused(tmp_path, monkeypatch):
     """A model that drops a share of its own is refused by that layer's name, and not where no dropout is asked for."""
     build = encoder.build
 
-    def stubborn(config, *device):
-        module = build(config, *device)
+    def stubborn(config):
+        module = build(config)
         module.classifier = nn.Sequential(nn.Dropout(0.25), module.classifier)
         return module
 
