@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lt_ray.cycle.cycle import Cycle
 from lt_ray.cycle.prunings import Restarting
-from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, RoundResult
+from lt_ray.cycle.results import ROUNDING, Epoch, EpochResult, Measurement, RoundResult
 from lt_ray.models.model import Model, model_of
 from lt_ray.models.pretrained import Base
 from lt_ray.pruning.masks import ZeroPruned, masked
@@ -142,11 +142,15 @@ class _Run:
         keep = self.keep_epochs | rewind_epochs([self.cycle]) if round.parent is None else frozenset[RewindEpoch]()
         outcome = yield from self._train(round, keep)
         stored = stored_round(round, outcome, self.cycle, self.data, self.model)
-        if round.pruning is not None and round.pruning.may_lose is not None:
-            lost = stored.measurement.lost(self._stored(round.dense).measurement)
-            accepted = {"accepted": lost <= round.pruning.may_lose + ROUNDING}
-            stored = stored.model_copy(update={"measurement": stored.measurement.model_copy(update=accepted)})
+        accepted = {"accepted": self._accepted(round, stored.measurement)}
+        stored = stored.model_copy(update={"measurement": stored.measurement.model_copy(update=accepted)})
         self.store.put(stored, outcome.weights, outcome.start.masks, outcome.after.test.answers)
+
+    def _accepted(self, round: Round, measurement: Measurement) -> bool | None:
+        """Whether a round lost no more than its pruning allows; None where that has no such rule."""
+        if round.pruning is None or round.pruning.may_lose is None:
+            return None
+        return measurement.lost(self._stored(round.dense).measurement) <= round.pruning.may_lose + ROUNDING
 
     def _train(
         self, round: Round, keep: Collection[RewindEpoch], last_epoch: int | None = None
