@@ -164,10 +164,11 @@ class Runs:
         """Log tags and parameters in requests that MLflow takes."""
         from mlflow.entities import Param, RunTag
 
+        run_id = self._id(cycle)
         texts = [*starmap(Param, (params or {}).items()), *starmap(RunTag, whole_tags(tags).items())]
         for part in _batches(texts):
             sent = {kind: [text for text in part if isinstance(text, kind)] for kind in (Param, RunTag)}
-            self._client.log_batch(self._id(cycle), params=sent[Param], tags=sent[RunTag], synchronous=True)
+            self._client.log_batch(run_id, params=sent[Param], tags=sent[RunTag], synchronous=True)
 
     def _end(self, event: Ended) -> None:
         """End a run; with the sweep's, end those of cycles still RUNNING as KILLED, and delete what came twice."""

@@ -97,8 +97,8 @@ def test_a_long_decision_is_cut_into_tags_and_put_together_again(storage):
     tags = whole_tags(round_tags(event))
     assert len(tags) > 1
     assert all(len(value) <= VALUE_LENGTH for value in tags.values())
-    ((round, text),) = reports._by_round(joined(tags), DECISION_TAG)
-    assert (round, BlockDecision.model_validate_json(text)) == (1, decision)
+    ((at, text),) = reports._by_round(joined(tags), DECISION_TAG)
+    assert (at, BlockDecision.model_validate_json(text)) == (1, decision)
 
 
 def test_status_lists_blocks(storage, capsys):
