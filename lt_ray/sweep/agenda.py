@@ -75,7 +75,8 @@ class Agenda(Listener):
     def next(self) -> PlannedCycle | None:
         """Return a cycle to run now; None where none can be, or none is left: `exhausted` tells."""
         while True:
-            held = {self.needed(planned) for planned in self._running.values()} | self._left | self._waiting()
+            held = {self.needed(planned) for planned in self._running.values()} | self._left
+            held |= {key for key, until in self._not_before.items() if until > time.monotonic()}
             for planned in self._pending:
                 needed = self.needed(planned)
                 if needed is None or needed not in held:
@@ -132,11 +133,6 @@ class Agenda(Listener):
                 return None
             self._point_results[point] = result
         return self._point_results[point]
-
-    def _waiting(self) -> set[str]:
-        """Keys of rounds that are not to be computed yet."""
-        now = time.monotonic()
-        return {key for key, until in self._not_before.items() if until > now}
 
     def needed(self, planned: PlannedCycle) -> str | None:
         """Return the key of the first round that a cycle takes and that is not finished."""
