@@ -130,8 +130,8 @@ class Relay:
         outcome = self.outcome
         outcome.plan = self.agenda.plan
         self._catch_up()
-        over = (outcome.failures, outcome.stopped)
-        going_on = [planned for planned in outcome.plan.cycles if not any(planned.id in ended for ended in over)]
+        ended = outcome.failures.keys() | outcome.stopped.keys()
+        going_on = [planned for planned in outcome.plan.cycles if planned.id not in ended]
         is_short = any(len(outcome.results.get(planned.id, ())) < len(planned.rounds) for planned in going_on)
         outcome.interrupted = bool(outcome.why) or not self.agenda.exhausted or is_short
         outcome.best = self.agenda.best()
