@@ -15,6 +15,7 @@ SWEEP = KillableSweep(
         "--set", "similarity.threshold=0.99", "--set", "similarity.cka=minibatch",
         "--set", "similarity.epochs=2", "--set", "wanda.sparsity=0.5", "--set", "wanda.epochs=2",
         "--set", "training.epochs=2", "--set", "training.batch_size=8", "--set", f"task.train={8 * STEPS}",
+        "--set", "task.validation=60", "--set", "task.test=40",
         "--partial-every", "0.2", "--tracking-uri", "none",
     ],
     "emotion_deeparc-toy",
