@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from forking import TOLD, Moment
+from forking import Moment
 from killing import KillableSweep
 
 from lt_ray.cycle.results import TIMES, RoundResult
@@ -34,6 +34,8 @@ training.length_batches: {choice: [false, true]}
 training.lr: {log_uniform: [0.003, 0.03]}
 model.dropout: {uniform: [0.0, 0.6]}
 """
+AN_EPOCH = "lt_ray.board.live:LiveBoard.epoch"
+"""The driver hears of an epoch: until then, the trial goes no further, and its state is saved"""
 TWO_EPOCHS = ["--rounds", "2", "--set", "training.epochs=2", "--tracking-uri", "none", "--partial-every", "0"]
 
 
@@ -74,8 +76,9 @@ def test_how_a_cycle_is_run_changes_no_bit_of_it(tmp_path):
     recorded = list(directory.cycles())
     assert sum(one.point >= 0 for one in recorded) == CYCLES, "the others find tickets for controls"
     assert len(expected) == len(recorded)
-    sweep.killed(killed, at=Moment(TOLD, random.Random(4).randrange(30, 180)))  # a round is three events
-    assert 10 <= sweep.finished(killed) < sweep.finished(local)
+    sweep.killed(killed, at=Moment(AN_EPOCH, random.Random(4).randrange(20, 120)))
+    assert 0 < sweep.finished(killed) < sweep.finished(local)
+    assert sweep.partials(killed), "a round must be resumed"
     sweep.run(killed)
     assert of_sweep(SweepDirectory(killed / sweep.name)) == expected
 
@@ -96,8 +99,9 @@ def test_a_transfer_killed_and_resumed_is_the_local_one(tmp_path):
     sweep = KillableSweep([*words, *TWO_EPOCHS], "transfer_lt-toy")
     local, killed = tmp_path / "local", tmp_path / "killed"
     sweep.run(local, "--local")
-    sweep.killed(killed, at=Moment(TOLD, 3 * 4))
+    sweep.killed(killed, at=Moment(AN_EPOCH, 2 * 4 + 1))
     assert 0 < sweep.finished(killed) < sweep.finished(local)
+    assert sweep.partials(killed), "a round must be resumed"
     sweep.run(killed)
     expected, found = (of_sweep(SweepDirectory(storage / sweep.name)) for storage in (local, killed))
     assert {len(results) for results in expected.values()} == {2, 3}
