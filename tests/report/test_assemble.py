@@ -192,6 +192,22 @@ def test_families_are_corrected_by_holm():
     assert holm([]) == []
 
 
+def test_one_family_holds_the_comparisons_of_all_tasks():
+    """Each comparison of a transfer's two tasks has Holm's correction of its own p-value among those of both."""
+    cycles = [
+        a_cycle(arm, seed, [0.9, 0.9 + sign * gap + 0.001 * seed, 0.9 - gap + 0.002 * seed], task=task)
+        for task, gap in (("imdb", 0.01), ("yelp_polarity", 0.03))
+        for arm, sign in (("rewind@0", 1), ("random reinit", -1))
+        for seed in range(3)
+    ]
+    compared = compare(groups(a_sweep(*cycles)))
+    levels = [level for own in compared for item in (*own.pairs, *own.falls) for level in item.levels]
+    assert [len(own.pairs) for own in compared] == [1, 1]
+    assert {own.family for own in compared} == {len(levels)}
+    assert len({level.difference.p for level in levels}) > len(levels) // 2
+    assert [level.corrected_p for level in levels] == holm([level.difference.p for level in levels])
+
+
 def test_equal_sparsity_is_a_ratio_of_densities():
     """A factor 5 lies between the weights of 99.5 and 99.9 %, and 1.02 between those of 90 and 90.196 %."""
     assert not equal_sparsity(0.995, 0.999)
