@@ -1,5 +1,6 @@
 """Joining a cluster: a refused token is one clear error before anything is written."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,15 +29,25 @@ def guarded_cluster(tmp_path):
         yield address, owner
 
 
-def sweep(storage: Path, environment: dict[str, str], address: str) -> subprocess.Popen[str]:
-    """A sweep of one small cycle, in a process that imports everything itself: Ray reads the environment then."""
-    words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "1", "--set", "training.lr=0.005"]
-    words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--set", "task.train=100"]
-    words += ["--set", "magnitude.restart=rewind", "--set", "magnitude.rewind_epoch=0", "--max-concurrent", "1"]
-    return subprocess.Popen(
-        [*words, "--storage", str(storage), "--address", address, "--tracking-uri", "none"],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def sweep():
+    """A function that starts a sweep of one small cycle, in a process that imports everything itself: Ray reads the
+    environment then. None outlives the test."""
+    with contextlib.ExitStack() as started:
+
+        def start(storage: Path, environment: dict[str, str], address: str) -> subprocess.Popen[str]:
+            words = [sys.executable, "sweeps/imdb_lt.py", "--toy", "--rounds", "1", "--set", "training.lr=0.005"]
+            words += ["--set", "model.dropout=0.3", "--set", "training.epochs=1", "--set", "task.train=100"]
+            words += ["--set", "magnitude.restart=rewind", "--set", "magnitude.rewind_epoch=0", "--max-concurrent", "1"]
+            process = subprocess.Popen(
+                [*words, "--storage", str(storage), "--address", address, "--tracking-uri", "none"],
+                cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
 
 
 def assert_joins(sweep: subprocess.Popen[str]) -> None:
@@ -52,7 +63,7 @@ def refusal(sweep: subprocess.Popen[str]) -> str:
     return line
 
 
-def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, tmp_path):
+def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, sweep, tmp_path):
     """With another token and with none: exit code 2, one line that says what to set, nothing written; else 0."""
     address, owner = guarded_cluster
     stranger = home_with_token(tmp_path / "stranger")
@@ -66,7 +77,7 @@ def test_a_refused_token_is_one_error_and_the_right_one_joins(guarded_cluster, t
     assert_joins(sweep(tmp_path / "runs", owner, address))
 
 
-def test_a_token_for_a_cluster_without_is_one_error_before_anything_runs(tmp_path):
+def test_a_token_for_a_cluster_without_is_one_error_before_anything_runs(sweep, tmp_path):
     """A shell that has a token, and a cluster that has none: 2 and one line that says what to set, nothing written."""
     owner = home_with_token(tmp_path / "owner")
     with cluster(tmp_path / "head.log", owner | {"RAY_AUTH_MODE": "disabled"}) as address:
