@@ -62,6 +62,8 @@ class Moment:
 
 
 SAVED = "lt_ray.store.store:RoundStore.save_partial"
+AN_EPOCH = "lt_ray.board.live:LiveBoard.epoch"
+"""The driver hears of an epoch: until then, the trial goes no further, and its state is saved"""
 TOLD = "lt_ray.driver.relay:Relay.event"
 """The driver hears of an epoch or a round; on Ray, its trial goes on no further than to its next event until then"""
 

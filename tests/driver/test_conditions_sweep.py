@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from forking import Moment
+from forking import AN_EPOCH, Moment
 from killing import KillableSweep
 
 from lt_ray.cycle.results import TIMES, RoundResult
@@ -34,8 +34,6 @@ training.length_batches: {choice: [false, true]}
 training.lr: {log_uniform: [0.003, 0.03]}
 model.dropout: {uniform: [0.0, 0.6]}
 """
-AN_EPOCH = "lt_ray.board.live:LiveBoard.epoch"
-"""The driver hears of an epoch: until then, the trial goes no further, and its state is saved"""
 TWO_EPOCHS = ["--rounds", "2", "--set", "training.epochs=2", "--tracking-uri", "none", "--partial-every", "0"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forking import TOLD, Moment, Process
+from forking import AN_EPOCH, Moment, Process
 from killing import KillableSweep
 from readme import PLUGINS, SECTION, registries_kept
 
@@ -75,8 +75,9 @@ def test_a_plugins_sweep_survives_a_kill(words, undisturbed, tmp_path):
     """Four trials on two processes, killed -9 and resumed by the same command, end with the rows of an undisturbed
     local run; the report from MLflow alone is the store's; an exported round measures what was recorded of it."""
     sweep, (expected, _), storage = sweep_of(words, "--partial-every", "0"), undisturbed, tmp_path / "killed"
-    sweep.killed(storage, "--max-concurrent", "2", at=Moment(TOLD, 25))
+    sweep.killed(storage, "--max-concurrent", "2", at=Moment(AN_EPOCH, 22))
     assert 0 < sweep.finished(storage) < sweep.finished(expected)
+    assert sweep.partials(storage), "a round must be resumed"
     sweep.run(storage, "--max-concurrent", "2")
     rows = sweep.rows(expected)
     assert len({row["cycle"] for row in rows}) == 4

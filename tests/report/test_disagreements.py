@@ -25,6 +25,7 @@ from lt_ray.report.reading.examples import GONE, NOT_TOLD, Examples
 from lt_ray.sweep.directory import SweepDirectory
 from lt_ray.tasks import registry
 from lt_ray.tracking import reading
+from lt_ray.tracking.records import Record
 
 TASK = ToyImages(train=20, validation=20, test=40, size=12)
 
@@ -132,7 +133,7 @@ def test_a_sweep_of_pictures_shows_them_from_its_store_alone(tmp_path):
         main(name="p", cycle=cycle, space=tmp_path / "space.yaml", argv=["--local", "--storage", str(tmp_path)])
     assert ended.value.code == 0
     directory = SweepDirectory(tmp_path / "p")
-    ours, theirs = reading.from_store(directory), reading.from_mlflow(f"sqlite:///{tmp_path}/mlflow.db", "p")
+    ours, theirs = Record(directory).sweep, reading.from_mlflow(f"sqlite:///{tmp_path}/mlflow.db", "p")
     assert ours == theirs
     page = (directory.report / "report.html").read_text()
     (table,) = (table for table in assemble([ours]).sections[0].tables if table.slug == "disagreements")
@@ -147,5 +148,5 @@ def test_a_sweep_of_pictures_shows_them_from_its_store_alone(tmp_path):
     for change in (lambda: None, lambda: other.save(kept.parent)):
         kept.unlink(missing_ok=True)
         change()
-        again = reading.from_store(directory)
+        again = Record(directory).sweep
         assert (again.examples, again) == (GONE, ours)
