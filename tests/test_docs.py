@@ -1,6 +1,7 @@
 """What the documents say exists."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -11,21 +12,38 @@ from lt_ray.cycle.editing import keys
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+COMMANDS = re.findall(r"\$ python (sweeps/(?:[^\\\n]|\\\n)*)", README)
+RUN_BY = {"--plan", "--name", "--local", "--address", "--gpus-per-trial", "--storage", "--tracking-uri", "--data-dir"}
+"""Options that change no sweep"""
 
 
 def test_every_option_of_a_command_in_readme_exists(tmp_path):
     """Each `--option` after a sweep script is one of its options, each `--set` key a field of a cycle."""
-    commands = re.findall(r"python sweeps/\S+\.py(.*(?:\\\n.*)*)", README)
-    assert len(commands) >= 6
+    assert len(COMMANDS) > 20
     process = Process(["sweeps/imdb_lt.py", "--help"], tmp_path / "told.log")
     assert process.wait() == 0, process.told
-    for command in commands:
+    for command in COMMANDS:
         for option in re.findall(r"--[a-z-]+", command.partition("#")[0]):
             assert option in process.told, option
     settings = re.findall(r"--set '?([a-z_.]+)=", README + CONTRIBUTING)
     assert len(settings) >= 5
     unknown = set(settings) - set(keys())
     assert unknown == {"training.epoch"}, "README shows one mistake on purpose"
+
+
+def test_readmes_sweeps_are_not_in_each_others_way():
+    """Typed one after the other, no sweep of README has the name of another one: that would be refused."""
+    found: dict[str, set[frozenset[str]]] = {}
+    for command in COMMANDS:
+        words = shlex.split(command, comments=True)
+        if "training.epoch=5" in words:  # the mistake on purpose
+            continue
+        given = {word: words[place + 1 : place + 2] for place, word in enumerate(words) if word.startswith("--")}
+        named = given.get("--name") or [words[0], "--toy" in given, given.get("--task"), given.get("--model")]
+        asked = frozenset(f"{word} {value}" for word, value in given.items() if word not in RUN_BY)
+        found.setdefault(str(named), set()).add(asked)
+    assert len(found) > 12
+    assert {name: asked for name, asked in found.items() if len(asked) > 1} == {}
 
 
 def test_the_python_example_runs(tmp_path):
