@@ -7,8 +7,8 @@ the same last one; its control has new weights under the masks of the ticket tha
 
 Hardware and time: made for a GPU; on a CPU core an epoch of 10,000 pictures takes one to two minutes, and `--toy`, a
 thinner network on 300 built-in pictures, half a minute in all: there the ticket rewound to 0 keeps what the dense
-network has (0.985 after four prunings), and its control does not (0.848; one seed). Expected: no number of CIFAR-10 of
-ours yet.
+network has (0.985 after four prunings), and its control does not (0.848; one seed). Expected of 10,000 pictures of
+CIFAR-10, 7 epochs: dense 0.61, and with half of the weights, rewound to 0, 0.66 (two seeds; no control was run).
 """
 
 from pathlib import Path
