@@ -21,7 +21,7 @@ _LINE = 300
 """Longest reason that is shown [characters]"""
 
 
-def is_fault(error: BaseException) -> bool:
+def is_fault(error: BaseException, seen: frozenset[int] = frozenset()) -> bool:
     """Return whether the machines are to blame for an error, and not the cycle that met it.
 
     Files and connections (every `OSError`: a full or lost disk, a broken network), memory of the host and of a GPU, the
@@ -31,7 +31,8 @@ def is_fault(error: BaseException) -> bool:
         return True
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _DEVICE_TROUBLE):
         return True
-    return error.__cause__ is not None and is_fault(error.__cause__)
+    cause, seen = error.__cause__, seen | {id(error)}
+    return cause is not None and id(cause) not in seen and is_fault(cause, seen)
 
 
 def one_line(error: BaseException) -> str:

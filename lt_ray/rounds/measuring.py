@@ -65,7 +65,7 @@ class Measuring:
         batches, asked = self.data.measuring(split), split == "test" and self.data.SHOWS
         with self.autocast():
             return measure.measure(
-                trainee.model, batches, self.device, trainee.forward, self.data.loss, self.meter(), answers=asked
+                trainee.model, batches, self.device, trainee.forward, self.data, self.meter(), answers=asked
             )
 
     def both(self, trainee: Trainee) -> Measured:

@@ -232,7 +232,7 @@ class _Run:
         training = self.cycle.training
         return Recipe(
             training=training,
-            loss=self.data.loss,
+            learnt=self.data,
             meter=self.measuring.meter,
             metric=self.cycle.metric,
             batches=self._batches,

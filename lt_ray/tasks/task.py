@@ -190,7 +190,7 @@ class Data(ABC):
         return int(np.unique(self.targets(split), return_counts=True)[1].max())
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the batch's mean loss over its examples, in float32.
+        """Return the batch's mean loss, in float32, over what `weight` counts.
 
         - `outputs`: of a model. Classes: float (B, C), cross-entropy; C = 1 means two classes, binary cross-entropy on
           the logit of class 1. Labels: float (B, L), binary cross-entropy of each. Numbers: float (B, W), squared error
@@ -203,6 +203,10 @@ class Data(ABC):
         if outputs.shape[1] == 1:
             return F.binary_cross_entropy_with_logits(outputs.squeeze(1), targets.to(outputs.dtype))
         return F.cross_entropy(outputs, targets)
+
+    def weight(self, batch: Batch) -> float:
+        """Return by how much a batch's mean loss counts in a split's: its examples."""
+        return float(len(batch))
 
     def meter(self, metrics: Sequence[Metric]) -> Meter:
         """Return what adds up a split for these metrics."""

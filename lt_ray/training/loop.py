@@ -20,7 +20,7 @@ from lt_ray.cycle.training import Training
 from lt_ray.errors import DivergedError
 from lt_ray.pruning.masks import ZeroPruned
 from lt_ray.training.batch import Batch
-from lt_ray.training.measure import Loss, Measure, Metering
+from lt_ray.training.measure import Learnt, Measure, Metering
 from lt_ray.training.randomness import seed_step
 
 Optimizer = torch.optim.Optimizer
@@ -35,9 +35,9 @@ class Progress:
     step: int = 0
     """Steps finished of the epoch after that [count]"""
     loss: float = 0.0
-    """Sum over the examples of the running epoch [nats]"""
+    """Weighted sum over the batches of the running epoch [nats]"""
     seen: float = 0.0
-    """Those examples [count]"""
+    """Weight of those batches"""
     meter: Metering | None = None
     """What adds up the metrics of those batches"""
     sums: dict[str, Any] | None = None
@@ -113,7 +113,8 @@ class Recipe:
     """All that says how one training runs, but for the model."""
 
     training: Training
-    loss: Loss
+    learnt: Learnt
+    """The task's loss"""
     meter: Callable[[], Metering]
     """Gives what adds up an epoch"""
     metric: Metric
@@ -147,14 +148,14 @@ def train(trainee: Trainee, recipe: Recipe, last_epoch: int) -> Iterator[Progres
             meter.load(progress.sums)
         for batch in recipe.batches(progress.epoch, progress.step):
             started = time.perf_counter()
-            loss = float(_step(trainee, recipe, meter, batch))
+            loss, weight = float(_step(trainee, recipe, meter, batch)), recipe.learnt.weight(batch)
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"the training loss became {loss} in epoch {progress.epoch + 1}, step {progress.step + 1}: "
                     "lower `training.lr`"
                 )
-            progress.loss += loss * len(batch)
-            progress.seen += len(batch)
+            progress.loss += loss * weight
+            progress.seen += weight
             progress.step += 1
             progress.train_s += time.perf_counter() - started
             yield progress
@@ -192,14 +193,15 @@ def _step(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Te
 
 def _backward(trainee: Trainee, recipe: Recipe, meter: Metering, batch: Batch) -> Tensor:
     """Add a batch's gradient to the parameters', part by part; return its mean loss."""
+    learnt, whole = recipe.learnt, recipe.learnt.weight(batch)
     losses = []
     for part in batch.parts(recipe.training.accumulation):
         part = part.to(recipe.device)
         with recipe.autocast():
             outputs = trainee.forward(part.inputs)
-        loss = recipe.loss(outputs, part)
-        if len(part) < len(batch):
-            loss = loss * (len(part) / len(batch))
+        loss, weight = learnt.loss(outputs, part), learnt.weight(part)
+        if weight < whole:
+            loss = loss * (weight / whole)
         loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
         losses.append(loss.detach())
         meter.add(outputs, part.targets)

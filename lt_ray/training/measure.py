@@ -21,10 +21,6 @@ _MOST_S = 5.0
 """Once the fewest are done, no further pass is begun after so long [s]"""
 
 
-Loss = Callable[[Tensor, Batch], Tensor]
-"""(a model's outputs, the batch) → the batch's mean loss"""
-
-
 class Metering(Protocol):
     """Adds up one split batch by batch for its metrics; `tasks.task.Data.meter` makes it."""
 
@@ -44,12 +40,22 @@ class Metering(Protocol):
         """Take up the sums that `state` returned."""
 
 
+class Learnt(Protocol):
+    """What a training needs of its task, and a task's data (`tasks.task.Data`) give."""
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Return a batch's mean loss."""
+
+    def weight(self, batch: Batch) -> float:
+        """Return by how much a batch's mean loss counts."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """What one pass over a split gave."""
 
     loss: float
-    """Mean over examples [nats]"""
+    """Weighted mean over batches [nats]"""
     values: Mapping[str, float]
     """Metric → value"""
     confusion: tuple[tuple[int, ...], ...] | None = None
@@ -76,7 +82,7 @@ def measure(
     batches: Iterable[Batch],
     device: torch.device,
     forward: Callable[[Tensor], Tensor],
-    loss: Loss,
+    learnt: Learnt,
     meter: Metering,
     *,
     answers: bool = False,
@@ -87,17 +93,17 @@ def measure(
     - `meter`: with nothing taken in yet
     - `answers`: whether to tell the class that each example was taken for
 
-    A batch counts by its examples, so a short last one does not weigh too much; sums are float64.
+    A batch counts by its weight, so a short last one does not weigh too much; sums are float64.
     """
     total = torch.zeros((), dtype=torch.float64, device=device)
-    seen, taken = 0, list[Tensor]()
+    seen, taken = 0.0, list[Tensor]()
     with evaluating(model):
         for batch in batches:
             batch = batch.to(device)
             outputs = forward(batch.inputs)
-            total += loss(outputs, batch).double() * len(batch)
+            total += learnt.loss(outputs, batch).double() * learnt.weight(batch)
             meter.add(outputs, batch.targets)
-            seen += len(batch)
+            seen += learnt.weight(batch)
             if answers:
                 taken.append(chosen(outputs))
     told = tuple(torch.cat(taken).tolist()) if answers else None

@@ -36,6 +36,15 @@ def test_what_machines_do_is_no_fault_of_the_cycle(error):
     assert is_fault(wrapped)
 
 
+def test_an_error_may_be_its_own_cause():
+    """`raise error from error` makes a circle of causes, which is looked at once."""
+    one, other = ValueError("one"), ValueError("other")
+    one.__cause__, other.__cause__ = other, one
+    assert not is_fault(one)
+    one.__cause__ = one
+    assert not is_fault(one)
+
+
 @pytest.mark.parametrize(
     "kind",
     [IndexError, KeyError, TypeError, AttributeError, AssertionError, ValueError, RuntimeError, ZeroDivisionError,

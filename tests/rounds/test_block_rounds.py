@@ -256,7 +256,7 @@ def test_a_model_is_measured_as_it_was_pruned(data, base, tmp_path):
         of = model_on(cycle, data, base)
         module = of.live(weights, of.blocks, torch.device("cpu"))
         batches, meter = data.measuring("test"), data.meter(cycle.task.metrics)
-        measured = measure(module, batches, torch.device("cpu"), partial(of.forward, module), data.loss, meter)
+        measured = measure(module, batches, torch.device("cpu"), partial(of.forward, module), data, meter)
         assert measured.loss == pruned.test_loss
         assert pruned.test_loss != dense.test_loss
 

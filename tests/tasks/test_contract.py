@@ -226,9 +226,9 @@ def test_a_batch_in_parts_has_its_loss(data):
     facts = data.facts
     (batch,) = data.some("train", np.arange(10), 10)
     outputs = torch.randn(10, facts.width, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    parts = [(data.loss(o, part), len(part)) for o, part in zip(outputs.chunk(3), batch.parts(3), strict=True)]
+    parts = [(data.loss(o, part), data.weight(part)) for o, part in zip(outputs.chunk(3), batch.parts(3), strict=True)]
     whole = data.loss(outputs, batch)
-    assert sum(loss.item() * weight for loss, weight in parts) / len(batch) == pytest.approx(whole.item())
+    assert sum(loss.item() * weight for loss, weight in parts) / data.weight(batch) == pytest.approx(whole.item())
     whole.backward()
     assert outputs.grad is not None
     assert outputs.grad.abs().sum() > 0

@@ -32,7 +32,7 @@ class SnipMethod(Ranking[Snip]):
             norm.train()
         with torch.backends.cudnn.flags(enabled=False):  # whose recurrent layers have gradients in training alone
             for batch in context.batches(context.examples(self.settings.calibration)):
-                loss = data.loss(model.forward(module, batch.inputs), batch) * len(batch)
+                loss = data.loss(model.forward(module, batch.inputs), batch) * data.weight(batch)
                 loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
         return {
             name: torch.zeros(p.shape) if p.grad is None else (p.detach() * p.grad).cpu()
